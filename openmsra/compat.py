@@ -1,0 +1,116 @@
+"""The one place that knows versions and quirks of neighbours.
+
+Each bridge acts only where it is needed; ``tests/test_compat.py`` fails when one is needed no longer.
+"""
+
+import importlib
+import importlib.util
+import sys
+import types
+from contextlib import contextmanager
+from functools import cache
+
+import torch
+
+# torchvision 0.28 registers fake kernels for these operators at import, and only these, without asking whether its
+# compiled library could be loaded. That library is built against CUDA torch: on a CPU-only torch it cannot be.
+_TORCHVISION_SCHEMAS = (
+    'nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor',
+    'qnms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor',
+)
+_MMACTION_MMCV_LIMIT = '2.1.0'  # the newest mmcv that mmaction2 1.2.0 accepts by its version number
+_MMACTION_MISSING = 'mmaction.models.localizers.drn'
+
+
+@cache
+def bridge_torchvision() -> bool:
+    """Make ``import torchvision`` work on a CPU-only torch; the Python transforms are all that is used of it.
+
+    Returns:
+        whether the bridge was needed.
+    """
+    if not _torchvision_lacks_operators():
+        return False
+    library = torch.library.Library('torchvision', 'DEF')
+    for schema in _TORCHVISION_SCHEMAS:
+        library.define(schema)
+    bridge_torchvision.library = library  # the schemas live as long as this object
+    for name in [name for name in sys.modules if name.partition('.')[0] == 'torchvision']:
+        del sys.modules[name]  # what the failed import has left half done
+    importlib.import_module('torchvision')
+    return True
+
+
+def _torchvision_lacks_operators() -> bool:
+    try:
+        importlib.import_module('torchvision')
+    except RuntimeError as error:
+        if 'torchvision::nms does not exist' not in str(error):
+            raise
+        return True
+    return False
+
+
+@cache
+def bridge_mmaction() -> bool:
+    """Make ``import mmaction.models`` work with today's mmcv: version gate and a sub-package its wheel lacks.
+
+    Returns:
+        whether a bridge was needed.
+    """
+    bridge_torchvision()
+    gate = _mmaction_gate_is_closed()
+    with _mmcv_version(_MMACTION_MMCV_LIMIT) if gate else _nothing():
+        importlib.import_module('mmaction')
+    missing = importlib.util.find_spec(_MMACTION_MISSING.rpartition('.')[0].rpartition('.')[0]) is not None and (
+        not _mmaction_ships_drn()
+    )
+    if missing:
+        _supply_missing_drn()
+    return gate or missing
+
+
+def _mmaction_gate_is_closed() -> bool:
+    import mmcv
+    from mmengine.utils import digit_version
+
+    return digit_version(mmcv.__version__) >= digit_version('2.2.0')
+
+
+def _mmaction_ships_drn() -> bool:
+    spec = importlib.util.find_spec('mmaction')
+    return any((location / 'drn' / 'drn.py').is_file() for location in _localizer_folders(spec))
+
+
+def _localizer_folders(spec: importlib.machinery.ModuleSpec):
+    from pathlib import Path
+
+    return [Path(folder) / 'models' / 'localizers' for folder in spec.submodule_search_locations]
+
+
+def _supply_missing_drn() -> None:
+    class DRN:
+        """Stands for the localizer that mmaction2's wheel forgot to ship; building it is an error."""
+
+        def __init__(self, *args, **kwargs) -> None:
+            raise ImportError('DRN is not part of the mmaction2 1.2.0 wheel; install mmaction2 from source to use it.')
+
+    package, module = types.ModuleType(_MMACTION_MISSING), types.ModuleType(f'{_MMACTION_MISSING}.drn')
+    package.__path__, module.DRN = [], DRN
+    sys.modules.update({package.__name__: package, module.__name__: module})
+
+
+@contextmanager
+def _mmcv_version(version: str):
+    import mmcv
+
+    true_version, mmcv.__version__ = mmcv.__version__, version
+    try:
+        yield
+    finally:
+        mmcv.__version__ = true_version
+
+
+@contextmanager
+def _nothing():
+    yield

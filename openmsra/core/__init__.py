@@ -1,0 +1,1 @@
+"""What at least two papers use. The core imports no paper."""

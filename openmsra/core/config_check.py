@@ -1,0 +1,258 @@
+"""Every key of a config must be read by something: a key that nothing reads is an ablation that did not happen.
+
+``check_config`` needs no model and no data. It knows what mmengine's Runner reads, and asks the signature of every
+``type=`` for the rest. Keys handed on through ``**kwargs`` to an unknown place, and dictionaries without a type that a
+component interprets itself, are left to that component.
+"""
+
+import ast
+import inspect
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from mmengine import registry as root
+from mmengine.config import Config
+from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, LogProcessor, Runner, TestLoop, ValLoop
+from torch.utils.data import DataLoader
+
+from openmsra.core.suggest import did_you_mean, unresolved_type_message
+
+LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+EVALUATORS = ('val_evaluator', 'test_evaluator')
+DEFAULT_HOOKS = {
+    'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint', 'visualization',
+}  # fmt: skip
+PARAMWISE = {
+    'custom_keys', 'lr_mult', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'dwconv_decay_mult',
+    'dcn_offset_lr_mult', 'flat_decay_mult', 'bypass_duplicate',
+}  # fmt: skip
+# read by the Runner outside its signature
+RUNNER_EXTRA = {
+    'custom_imports', 'runner_type', 'model_wrapper_cfg', 'sync_bn', 'find_unused_parameters', 'compile',
+    'activation_checkpointing', 'efficient_conv_bn_eval',
+}  # fmt: skip
+# keys that a builder takes out of the dictionary before the class sees it
+BUILDER_KEYS = {
+    'hook': {'priority'},
+    'parameter scheduler': {'convert_to_iter_based'},
+    'optim_wrapper': {'optimizer', 'constructor', 'paramwise_cfg'},
+    'model': {'init_cfg'},
+}
+# which registry a `type=` below this key is looked up in first
+REGISTRY_OF_KEY = {
+    'model': root.MODELS, 'dataset': root.DATASETS, 'datasets': root.DATASETS, 'sampler': root.DATA_SAMPLERS,
+    'batch_sampler': root.DATA_SAMPLERS, 'pipeline': root.TRANSFORMS, 'transforms': root.TRANSFORMS,
+    'collate_fn': root.FUNCTIONS, 'worker_init_fn': root.FUNCTIONS, 'optim_wrapper': root.OPTIM_WRAPPERS,
+    'optimizer': root.OPTIMIZERS, 'param_scheduler': root.PARAM_SCHEDULERS, 'default_hooks': root.HOOKS,
+    'custom_hooks': root.HOOKS, 'visualizer': root.VISUALIZERS, 'vis_backends': root.VISBACKENDS,
+    'log_processor': root.LOG_PROCESSORS, 'train_cfg': root.LOOPS, 'val_cfg': root.LOOPS, 'test_cfg': root.LOOPS,
+    'val_evaluator': root.METRICS, 'test_evaluator': root.METRICS, 'metrics': root.METRICS,
+    'init_cfg': root.WEIGHT_INITIALIZERS, 'model_wrapper_cfg': root.MODEL_WRAPPERS,
+}  # fmt: skip
+ALL_REGISTRIES = (
+    root.MODELS, root.DATASETS, root.TRANSFORMS, root.DATA_SAMPLERS, root.HOOKS, root.LOOPS, root.METRICS,
+    root.EVALUATOR, root.INFERENCERS, root.VISUALIZERS, root.VISBACKENDS, root.LOG_PROCESSORS, root.OPTIMIZERS,
+    root.OPTIM_WRAPPERS, root.OPTIM_WRAPPER_CONSTRUCTORS, root.PARAM_SCHEDULERS, root.MODEL_WRAPPERS,
+    root.WEIGHT_INITIALIZERS, root.TASK_UTILS, root.FUNCTIONS, root.RUNNERS,
+)  # fmt: skip
+
+
+class ConfigError(ValueError):
+    """A config that cannot mean what its author wrote; the message lists every fault."""
+
+
+def check_config(cfg: Config, option_keys: tuple[str, ...] = ()) -> None:
+    """Raise when a key of ``cfg`` is read by nothing or a ``type=`` cannot be resolved.
+
+    Args:
+        cfg: a loaded config whose ``custom_imports`` have been imported.
+        option_keys: dotted keys that ``--cfg-options`` has set; below a variable that the config file has already
+            used they would have no effect.
+
+    Raises:
+        ConfigError: lists each fault with its place and the nearest valid key.
+    """
+    files = config_chain(Path(cfg.filename)) if cfg.filename else []
+    faults = [*_unread_variables(cfg, files), *_options_without_effect(option_keys), *_component_faults(cfg)]
+    if faults:
+        name = cfg.filename or 'the config'
+        raise ConfigError('\n'.join([f'{name}: {len(faults)} fault(s):', *(f'  - {fault}' for fault in faults)]))
+
+
+def config_chain(path: Path) -> list[Path]:
+    """The file and all files it inherits from through ``_base_``, itself first."""
+    bases = Config._get_base_files(str(path))
+    return [path, *(file for base in bases for file in config_chain((path.parent / base).resolve()))]
+
+
+def runner_keys() -> set[str]:
+    """Top-level keys that mmengine's Runner reads."""
+    return (set(inspect.signature(Runner.__init__).parameters) - {'self', 'cfg'}) | RUNNER_EXTRA
+
+
+def _unread_variables(cfg: Config, files: list[Path]) -> Iterator[str]:
+    """Top-level names that neither the Runner nor an expression of a config file reads.
+
+    A name that a file assigns must be used in the same file or in one that inherits from it: an assignment that
+    overrides a base's variable *after* the base has used it changes nothing.
+    """
+    known, read_above = runner_keys(), set()
+    assigned_somewhere = set()
+    for file in files:  # from the leaf to its bases
+        tree = ast.parse(file.read_text(encoding='utf-8'))
+        assigned = {target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets
+                    if isinstance(target, ast.Name) and not target.id.startswith('__')}  # fmt: skip
+        loads = [node for node in ast.walk(tree) if hasattr(node, 'ctx') and isinstance(node.ctx, ast.Load)]
+        loaded = {node.id for node in loads if isinstance(node, ast.Name)}
+        for name in sorted(assigned - known - loaded - read_above - {'_base_'}):
+            yield f"{file.name}: nothing reads the key '{name}'. {did_you_mean(name, known)}"
+        read_above |= {node.attr for node in loads if isinstance(node, ast.Attribute)}
+        assigned_somewhere |= assigned
+    for name in sorted(set(cfg) - known - assigned_somewhere):
+        yield f"nothing reads the key '{name}'. {did_you_mean(name, known)}"
+
+
+def _options_without_effect(option_keys: tuple[str, ...]) -> Iterator[str]:
+    known = runner_keys()
+    for key in option_keys:
+        top = key.partition('.')[0]
+        if top not in known:
+            yield (
+                f"--cfg-options {key}: the Runner reads no key '{top}' (a variable of the config file has already been "
+                f'used where it appears; set that place instead). {did_you_mean(top, known)}'
+            )
+
+
+def _component_faults(cfg: Config) -> Iterator[str]:
+    plain = cfg.to_dict()
+    for key in LOADERS:
+        yield from _loader_faults(plain.get(key), key)
+    yield from _default_type_faults(plain, 'train_cfg', _train_loop(plain.get('train_cfg')))
+    yield from _default_type_faults(plain, 'val_cfg', ValLoop)
+    yield from _default_type_faults(plain, 'test_cfg', TestLoop)
+    yield from _default_type_faults(plain, 'log_processor', LogProcessor)
+    yield from _fixed_keys(plain.get('randomness'), 'randomness', _names(Runner.set_randomness))
+    yield from _fixed_keys(plain.get('auto_scale_lr'), 'auto_scale_lr', {'base_batch_size', 'enable'})
+    yield from _fixed_keys(plain.get('custom_imports'), 'custom_imports', {'imports', 'allow_failed_imports'})
+    yield from _fixed_keys(plain.get('default_hooks'), 'default_hooks', DEFAULT_HOOKS)
+    env = plain.get('env_cfg') or {}
+    yield from _fixed_keys(env, 'env_cfg', {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'})
+    yield from _fixed_keys(env.get('mp_cfg'), 'env_cfg.mp_cfg', {'mp_start_method', 'opencv_num_threads'})
+    optim = plain.get('optim_wrapper') or {}
+    if 'type' not in optim and optim:
+        optim.setdefault('type', 'OptimWrapper')
+    paramwise = optim.get('paramwise_cfg') or {}
+    if 'constructor' not in optim:
+        yield from _fixed_keys(paramwise, 'optim_wrapper.paramwise_cfg', PARAMWISE)
+        for name, value in (paramwise.get('custom_keys') or {}).items():
+            yield from _fixed_keys(value, f'optim_wrapper.paramwise_cfg.custom_keys.{name}', {'lr_mult', 'decay_mult'})
+    for key in sorted(runner_keys() & set(plain)):
+        yield from _walk(plain[key], key, REGISTRY_OF_KEY.get(key))
+
+
+def _train_loop(train_cfg: dict | None) -> type:
+    return EpochBasedTrainLoop if (train_cfg or {}).get('by_epoch', True) else IterBasedTrainLoop
+
+
+def _default_type_faults(plain: dict, key: str, default: type) -> Iterator[str]:
+    """A dictionary that may leave its type out."""
+    value = plain.get(key)
+    if isinstance(value, dict) and 'type' not in value:
+        extra = {'by_epoch'} if key == 'train_cfg' else {'fp16'}
+        yield from _fixed_keys(value, key, (accepted_keys(default) or set()) | extra)
+
+
+def _loader_faults(loader: Any, place: str) -> Iterator[str]:
+    if isinstance(loader, dict):
+        ours = {'dataset', 'sampler', 'batch_sampler', 'num_batch_per_epoch', 'disable_subprocess_warning'}
+        yield from _fixed_keys(loader, place, (_names(DataLoader.__init__) | ours) - {'shuffle'})
+
+
+def _fixed_keys(value: Any, place: str, valid: set[str]) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key in sorted(set(value) - valid - {'_scope_'}):
+            yield f"{place}: nothing reads the key '{key}'. {did_you_mean(key, valid)}"
+
+
+def _walk(value: Any, place: str, registry: root.Registry | None) -> Iterator[str]:
+    """Check every dictionary with a ``type=`` at and below ``value``."""
+    if isinstance(value, dict):
+        if 'type' in value:
+            yield from _typed_faults(value, place, registry)
+        for key, child in value.items():
+            yield from _walk(child, f'{place}.{key}', REGISTRY_OF_KEY.get(key, registry))
+    elif isinstance(value, list | tuple):
+        for index, child in enumerate(value):
+            yield from _walk(child, f'{place}.{index}', registry)
+
+
+def _typed_faults(value: dict, place: str, registry: root.Registry | None) -> Iterator[str]:
+    kind = value['type']
+    if not isinstance(kind, str):
+        return  # a class itself: nothing to look up
+    found = _resolve(kind, value.get('_scope_'), registry)
+    if not found:
+        yield f'{place}: {unresolved_type_message(kind, registry or root.MODELS)}'
+        return
+    valid: set[str] = set()
+    for owner, target in found:
+        keys = accepted_keys(target)
+        if keys is None:
+            return
+        valid |= keys | BUILDER_KEYS.get(owner.name, set())
+    for key in sorted(set(value) - valid - {'type', '_scope_'}):
+        yield f"{place} (type='{kind}'): nothing reads the key '{key}'. {did_you_mean(key, valid)}"
+
+
+def _resolve(
+    kind: str, scope: str | None, first: root.Registry | None
+) -> list[tuple[root.Registry, Callable]]:
+    """Everything that ``type='kind'`` may mean; the registry that belongs to the place decides, else any."""
+    key = f'{scope}.{kind}' if scope and '.' not in kind else kind
+    for registry in ([first] if first else []) + [other for other in ALL_REGISTRIES if other is not first]:
+        target = _look_up(registry, key)
+        if target is not None:
+            return [(registry, target)]
+    return []
+
+
+def _look_up(registry: root.Registry, key: str) -> Callable | None:
+    scope, _, name = key.rpartition('.')
+    nodes = [registry.children.get(scope or 'openmsra'), registry] if scope in ('', 'openmsra') else []
+    for node in nodes:
+        if node is not None and name in node.module_dict:
+            return node.module_dict[name]
+    if scope in ('', 'openmsra'):
+        return None
+    try:
+        return registry.get(key)
+    except (RuntimeError, KeyError):
+        return None
+
+
+def accepted_keys(target: Callable) -> set[str] | None:
+    """Names of the arguments that a class or function takes; ``None`` where ``**kwargs`` leads to an unknown place."""
+    if not inspect.isclass(target):
+        signature = inspect.signature(target)
+        return None if _open(signature) else set(signature.parameters)
+    names: set[str] = set()
+    for cls in inspect.getmro(target):
+        if '__init__' not in vars(cls):
+            continue
+        if cls is object:
+            break
+        signature = inspect.signature(cls.__init__)
+        names |= _names(cls.__init__)
+        if not _open(signature):
+            return names
+    return None
+
+
+def _names(function: Callable) -> set[str]:
+    kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    return {p.name for p in inspect.signature(function).parameters.values() if p.kind not in kinds} - {'self'}
+
+
+def _open(signature: inspect.Signature) -> bool:
+    return any(p.kind is inspect.Parameter.VAR_KEYWORD for p in signature.parameters.values())

@@ -1,0 +1,32 @@
+"""mmengine's Runner with the two loads that must not be silent or unsafe."""
+
+from mmengine.model import is_model_wrapper
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+from openmsra.core.checkpoint import load_file, load_weights
+
+
+@RUNNERS.register_module()
+class OpenMSRARunner(Runner):
+    """Runner whose checkpoints are read without executing them and loaded strictly.
+
+    ``load_from`` and ``resume`` fail when a key is missing, unexpected or misshapen (mmengine logs and goes on), and
+    config text inside a checkpoint is never evaluated (mmengine evaluates it on resume).
+    """
+
+    def load_checkpoint(self, filename: str, map_location='cpu', strict: bool = True, revise_keys=()) -> dict:
+        """Load the weights of ``filename`` and return the checkpoint without its config text.
+
+        Raises:
+            CheckpointError: the file is unsafe, damaged or does not fit.
+        """
+        if not strict or revise_keys:
+            raise ValueError('Weights are loaded strictly; rename keys with a tool of tools/model_converters/ instead.')
+        checkpoint = load_file(filename, map_location)
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        load_weights(self.model.module if is_model_wrapper(self.model) else self.model, checkpoint, filename)
+        checkpoint.get('meta', {}).pop('config', None)
+        self._has_loaded = True
+        self.logger.info(f'Loaded every weight of {filename}')
+        return checkpoint

@@ -1,0 +1,43 @@
+"""Evaluate a checkpoint with the test set and metrics of a config."""
+
+import argparse
+from pathlib import Path
+
+from openmsra.core.launch import add_common_arguments, apply_arguments, build_runner, load_config, run_tool
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_common_arguments(parser)
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('--out', metavar='FILE.pkl', help='write every prediction to this pickle file')
+    parser.add_argument('--show-dir', metavar='DIR', help='write pictures of the predictions to this folder')
+    return parser.parse_args(argv)
+
+
+def apply_test_arguments(cfg, args: argparse.Namespace) -> None:
+    from openmsra.core.config_check import ConfigError
+
+    if args.out:
+        if not args.out.endswith(('.pkl', '.pickle')):
+            raise ConfigError(f'--out {args.out}: predictions are written as pickle; the name must end in .pkl.')
+        evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
+        cfg.test_evaluator = [*evaluators, dict(type='DumpResults', out_file_path=args.out)]
+    if args.show_dir:
+        if 'visualization' not in cfg.default_hooks:
+            raise ConfigError('--show-dir: this config has no default_hooks.visualization to draw with.')
+        folder = str(Path(args.show_dir).resolve())
+        cfg.default_hooks.visualization.update(enable=True, interval=1, out_dir=folder)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    cfg = load_config(args.config, args.cfg_options)
+    apply_arguments(cfg, args)
+    apply_test_arguments(cfg, args)
+    cfg.load_from = args.checkpoint
+    build_runner(cfg).test()
+
+
+if __name__ == '__main__':
+    run_tool(main)

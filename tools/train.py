@@ -1,0 +1,48 @@
+"""Train, or run any other job that a config describes (a search, a linear probe)."""
+
+import argparse
+
+from openmsra.core.launch import add_common_arguments, apply_arguments, build_runner, load_config, run_tool
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_common_arguments(parser)
+    parser.add_argument(
+        '--resume', nargs='?', const='auto', metavar='PATH',
+        help='continue from PATH, or from the newest checkpoint of the work dir if no path is given',
+    )  # fmt: skip
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision (needs a GPU)')
+    parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate to the real batch size')
+    return parser.parse_args(argv)
+
+
+def apply_training_arguments(cfg, args: argparse.Namespace) -> None:
+    import torch
+
+    from openmsra.core.config_check import ConfigError
+
+    if args.resume:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    if args.amp:
+        if not torch.cuda.is_available():
+            raise ConfigError('--amp: mixed precision needs a GPU and torch sees none; leave the option out.')
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if args.auto_scale_lr:
+        if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
+            raise ConfigError('--auto-scale-lr: the config names no auto_scale_lr.base_batch_size to scale from.')
+        cfg.auto_scale_lr.enable = True
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+    cfg = load_config(args.config, args.cfg_options)
+    apply_arguments(cfg, args)
+    apply_training_arguments(cfg, args)
+    build_runner(cfg).train()
+
+
+if __name__ == '__main__':
+    run_tool(main)
