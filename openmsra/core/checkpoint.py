@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 import torch
+from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
 from torch import nn
 
-# What a training checkpoint holds beside tensors and plain containers: log buffers of numpy numbers.
+# What a training checkpoint holds beside tensors and plain containers: numpy numbers.
 ALLOWED = (
-    HistoryBuffer,
     np.ndarray,
     np.dtype,
     np._core.multiarray._reconstruct,
@@ -28,8 +28,7 @@ def load_file(path: str | Path, map_location: str | torch.device = 'cpu') -> dic
     """Read a checkpoint without executing anything in it (``weights_only`` with an explicit allow-list).
 
     Raises:
-        CheckpointError: the file is missing, damaged, or holds objects other than tensors, containers, numbers and
-            log buffers.
+        CheckpointError: the file is missing, damaged, or holds objects other than tensors, containers and numbers.
     """
     if not Path(path).is_file():
         raise CheckpointError(f'{path}: there is no such checkpoint file.')
@@ -37,16 +36,36 @@ def load_file(path: str | Path, map_location: str | torch.device = 'cpu') -> dic
         with torch.serialization.safe_globals(list(ALLOWED)):
             checkpoint = torch.load(path, map_location=map_location, weights_only=True)
     except pickle.UnpicklingError as error:
-        reason = str(error).partition('Unsupported')[2].partition('.')[0].strip() or str(error).splitlines()[0]
+        reason = str(error).partition('Unsupported')[2].partition('.')[0].strip() or _first_line(error)
         raise CheckpointError(
             f'{path}: refused, because it is not a plain checkpoint of weights ({reason[:200]}). '
             'Nothing in it was executed; convert it with one of tools/model_converters/.'
         ) from None
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise CheckpointError(f'{path}: damaged or not a checkpoint ({str(error).splitlines()[0][:200]}).') from None
+        raise CheckpointError(f'{path}: damaged or not a checkpoint ({_first_line(error)}).') from None
     if not isinstance(checkpoint, dict):
         raise CheckpointError(f'{path}: holds a {type(checkpoint).__name__}, not a dictionary of weights.')
     return checkpoint
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0][:200]
+
+
+class PlainLogBuffersHook(Hook):
+    """Writes mmengine's log buffers as plain tensors: pickled as they are, they need ``getattr`` to be loaded."""
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        hub = checkpoint['message_hub']
+        hub['log_scalars'] = {
+            name: dict(zip(('values', 'counts'), map(torch.from_numpy, buffer.data), strict=True))
+            for name, buffer in hub['log_scalars'].items()
+        }
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        buffers = checkpoint.get('message_hub', {}).get('log_scalars', {})
+        for name, buffer in buffers.items():
+            buffers[name] = HistoryBuffer(buffer['values'].tolist(), buffer['counts'].tolist())
 
 
 def load_weights(model: nn.Module, checkpoint: dict[str, Any], source: str | Path) -> None:

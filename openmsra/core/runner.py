@@ -4,7 +4,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
-from openmsra.core.checkpoint import load_file, load_weights
+from openmsra.core.checkpoint import PlainLogBuffersHook, load_file, load_weights
 
 
 @RUNNERS.register_module()
@@ -14,6 +14,11 @@ class OpenMSRARunner(Runner):
     ``load_from`` and ``resume`` fail when a key is missing, unexpected or misshapen (mmengine logs and goes on), and
     config text inside a checkpoint is never evaluated (mmengine evaluates it on resume).
     """
+
+    def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
+        """The config's hooks, and the one without which a saved checkpoint could not be read safely."""
+        super().register_hooks(default_hooks, custom_hooks)
+        self.register_hook(PlainLogBuffersHook(), priority='VERY_LOW')
 
     def load_checkpoint(self, filename: str, map_location='cpu', strict: bool = True, revise_keys=()) -> dict:
         """Load the weights of ``filename`` and return the checkpoint without its config text.

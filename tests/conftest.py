@@ -1,0 +1,38 @@
+"""Fixtures that several test folders use."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _restore_default_scope():
+    """Models and runners set mmengine's default scope; no test may see another's."""
+    from mmengine.registry import DefaultScope
+
+    before = dict(DefaultScope._instance_dict)
+    yield
+    DefaultScope._instance_dict.clear()
+    DefaultScope._instance_dict.update(before)
+
+
+@pytest.fixture
+def run_tool():
+    """Run a script of the checkout as a subprocess from its root; returns the finished process with its output."""
+
+    def run(*arguments: str | Path, check: bool = True, timeout: float = 240, **env: str) -> subprocess.CompletedProcess:
+        arguments = [str(argument) for argument in arguments]
+        command = [sys.executable, *arguments] if arguments[0].endswith('.py') else ['bash', *arguments]
+        environment = {**os.environ, 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1', **env}
+        environment['PYTHONPATH'] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])])
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout)
+        if check:
+            assert done.returncode == 0, f'{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}'
+        return done
+
+    return run

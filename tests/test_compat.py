@@ -1,0 +1,52 @@
+"""The bridges of openmsra.compat work, and each is still needed: where one is not, delete it."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from openmsra import compat
+
+
+def _python(code: str) -> subprocess.CompletedProcess:
+    return subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=120)
+
+
+@pytest.mark.skipif(torch.version.cuda is not None, reason='only a CPU-only torch lacks the operators')
+def test_torchvision_bridge_is_still_needed():
+    done = _python('import torchvision')
+    assert done.returncode != 0, 'torchvision imports on a CPU-only torch: delete bridge_torchvision'
+    assert 'torchvision::nms does not exist' in done.stderr
+
+
+def test_torchvision_imports_behind_the_bridge():
+    done = _python(
+        'from openmsra import compat; compat.bridge_torchvision(); '
+        'from torchvision.transforms.functional import hflip; import torch; '
+        'print(hflip(torch.arange(3.)[None, None]).tolist())'
+    )
+    assert done.stdout.strip() == '[[[2.0, 1.0, 0.0]]]', done.stderr
+
+
+def test_mmaction_version_gate_is_still_needed():
+    done = _python('from openmsra import compat; compat.bridge_torchvision(); import mmaction')
+    assert 'MMCV' in done.stderr, 'mmaction accepts this mmcv: delete the version gate from bridge_mmaction'
+
+
+def test_mmaction_still_lacks_drn():
+    assert not compat._mmaction_ships_drn(), 'mmaction ships localizers/drn: delete its stand-in from bridge_mmaction'
+
+
+def test_mmaction_imports_behind_the_bridge_and_mmcv_keeps_its_version():
+    done = _python(
+        'import mmcv; before = mmcv.__version__\n'
+        'from openmsra import compat; print(compat.bridge_mmaction())\n'
+        'import mmaction.models, mmaction.datasets\n'
+        'assert mmcv.__version__ == before\n'
+        'try:\n    mmaction.models.localizers.DRN()\n'
+        "except ImportError as error:\n    assert 'mmaction2' in str(error)\n"
+        "else:\n    raise AssertionError('the stand-in for DRN was built')\n"
+    )
+    assert done.returncode == 0, done.stderr
+    assert 'True' in done.stdout.splitlines()
