@@ -21,7 +21,7 @@ def _restore_default_scope():
     DefaultScope._instance_dict.update(before)
 
 
-@pytest.fixture
+@pytest.fixture(scope='session')
 def run_tool():
     """Run a script of the checkout as a subprocess from its root; returns the finished process with its output."""
 

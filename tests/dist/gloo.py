@@ -1,0 +1,58 @@
+"""Run a function on several gloo processes of one machine, on the CPU."""
+
+import multiprocessing
+import os
+import socket
+import traceback
+from collections.abc import Callable
+
+
+def run_on_processes(function: Callable, world_size: int, *arguments, timeout: float = 120) -> list:
+    """Call ``function(rank, world_size, *arguments)`` on each of ``world_size`` processes.
+
+    Returns:
+        what each rank returned, in the order of the ranks.
+
+    Raises:
+        RuntimeError: a rank failed (with its traceback) or did not answer within ``timeout`` seconds.
+    """
+    context = multiprocessing.get_context('spawn')
+    with socket.socket() as free:
+        free.bind(('127.0.0.1', 0))
+        port = free.getsockname()[1]
+    results = context.Queue()
+    processes = [
+        context.Process(target=_rank, args=(function, rank, world_size, port, results, arguments), daemon=True)
+        for rank in range(world_size)
+    ]
+    for process in processes:
+        process.start()
+    try:
+        answers = dict(_checked(results.get(timeout=timeout)) for _ in processes)
+    finally:
+        for process in processes:
+            process.join(5)
+            process.kill()
+    return [answers[rank] for rank in range(world_size)]
+
+
+def _checked(answer: tuple) -> tuple:
+    rank, value, error = answer
+    if error:
+        raise RuntimeError(f'rank {rank} failed:\n{error}')
+    return rank, value
+
+
+def _rank(function: Callable, rank: int, world_size: int, port: int, results, arguments: tuple) -> None:
+    import torch
+    import torch.distributed as dist
+
+    torch.set_num_threads(1)
+    os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE=str(world_size))
+    dist.init_process_group('gloo', rank=rank, world_size=world_size)
+    try:
+        results.put((rank, function(rank, world_size, *arguments), None))
+    except Exception:  # noqa: BLE001 - the parent process raises it
+        results.put((rank, None, traceback.format_exc()))
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,83 @@
+"""Every config is parsed, checked and built; the instant ones run through the real tools."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from openmsra.apis import init_model, list_models
+from openmsra.core.config_check import config_chain
+from openmsra.core.launch import load_config
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIGS = sorted(ROOT.glob('configs/*/*.py'))
+LEAVES = [path for path in CONFIGS if not path.name.startswith('_') and path.parent.name != '_base_']
+PAPERS = sorted({path.parent.name for path in LEAVES})
+INSTANT = [path for path in LEAVES if path.stem.endswith('_instant')]
+NEEDS_OPERATORS = {'soft_teacher'}
+name = pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
+
+
+def _marked(paths: list[Path]) -> list:
+    return [pytest.param(path, id=path.stem, marks=pytest.mark.full if path.parent.name in NEEDS_OPERATORS else ())
+            for path in paths]  # fmt: skip
+
+
+@name
+def test_name_follows_the_grammar(path):
+    """{algorithm}_{model}_{gpus}xb{batch}-{schedule}_{data}, with _mini or _instant behind it."""
+    assert re.fullmatch(r'[a-z0-9-]+_[a-z0-9-]+_(\w+-)?\d+xb\d+[-\w]*', path.stem), path.stem
+
+
+@pytest.mark.parametrize('path', CONFIGS, ids=lambda path: path.stem)
+def test_config_is_data_and_at_most_two_deep(path):
+    tree = ast.parse(path.read_text(encoding='utf-8'))
+    kinds = {type(node).__name__ for node in tree.body}
+    assert kinds <= {'Assign', 'Expr'}, f'{path} is more than data: {kinds}'
+    assert _depth(path) <= 2, f'{path} inherits more than two deep'
+
+
+def _depth(path: Path) -> int:
+    chain = config_chain(path)
+    bases = [base for base in chain[1:] if base in _direct_bases(path)]
+    return 1 + max(map(_depth, bases)) if bases else 0
+
+
+def _direct_bases(path: Path) -> list[Path]:
+    from mmengine.config import Config
+
+    return [(path.parent / base).resolve() for base in Config._get_base_files(str(path))]
+
+
+@pytest.mark.parametrize('path', _marked(LEAVES))
+def test_config_is_checked_and_its_model_builds(path):
+    cfg = load_config(path)
+    assert cfg.default_scope == 'openmsra'
+    assert cfg.custom_imports.imports == [f'openmsra.{path.parent.name}']
+    model = init_model(cfg)
+    assert sum(parameter.numel() for parameter in model.parameters()) > 0
+    assert 'base_batch_size' in cfg.get('auto_scale_lr', {}) or 'optim_wrapper' not in cfg
+
+
+@pytest.mark.parametrize('paper', PAPERS)
+def test_paper_has_its_page_and_three_sizes(paper):
+    stems = [path.stem for path in LEAVES if path.parent.name == paper]
+    assert any(stem.endswith('_mini') for stem in stems)
+    assert any(stem.endswith('_instant') for stem in stems)
+    assert any(not stem.endswith(('_mini', '_instant')) for stem in stems)
+    for file in ('README.md', 'metafile.yml'):
+        assert (ROOT / 'configs' / paper / file).is_file()
+
+
+def test_list_models_knows_every_config():
+    assert list_models() == sorted(path.stem for path in LEAVES)
+    assert list_models('*_instant') == sorted(path.stem for path in INSTANT)
+
+
+@pytest.mark.parametrize('path', _marked(INSTANT))
+def test_instant_config_trains_and_tests(path, run_tool, tmp_path):
+    run_tool('tools/train.py', path.relative_to(ROOT), '--work-dir', tmp_path)
+    checkpoint = (tmp_path / 'last_checkpoint').read_text().strip()
+    done = run_tool('tools/test.py', path.relative_to(ROOT), checkpoint, '--work-dir', tmp_path / 'test')
+    assert list((tmp_path / 'test').glob('*/*.json')), done.stdout
