@@ -51,7 +51,7 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=True, end=2, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', by_epoch=True, begin=2, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', by_epoch=True, begin=2, end=45, convert_to_iter_based=True),
 ]
 auto_scale_lr = dict(base_batch_size=32, enable=False)
 

@@ -22,7 +22,7 @@ def resolve_subnets(space: SearchSpace, wanted: list) -> dict[str, dict]:
     Args:
         space: the search space of the supernet.
         wanted: each entry 'smallest', 'middle', 'largest', 'random:N' (N draws, always the same), the path of a JSON
-            file with one architecture, or an architecture itself.
+            file with one architecture, or an architecture itself (with an optional 'name').
 
     Raises:
         ValueError: another word, or an architecture that does not fit the space.
@@ -37,8 +37,9 @@ def resolve_subnets(space: SearchSpace, wanted: list) -> dict[str, dict]:
 def _resolve(space: SearchSpace, entry: str | dict) -> dict[str, dict]:
     if isinstance(entry, dict):
         arch = dict(entry)
+        name = arch.pop('name', f'd{arch.get("depth")}_e{arch.get("embed_dim")}')
         space.validate(arch)
-        return {f'given_d{arch["depth"]}_e{arch["embed_dim"]}': arch}
+        return {name: arch}
     if entry in NAMED:
         return {entry: getattr(space, entry)()}
     if entry.startswith('random:') and entry[7:].isdigit():
