@@ -1,5 +1,6 @@
-"""Reading checkpoint files: nothing in them is executed, and every weight arrives or the load fails."""
+"""Checkpoint files: nothing in them is executed, every weight arrives or the load fails, and none is half written."""
 
+import os
 import pickle
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,21 @@ def load_file(path: str | Path, map_location: str | torch.device = 'cpu') -> dic
     return checkpoint
 
 
+def save_file(checkpoint: dict[str, Any], path: str | Path) -> None:
+    """Write a checkpoint so that ``path`` holds either the old or the complete new content, also after a crash."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    try:
+        with temporary.open('wb') as stream:
+            torch.save(checkpoint, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0][:200]
 
@@ -86,6 +102,8 @@ def load_weights(model: nn.Module, checkpoint: dict[str, Any], source: str | Pat
     faults = {'missing in the file': missing, 'unknown to the model': unexpected, 'of another shape': misshapen}
     if any(faults.values()):
         lines = [f'{source} does not fit {type(model).__name__}; nothing was loaded.']
+        if hasattr(model, 'describe_checkpoint'):
+            lines.append(f'  {model.describe_checkpoint(state)}')
         lines += [f'  {len(keys)} key(s) {what}: {_shorten(keys)}' for what, keys in faults.items() if keys]
         raise CheckpointError('\n'.join(lines))
     model.load_state_dict(state, strict=True)

@@ -1,5 +1,7 @@
 """mmengine's Runner with the two loads that must not be silent or unsafe."""
 
+import logging
+
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
@@ -14,6 +16,12 @@ class OpenMSRARunner(Runner):
     ``load_from`` and ``resume`` fail when a key is missing, unexpected or misshapen (mmengine logs and goes on), and
     config text inside a checkpoint is never evaluated (mmengine evaluates it on resume).
     """
+
+    def build_logger(self, *args, **kwargs):
+        """mmengine's logger without its warning that a scope fills only some of the registries, which is meant."""
+        logger = super().build_logger(*args, **kwargs)
+        logger.addFilter(_not_an_unfilled_registry)
+        return logger
 
     def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
         """The config's hooks, and the one without which a saved checkpoint could not be read safely."""
@@ -35,3 +43,7 @@ class OpenMSRARunner(Runner):
         self._has_loaded = True
         self.logger.info(f'Loaded every weight of {filename}')
         return checkpoint
+
+
+def _not_an_unfilled_registry(record: logging.LogRecord) -> bool:
+    return not record.getMessage().startswith('Failed to search registry with scope "openmsra"')
