@@ -30,7 +30,7 @@ def main() -> None:
     checkpoint = (out / 'train' / 'last_checkpoint').read_text().strip()
     _say('2/4 test sub-networks with inherited weights on 500 held-out digits')
     subnets = '[' + ','.join(f"'{name}'" for name in SUBNETS) + ']'
-    _tool('test.py', CONFIG, checkpoint, '--work-dir', out / 'test', '--out', out / 'predictions' / 'digits.pkl',
+    _tool('test.py', CONFIG, checkpoint, '--work-dir', out / 'test', '--out', out / 'predictions.pkl',
           '--cfg-options', f'test_cfg.subnets={subnets}')  # fmt: skip
     _say('3/4 draw the pictures')
     metrics = _newest_metrics(out / 'test')
@@ -82,7 +82,7 @@ def _curves(rows: list[dict], file: Path) -> Path:
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout='constrained')
     losses = [row for row in rows if 'loss' in row]
     left.plot([row['step'] for row in losses], [row['loss'] for row in losses], color='tab:blue')
-    left.set(xlabel='iteration', ylabel='training loss (one random sub-network each)')
+    left.set(xlabel='iteration', ylabel='training loss')
     validations = [row for row in rows if 'largest/accuracy/top1' in row]
     for name in ('smallest', 'middle', 'largest'):
         accuracy = [row[f'{name}/accuracy/top1'] for row in validations]
@@ -115,7 +115,7 @@ def _digits(out: Path, file: Path, rows: int = 4, columns: int = 12) -> Path:
     import matplotlib.pyplot as plt
     from sklearn.datasets import load_digits
 
-    with (out / 'predictions' / 'digits.largest.pkl').open('rb') as stream:
+    with (out / 'predictions.largest.pkl').open('rb') as stream:
         predictions = pickle.load(stream)
     wrong_first = sorted(predictions, key=lambda p: int(p['pred_label']) == int(p['gt_label']))
     images = load_digits().images

@@ -78,7 +78,7 @@ class _SubnetLoop:
                 self.run_iter(index, data_batch)
             result = self.evaluator.evaluate(len(self.dataloader.dataset))
             metrics |= {f'{name}/{key}': value for key, value in result.items()}
-            metrics[f'{name}/params'] = self.supernet.count_params(arch)
+            metrics[f'{name}/params'] = float(self.supernet.count_params(arch))  # mmengine logs an int as null
         self.supernet.set_subnet(before)
         self.runner.call_hook(f'after_{self.stage}_epoch', metrics=metrics)
         self.runner.call_hook(f'after_{self.stage}')

@@ -35,7 +35,7 @@ def _rename_key(cfg: Config, dotted: str) -> None:
 
 
 def test_unknown_top_level_key_names_the_nearest(tmp_path):
-    path = _write(tmp_path, a="randomnes = dict(seed=1)\n")
+    path = _write(tmp_path, a='randomnes = dict(seed=1)\n')
     with pytest.raises(ConfigError, match=r"nothing reads the key 'randomnes'. Did you mean randomness"):
         load_config(path)
 

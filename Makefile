@@ -1,0 +1,31 @@
+# make help lists the targets. PYTHON= chooses the interpreter, VENV= the environment (see requirements/README.md).
+SHELL := bash
+VENV ?= .venv
+export VENV
+ifdef PYTHON
+export PYTHON
+endif
+IN_VENV = "$(VENV)/bin/python"
+
+.PHONY: help demo test test-reliability lint install install-full
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
+
+install:  ## environment without compiled operators
+	@requirements/install.sh light
+
+install-full:  ## environment with everything
+	@requirements/install.sh full
+
+demo: install  ## train, test and look at a real model; writes work_dirs/demo/report.html
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} PYTHONWARNINGS=ignore $(IN_VENV) tools/demo.py
+
+test: install-full  ## install everything and run all tests
+	@OMP_NUM_THREADS=1 $(IN_VENV) -m pytest -q -n 2 --dist loadfile
+
+test-reliability: install-full  ## the long kill, resume and corruption tests
+	@OMP_NUM_THREADS=1 $(IN_VENV) -m pytest -q -m reliability
+
+lint: install-full  ## ruff
+	@$(IN_VENV) -m ruff check .

@@ -1,0 +1,126 @@
+#!/usr/bin/env bash
+# Create or complete the environment:  requirements/install.sh light|full      (see requirements/README.md)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+profile=${1:-light}
+python=${PYTHON:-python3}
+venv=${VENV:-.venv}
+cache=${OPENMSRA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/openmsra}
+mmcv_version=2.3.6
+started=$SECONDS
+
+fail() { echo "error: $*" >&2; exit 2; }
+say() { printf '[%3ds] %s\n' $(( SECONDS - started )) "$*"; }
+in_venv() { "$venv/bin/python" "$@"; }
+has_operators() { in_venv -c 'import torch, mmcv._ext' >/dev/null 2>&1; }
+has_gpu() { command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1; }
+
+[[ $profile == light || $profile == full ]] || fail "profile '$profile' is neither light nor full."
+
+# --- what can be known at once is said at once -----------------------------------------------------------------------
+command -v "$python" >/dev/null 2>&1 || fail "there is no '$python'; install Python 3.10 to 3.12 or set PYTHON=."
+version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])') || fail "'$python' does not run."
+case $version in
+    3.10|3.11|3.12) ;;
+    *) fail "'$python' is Python $version, but openmsra needs 3.10 to 3.12; set PYTHON= to one of these." ;;
+esac
+if [[ -x $venv/bin/python ]]; then
+    old=$(in_venv -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) \
+        || fail "the environment '$venv' is broken (its Python does not run); remove it or set VENV= to another folder."
+    [[ $old == "$version" || -z ${PYTHON:-} ]] \
+        || fail "the environment '$venv' holds Python $old, not $version; set VENV= to another folder."
+    version=$old
+else
+    "$python" -c 'import venv, ensurepip' 2>/dev/null \
+        || fail "'$python' cannot make environments; install its venv module (Debian: apt install python$version-venv)."
+fi
+key=$(cat requirements/*.txt requirements/install.sh setup.py | cksum | cut -d' ' -f1)-$version
+stamp_of() { echo "$venv/.openmsra-$1"; }
+current() { [[ -f $(stamp_of "$1") && $(<"$(stamp_of "$1")") == "$key" ]]; }
+if current "$profile" || { [[ $profile == light ]] && current full; }; then
+    say "the $profile environment in $venv is up to date"
+    exit 0
+fi
+wheel_folder() {  # the compiled wheel fits one version of torch (with its build) and Python
+    echo "$cache/mmcv-$mmcv_version-torch-$(in_venv -c 'import torch; print(torch.__version__)')-py$version-$(uname -m)"
+}
+if [[ $profile == full ]]; then
+    command -v "${CXX:-c++}" >/dev/null 2>&1 \
+        || fail "there is no C++ compiler (${CXX:-c++}), which mmcv's operators need; install one (Debian: apt install g++)" \
+                "or use the light profile."
+    "$python" -c 'import pathlib, sys, sysconfig; sys.exit(not pathlib.Path(sysconfig.get_paths()["include"], "Python.h").is_file())' \
+        || fail "the headers of '$python' are missing, which mmcv's operators need (Debian: apt install python$version-dev)."
+fi
+parent=$venv
+while [[ ! -d $parent ]]; do parent=$(dirname "$parent"); done
+need=${OPENMSRA_NEED_MB:-$(has_gpu && echo 12000 || echo 4000)}
+free=$(df -Pm "$parent" | awk 'NR == 2 {print $4}')
+(( free >= need )) || fail "$parent has $free MB left, but the environment needs $need MB; free some or set VENV=" \
+                           "to a folder on another disk."
+exec 9>"${TMPDIR:-/tmp}/openmsra-install-$(id -u)-$(realpath -m "$venv" | cksum | cut -d' ' -f1).lock"
+flock -n 9 || { say "another installation into $venv is running; waiting for it"; flock 9; }
+current "$profile" && { say "it has finished"; exit 0; }
+
+# --- the environment -------------------------------------------------------------------------------------------------
+if [[ ! -x $venv/bin/python ]]; then
+    say "creating $venv with Python $version"
+    "$python" -m venv "$venv" || fail "creating '$venv' failed; its messages are above."
+fi
+log=$venv/install.log
+: >"$log"
+pip() { in_venv -m pip --disable-pip-version-check "$@"; }
+probe=$(mktemp -d)
+trap 'rm -rf "$probe"' EXIT
+pip download -q --no-deps --no-cache-dir --retries 0 --timeout 15 -d "$probe" six==1.17.0 >>"$log" 2>&1 \
+    || fail "the package index cannot be reached ($(grep -m1 -oiE 'connection[^(]*|no matching distribution[^(]*' "$log" || echo "see $log")):" \
+            "check the network and pip's configuration (pip config list)."
+
+step() {  # step "what" command...: one line, a sign of life every 15 s, the log's end on failure
+    local what=$1
+    shift
+    say "$what"
+    "$@" >>"$log" 2>&1 &
+    local job=$! ticks=0
+    while kill -0 "$job" 2>/dev/null; do
+        sleep 1
+        (( ++ticks % 15 )) || say "  ... $(tail -c 2000 "$log" | tr '\r' '\n' | grep -v '^ *$\|WARNING' | tail -n 1 | cut -c1-90)"
+    done
+    wait "$job" || { tail -n 15 "$log" >&2; fail "$what: failed; the end of $log is above."; }
+}
+constraint=(-c requirements/constraints.txt)
+index=(${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"})
+step "pip and build tools" pip install "${constraint[@]}" setuptools wheel packaging psutil ninja
+step "torch (the largest download)" pip install "${constraint[@]}" ${index[@]+"${index[@]}"} torch torchvision
+if has_gpu && [[ $(in_venv -c 'import torch; print(torch.version.cuda)') == None ]]; then
+    fail "this machine has an NVIDIA GPU, but pip chose a CPU build of torch; unset TORCH_INDEX_URL or pip's find-links."
+fi
+lists=(-r requirements/runtime.txt -r requirements/papers.txt)
+[[ $profile == full ]] && lists+=(-r requirements/tests.txt -r requirements/export.txt -r requirements/benchmarks.txt)
+step "libraries" pip install "${constraint[@]}" "${lists[@]}"
+step "OpenMMLab packages" pip install --no-deps -r requirements/nodeps.txt
+
+build_wheel() {  # into the cache by a rename, so that no half written wheel is ever found
+    local target=$1 build
+    build=$(mktemp -d "$cache/build-XXXXXX")
+    CFLAGS=-g0 MAX_JOBS=$(nproc) pip wheel --no-cache-dir --no-build-isolation --no-deps \
+        -w "$build" "onedl-mmcv==$mmcv_version"
+    [[ -d $target ]] || mv "$build" "$target"
+    rm -rf "$build"
+}
+if [[ $profile == full ]]; then
+    if ! has_operators; then
+        wheel=$(wheel_folder)
+        mkdir -p "$cache"
+        if [[ ! -d $wheel ]]; then
+            step "compiling mmcv's operators, once, about 7 minutes (no wheel is published; the result is kept in $cache)" \
+                build_wheel "$wheel"
+        fi
+        step "mmcv with operators" pip install --no-deps --force-reinstall "$wheel"/*.whl
+        has_operators || fail "mmcv was installed but its operators do not import; remove $wheel and try again."
+    fi
+elif ! in_venv -c 'import mmcv' >/dev/null 2>&1; then
+    step "mmcv without operators" pip install --no-deps "onedl-mmcv==$mmcv_version"
+fi
+step "openmsra itself" pip install --no-deps --no-build-isolation -e .
+echo "$key" >"$(stamp_of "$profile")"
+say "the $profile environment in $venv is ready"
