@@ -1,11 +1,12 @@
 """Every key of a config must be read by something: a key that nothing reads is an ablation that did not happen.
 
 ``check_config`` needs no model and no data. It knows what mmengine's Runner reads, and asks the signature of every
-``type=`` for the rest. Keys handed on through ``**kwargs`` to an unknown place, and dictionaries without a type that a
-component interprets itself, are left to that component.
+``type=`` for the rest. Where ``**kwargs`` lead to an unknown place only misspellings of known keys are faults;
+dictionaries without a type that a component interprets itself are left to that component.
 """
 
 import ast
+import importlib.util
 import inspect
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,11 +14,14 @@ from typing import Any
 
 from mmengine import registry as root
 from mmengine.config import Config
+from mmengine.dist import init_dist
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, LogProcessor, Runner, TestLoop, ValLoop
+from torch.distributed import init_process_group
 from torch.utils.data import DataLoader
 
-from openmsra.core.suggest import did_you_mean, unresolved_type_message
+from openmsra.core.suggest import did_you_mean, nearest, unresolved_type_message
 
+MISSPELT = 0.85  # similarity from which a key is a misspelling of a known one and not a key of its own
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 EVALUATORS = ('val_evaluator', 'test_evaluator')
 DEFAULT_HOOKS = {
@@ -139,6 +143,7 @@ def _component_faults(cfg: Config) -> Iterator[str]:
     env = plain.get('env_cfg') or {}
     yield from _fixed_keys(env, 'env_cfg', {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'})
     yield from _fixed_keys(env.get('mp_cfg'), 'env_cfg.mp_cfg', {'mp_start_method', 'opencv_num_threads'})
+    yield from _fixed_keys(env.get('dist_cfg'), 'env_cfg.dist_cfg', _names(init_dist) | _names(init_process_group))
     optim = plain.get('optim_wrapper') or {}
     if 'type' not in optim and optim:
         optim.setdefault('type', 'OptimWrapper')
@@ -160,7 +165,7 @@ def _default_type_faults(plain: dict, key: str, default: type) -> Iterator[str]:
     value = plain.get(key)
     if isinstance(value, dict) and 'type' not in value:
         extra = {'by_epoch'} if key == 'train_cfg' else {'fp16'}
-        yield from _fixed_keys(value, key, (accepted_keys(default) or set()) | extra)
+        yield from _fixed_keys(value, key, accepted_keys(default)[0] | extra)
 
 
 def _loader_faults(loader: Any, place: str) -> Iterator[str]:
@@ -192,29 +197,39 @@ def _typed_faults(value: dict, place: str, registry: root.Registry | None) -> It
     if not isinstance(kind, str):
         return  # a class itself: nothing to look up
     found = _resolve(kind, value.get('_scope_'), registry)
-    if not found:
+    if found is None:
         yield f'{place}: {unresolved_type_message(kind, registry or root.MODELS)}'
         return
-    valid: set[str] = set()
-    for owner, target in found:
-        keys = accepted_keys(target)
-        if keys is None:
-            return
-        valid |= keys | BUILDER_KEYS.get(owner.name, set())
+    registry, target = found
+    keys, open_ended = accepted_keys(target)
+    valid = keys | BUILDER_KEYS.get(registry.name, set())
     for key in sorted(set(value) - valid - {'type', '_scope_'}):
+        if open_ended and not nearest(key, valid, count=1, cutoff=MISSPELT):
+            continue  # it may be meant for the unknown place that **kwargs lead to
         yield f"{place} (type='{kind}'): nothing reads the key '{key}'. {did_you_mean(key, valid)}"
 
 
-def _resolve(
-    kind: str, scope: str | None, first: root.Registry | None
-) -> list[tuple[root.Registry, Callable]]:
+def _resolve(kind: str, scope: str | None, first: root.Registry | None) -> tuple[root.Registry, Callable] | None:
     """Everything that ``type='kind'`` may mean; the registry that belongs to the place decides, else any."""
     key = f'{scope}.{kind}' if scope and '.' not in kind else kind
     for registry in ([first] if first else []) + [other for other in ALL_REGISTRIES if other is not first]:
         target = _look_up(registry, key)
         if target is not None:
-            return [(registry, target)]
-    return []
+            return registry, target
+    scope, _, name = key.rpartition('.')
+    for registry in _own_registries(scope):
+        registry.import_from_location()
+        if name in registry.module_dict:
+            return registry, registry.module_dict[name]
+    return None
+
+
+def _own_registries(scope: str) -> list[root.Registry]:
+    """Registries of a sibling library that hang below none of mmengine's (mmpretrain's batch augmentations)."""
+    if not scope or importlib.util.find_spec(scope) is None:
+        return []
+    members = vars(importlib.import_module(f'{scope}.registry')).values()
+    return [member for member in members if isinstance(member, root.Registry) and member.parent is None]
 
 
 def _look_up(registry: root.Registry, key: str) -> Callable | None:
@@ -231,22 +246,18 @@ def _look_up(registry: root.Registry, key: str) -> Callable | None:
         return None
 
 
-def accepted_keys(target: Callable) -> set[str] | None:
-    """Names of the arguments that a class or function takes; ``None`` where ``**kwargs`` leads to an unknown place."""
+def accepted_keys(target: Callable) -> tuple[set[str], bool]:
+    """Names of the arguments of a class or function, and whether ``**kwargs`` lead on to an unknown place."""
     if not inspect.isclass(target):
-        signature = inspect.signature(target)
-        return None if _open(signature) else set(signature.parameters)
+        return _names(target), _open(inspect.signature(target))
     names: set[str] = set()
     for cls in inspect.getmro(target):
-        if '__init__' not in vars(cls):
+        if cls is object or '__init__' not in vars(cls):
             continue
-        if cls is object:
-            break
-        signature = inspect.signature(cls.__init__)
         names |= _names(cls.__init__)
-        if not _open(signature):
-            return names
-    return None
+        if not _open(inspect.signature(cls.__init__)):
+            return names, False
+    return names, True
 
 
 def _names(function: Callable) -> set[str]:

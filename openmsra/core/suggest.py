@@ -11,10 +11,10 @@ from mmengine.registry import Registry
 PACKAGE = Path(__file__).resolve().parents[1]
 
 
-def nearest(name: str, candidates: Iterable[str], count: int = 3) -> list[str]:
-    """The ``count`` candidates most similar to ``name``, best first; upper and lower case count as equal."""
+def nearest(name: str, candidates: Iterable[str], count: int = 3, cutoff: float = 0.55) -> list[str]:
+    """The ``count`` candidates most similar to ``name`` (1 is equal), best first; upper and lower case count as equal."""
     by_lower = {str(candidate).lower(): str(candidate) for candidate in candidates}
-    return [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=0.55)]
+    return [by_lower[match] for match in difflib.get_close_matches(name.lower(), by_lower, n=count, cutoff=cutoff)]
 
 
 def did_you_mean(name: str, candidates: Iterable[str]) -> str:
@@ -50,6 +50,8 @@ def unresolved_type_message(key: str, root: Registry) -> str:
     siblings = [f'{child}.{name}' for child, registry in root.children.items() if name in registry.module_dict]
     if not scope and siblings:
         return message + f'Names of sibling libraries take their prefix: did you mean {" or ".join(siblings)}?'
+    if scope not in ('', 'openmsra', *root.children):
+        return message + _no_near_name(scope)
     if scope in root.children:
         registry = root.children[scope]
         registry.import_from_location()

@@ -112,6 +112,6 @@ def test_accepted_keys_follow_kwargs_to_the_parent():
 
     def anything(**kwargs): ...
 
-    assert accepted_keys(Child) == {'a', 'b'}
-    assert accepted_keys(Open) == {'a'}
-    assert accepted_keys(anything) is None
+    assert accepted_keys(Child) == ({'a', 'b'}, False)
+    assert accepted_keys(Open) == ({'a'}, False)
+    assert accepted_keys(anything) == (set(), True)
