@@ -71,11 +71,14 @@ class ElasticAttention(Attention):
         return weights, self.qkv.bias.view(-1, 3)[:width].unbind(1)
 
     def forward(self, x: Tensor, index: RelativePositionIndex) -> Tensor:
-        embed_dim, heads = x.shape[-1], (self.heads_active, self.head_dim)
-        weights, biases = self.role_weights(embed_dim)
-        roles = (F.linear(x, weight, bias).unflatten(-1, heads).transpose(1, 2)
-                 for weight, bias in zip(weights, biases, strict=True))  # fmt: skip
-        out = self.attend(*roles, index)
+        embed_dim, rows = x.shape[-1], 3 * self.heads_active * self.head_dim
+        bias = self.qkv.bias[:rows]
+        if self.bias_layout == 'prefix':  # bring the bias into the order of the rows
+            bias = bias.view(3, -1).T.flatten()
+        # the three roles of the first heads are the first rows: one product, then (B, N, h, d, 3) -> 3 x (B, h, N, d)
+        qkv = F.linear(x, self.qkv.weight[:rows, :embed_dim], bias)
+        roles = qkv.unflatten(-1, (self.heads_active, self.head_dim, 3)).permute(4, 0, 2, 1, 3)
+        out = self.attend(*roles.unbind(0), index)
         width = out.shape[-1]
         if self.scale_output:
             out = out * (self.proj.out_features / width)

@@ -1,0 +1,32 @@
+"""Interleaved timing: A, B, A, B, ... so that a busy machine slows both sides."""
+
+import time
+from collections.abc import Callable
+
+import torch
+
+
+def interleaved(sides: dict[str, Callable[[], object]], repeats: int, device: torch.device) -> dict[str, list[float]]:
+    """Seconds of each call of each side; one call of each first, which does not count."""
+    times: dict[str, list[float]] = {name: [] for name in sides}
+    for repeat in range(repeats + 1):
+        for name, call in sides.items():
+            _synchronise(device)
+            start = time.perf_counter()
+            call()
+            _synchronise(device)
+            if repeat:
+                times[name].append(time.perf_counter() - start)
+    return times
+
+
+def ratio(times: dict[str, list[float]], ours: str, peer: str) -> dict[str, float]:
+    """Ratio of the fastest calls, and the range of the ratios within single repeats."""
+    pairs = [a / b for a, b in zip(times[ours], times[peer], strict=True)]
+    return dict(ratio=min(times[ours]) / min(times[peer]), lowest=min(pairs), highest=max(pairs),
+                ours_ms=min(times[ours]) * 1e3, peer_ms=min(times[peer]) * 1e3)  # fmt: skip
+
+
+def _synchronise(device: torch.device) -> None:
+    if device.type == 'cuda':
+        torch.cuda.synchronize()
