@@ -17,6 +17,10 @@ for place in /proc /dev ${BIND:-}; do
     mounted=("$root$place" "${mounted[@]}")
 done
 cp /etc/resolv.conf "$root/etc/resolv.conf"
+if compgen -G '/usr/local/share/ca-certificates/*' >/dev/null; then  # authorities that this machine trusts
+    mkdir -p "$root/usr/local/share/ca-certificates"
+    cp /usr/local/share/ca-certificates/* "$root/usr/local/share/ca-certificates/"
+fi
 [[ -f /etc/pip.conf ]] && cp /etc/pip.conf "$root/etc/pip.conf"
 
 user=root folder=/ variables=()

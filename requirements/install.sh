@@ -72,7 +72,7 @@ pip() { in_venv -m pip --disable-pip-version-check "$@"; }
 probe=$(mktemp -d)
 trap 'rm -rf "$probe"' EXIT
 pip download -q --no-deps --no-cache-dir --retries 0 --timeout 15 -d "$probe" six==1.17.0 >>"$log" 2>&1 \
-    || fail "the package index cannot be reached ($(grep -m1 -oiE 'connection[^(]*|no matching distribution[^(]*' "$log" || echo "see $log")):" \
+    || fail "the package index cannot be reached ($(grep -am1 -oiE 'connection[^(]*|no matching distribution[^(]*' "$log" || echo "see $log")):" \
             "check the network and pip's configuration (pip config list)."
 
 step() {  # step "what" command...: one line, a sign of life every 15 s, the log's end on failure
@@ -83,7 +83,7 @@ step() {  # step "what" command...: one line, a sign of life every 15 s, the log
     local job=$! ticks=0
     while kill -0 "$job" 2>/dev/null; do
         sleep 1
-        (( ++ticks % 15 )) || say "  ... $(tail -c 2000 "$log" | tr '\r' '\n' | grep -v '^ *$\|WARNING' | tail -n 1 | cut -c1-90)"
+        (( ++ticks % 15 )) || say "  ... $(tail -c 2000 "$log" | tr '\r' '\n' | grep -av '^ *$\|WARNING' | tail -n 1 | cut -c1-90)"
     done
     wait "$job" || { tail -n 15 "$log" >&2; fail "$what: failed; the end of $log is above."; }
 }

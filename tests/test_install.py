@@ -1,0 +1,96 @@
+"""requirements/install.sh says at once, in one sentence, why it cannot go on; and does nothing twice."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+INSTALL = ROOT / 'requirements' / 'install.sh'
+
+
+def _install(profile: str, tmp_path: Path, **env: str) -> subprocess.CompletedProcess:
+    environment = {**os.environ, 'PYTHON': sys.executable, 'VENV': str(tmp_path / 'venv'), **env}
+    return subprocess.run(
+        ['bash', INSTALL, profile], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=90
+    )
+
+
+def _program(folder: Path, name: str, text: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(f'#!/bin/bash\n{text}\n')
+    (folder / name).chmod(0o755)
+    return folder / name
+
+
+def _refused(done: subprocess.CompletedProcess, sentence: str, tmp_path: Path) -> None:
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert sentence in done.stderr
+    assert done.stderr.startswith('error: ') and len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / 'venv').exists(), 'something was installed before the check'
+
+
+@pytest.mark.parametrize('version', ['3.9', '3.13', '2.7'])
+def test_python_of_another_version(tmp_path, version):
+    python = _program(tmp_path / 'bin', 'python', f'echo {version}')
+    done = _install('light', tmp_path, PYTHON=str(python))
+    _refused(done, f'is Python {version}, but openmsra needs 3.10 to 3.12; set PYTHON=', tmp_path)
+
+
+def test_no_python(tmp_path):
+    _refused(_install('light', tmp_path, PYTHON='python-nowhere'), "there is no 'python-nowhere'", tmp_path)
+
+
+def test_python_without_venv(tmp_path):
+    text = f'[[ $2 == *ensurepip* ]] && exit 1; exec {sys.executable} "$@"'
+    done = _install('light', tmp_path, PYTHON=str(_program(tmp_path / 'bin', 'python', text)))
+    _refused(done, 'install its venv module', tmp_path)
+
+
+def test_no_compiler_matters_for_the_full_profile_only(tmp_path):
+    _refused(_install('full', tmp_path, CXX='no-such-compiler'), 'no C++ compiler (no-such-compiler)', tmp_path)
+    done = _install('light', tmp_path, CXX='no-such-compiler', OPENMSRA_NEED_MB='999999999')
+    assert 'C++' not in done.stderr
+
+
+def test_no_space(tmp_path):
+    done = _install('light', tmp_path, OPENMSRA_NEED_MB='999999999')
+    _refused(done, 'MB left, but the environment needs 999999999 MB', tmp_path)
+
+
+def test_no_network(tmp_path):
+    nowhere = dict(PIP_INDEX_URL='http://127.0.0.1:9/simple', PIP_EXTRA_INDEX_URL='', PIP_FIND_LINKS='')
+    (tmp_path / 'venv').mkdir()
+    _program(tmp_path / 'venv' / 'bin', 'python', f'exec {sys.executable} "$@"')
+    done = _install('light', tmp_path, PIP_CONFIG_FILE=os.devnull, **nowhere)
+    assert done.returncode == 2
+    assert 'the package index cannot be reached' in done.stderr
+
+
+def test_unknown_profile(tmp_path):
+    _refused(_install('medium', tmp_path), "profile 'medium' is neither light nor full", tmp_path)
+
+
+def test_environment_of_another_python_is_kept_and_named(tmp_path):
+    _program(tmp_path / 'venv', 'x', '')
+    _program(tmp_path / 'venv' / 'bin', 'python', 'echo 3.9')
+    done = _install('light', tmp_path)
+    assert done.returncode == 2 and 'holds Python 3.9' in done.stderr
+    assert (tmp_path / 'venv' / 'x').exists()
+
+
+def test_finished_environment_is_left_alone(tmp_path):
+    """With the stamp of these very requirement files nothing is run at all."""
+    version = f'{sys.version_info.major}.{sys.version_info.minor}'
+    _program(tmp_path / 'venv', 'x', '')
+    _program(tmp_path / 'venv' / 'bin', 'python', f'[[ $1 == -c ]] && echo {version} || exit 9')
+    stamp = subprocess.run(
+        ['bash', '-c', 'cat requirements/*.txt requirements/install.sh setup.py | cksum | cut -d" " -f1'],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout.strip()  # fmt: skip
+    (tmp_path / 'venv' / '.openmsra-full').write_text(f'{stamp}-{version}')
+    for profile in ('full', 'light'):
+        done = _install(profile, tmp_path)
+        assert done.returncode == 0 and 'is up to date' in done.stdout
