@@ -4,11 +4,31 @@ The sizes of the active version are plain integers; slices are views taken in ``
 nothing is copied.
 """
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from openmsra.autoformer.attention import RelativePositionIndex
 from openmsra.autoformer.vit import LN_EPS, Attention, Mlp, gelu
+
+
+class _LeadingBlock(torch.autograd.Function):
+    """``weight[:rows, :columns]`` as a view, with one zero-filled gradient where two chained slices would make two."""
+
+    @staticmethod
+    def forward(ctx, weight: Tensor, rows: int, columns: int) -> Tensor:
+        ctx.shape = weight.shape
+        return weight[:rows, :columns]
+
+    @staticmethod
+    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
+        rows, columns = ctx.shape
+        return F.pad(gradient, (0, columns - gradient.shape[1], 0, rows - gradient.shape[0])), None, None
+
+
+def leading_block(weight: Tensor, rows: int, columns: int) -> Tensor:
+    """The leading ``rows`` x ``columns`` of a matrix, sharing its storage."""
+    return weight if weight.shape == (rows, columns) else _LeadingBlock.apply(weight, rows, columns)
 
 
 class ElasticLinear(nn.Linear):
@@ -19,7 +39,7 @@ class ElasticLinear(nn.Linear):
         self.out_active = out_features
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, self.weight[: self.out_active, : x.shape[-1]], self.bias[: self.out_active])
+        return F.linear(x, leading_block(self.weight, self.out_active, x.shape[-1]), self.bias[: self.out_active])
 
 
 class ElasticLayerNorm(nn.LayerNorm):
@@ -76,13 +96,13 @@ class ElasticAttention(Attention):
         if self.bias_layout == 'prefix':  # bring the bias into the order of the rows
             bias = bias.view(3, -1).T.flatten()
         # the three roles of the first heads are the first rows: one product, then (B, N, h, d, 3) -> 3 x (B, h, N, d)
-        qkv = F.linear(x, self.qkv.weight[:rows, :embed_dim], bias)
+        qkv = F.linear(x, leading_block(self.qkv.weight, rows, embed_dim), bias)
         roles = qkv.unflatten(-1, (self.heads_active, self.head_dim, 3)).permute(4, 0, 2, 1, 3)
         out = self.attend(*roles.unbind(0), index)
         width = out.shape[-1]
         if self.scale_output:
             out = out * (self.proj.out_features / width)
-        return F.linear(out, self.proj.weight[:embed_dim, :width], self.proj.bias[:embed_dim])
+        return F.linear(out, leading_block(self.proj.weight, embed_dim, width), self.proj.bias[:embed_dim])
 
 
 class ElasticMlp(Mlp):
@@ -94,8 +114,8 @@ class ElasticMlp(Mlp):
 
     def forward(self, x: Tensor) -> Tensor:
         embed_dim, hidden = x.shape[-1], self.hidden_active
-        x = self.drop(gelu(F.linear(x, self.fc1.weight[:hidden, :embed_dim], self.fc1.bias[:hidden])))
-        x = F.linear(x, self.fc2.weight[:embed_dim, :hidden], self.fc2.bias[:embed_dim])
+        x = self.drop(gelu(F.linear(x, leading_block(self.fc1.weight, hidden, embed_dim), self.fc1.bias[:hidden])))
+        x = F.linear(x, leading_block(self.fc2.weight, embed_dim, hidden), self.fc2.bias[:embed_dim])
         if self.scale_output:
             x = x * (self.fc1.out_features / self.fc1.in_features) / (hidden / embed_dim)
         return x

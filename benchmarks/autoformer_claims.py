@@ -1,0 +1,190 @@
+"""AutoFormer in miniature, on real digits: is weight entanglement better than classical sharing, and are inherited
+weights good enough to choose architectures by?
+
+    sharing      mean test accuracy of 30 random sub-networks with inherited weights, over training: entangled and
+                 classical at equal iterations, classical at four times as many
+    search       evolution against random search, equal evaluations, the same parameter budget
+    retraining   sub-networks trained alone for as many iterations, against their inherited accuracy
+
+Every run goes through tools/train.py; nothing was tuned on one side only (the settings are the digits config's).
+"""
+
+import itertools
+import json
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from openmsra.apis import init_model
+from openmsra.autoformer import arch_rng
+from openmsra.autoformer.budgets import Budgets, growing_cost
+from openmsra.autoformer.evolution import Evolution, EvolutionSettings
+from openmsra.autoformer.ranking import rank_correlation
+from openmsra.registry import DATASETS
+
+ROOT = Path(__file__).resolve().parents[1]
+SUPERNET = 'configs/autoformer/autoformer_supernet_1xb32-45e_digits_mini.py'
+ALONE = 'configs/autoformer/autoformer_vit_1xb32-45e_digits_mini.py'
+EPOCHS, SAVED = 45, 9  # training length, epochs between checkpoints
+ARMS = {'entangled': ('entangled', 1), 'classical': ('classical', 1), 'classical, 4 x iterations': ('classical', 4)}
+CANDIDATES, RETRAINED = 30, 10
+BUDGET = (8_000, 12_000)
+SEARCH = dict(generations=8, population=20, parents=5, mutations=10, crossovers=10)
+
+
+def run(seeds: list[int], processes: int, folder: Path) -> dict:
+    """All runs; accuracies in percent."""
+    jobs = [_supernet_job(arm, seed, folder) for seed in seeds for arm in ARMS]
+    jobs += [_alone_job(i, seed, folder) for seed in seeds for i in range(RETRAINED)]
+    with ThreadPoolExecutor(processes) as pool:
+        for number, _ in enumerate(pool.map(_train, jobs), start=1):
+            print(f'{number}/{len(jobs)} runs', flush=True)
+    splits = {name: _split(name) for name in ('val', 'test')}
+    return dict(
+        settings=dict(epochs=EPOCHS, candidates=CANDIDATES, retrained=RETRAINED, budget=BUDGET, search=SEARCH, seeds=seeds),
+        sharing={arm: [_sharing(arm, seed, folder, splits) for seed in seeds] for arm in ARMS},
+        search=[_searches(seed, folder, splits) for seed in seeds],
+        retraining=[_retraining(seed, folder, splits) for seed in seeds],
+    )
+
+
+def _supernet_job(arm: str, seed: int, folder: Path) -> list[str]:
+    sharing, factor = ARMS[arm]
+    return _job(SUPERNET, _folder(folder, arm, seed), seed, factor, f'model.sharing={sharing}')
+
+
+def _alone_job(index: int, seed: int, folder: Path) -> list[str]:
+    options = [f'model.arch.{key}={json.dumps(value)}'.replace(' ', '') for key, value in _arch(index).items()]
+    return _job(ALONE, _folder(folder, f'alone{index}', seed), seed, 1, *options)
+
+
+def _job(config: str, work_dir: Path, seed: int, factor: int, *options: str) -> list[str]:
+    epochs = EPOCHS * factor
+    return [
+        sys.executable, 'tools/train.py', config, '--work-dir', str(work_dir), '--seed', str(seed), '--cfg-options', *options,
+        f'train_cfg.max_epochs={epochs}', f'train_cfg.val_interval={epochs}', f'default_hooks.checkpoint.interval={SAVED * factor}',
+        'default_hooks.checkpoint.max_keep_ckpts=-1', f'param_scheduler.0.end={2 * factor}',
+        f'param_scheduler.1.begin={2 * factor}', f'param_scheduler.1.end={epochs}',
+    ]  # fmt: skip
+
+
+def _train(command: list[str]) -> None:
+    if not Path(command[command.index('--work-dir') + 1], 'last_checkpoint').exists():
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f'{command} failed:\n{done.stderr[-3000:]}')
+
+
+def _folder(folder: Path, arm: str, seed: int) -> Path:
+    return folder / f'{arm.replace(" ", "_").replace(",", "")}_seed{seed}'
+
+
+def _arch(index: int) -> dict:
+    """The random candidates, the same in every arm and for every seed."""
+    from openmsra.autoformer import SearchSpace
+    from openmsra.core.launch import load_config
+
+    return SearchSpace.from_config(load_config(ROOT / SUPERNET).model.space.to_dict()).sample(arch_rng(1000, index))
+
+
+def _split(name: str) -> dict:
+    dataset = DATASETS.build(dict(type='Digits', split=name, pipeline=[]))
+    images = torch.stack([torch.from_numpy(sample['img']) for sample in dataset]).permute(0, 3, 1, 2).float()
+    return dict(images=(images - 4.8) / 6.08, labels=torch.tensor([sample['gt_label'] for sample in dataset]))
+
+
+def _load(arm: str, seed: int, folder: Path, epoch: int):
+    checkpoint = _folder(folder, arm, seed) / f'epoch_{epoch}.pth'
+    return init_model(ROOT / SUPERNET, checkpoint, cfg_options={'model.sharing': ARMS[arm][0]})
+
+
+@torch.inference_mode()
+def _accuracy(net, split: dict) -> float:
+    return 100 * (net(split['images']).argmax(1) == split['labels']).float().mean().item()
+
+
+def _inherited(net, archs: list[dict], split: dict) -> list[float]:
+    accuracies = []
+    for arch in archs:
+        net.set_subnet(arch)
+        accuracies.append(_accuracy(net, split))
+    return accuracies
+
+
+def _sharing(arm: str, seed: int, folder: Path, splits: dict) -> dict:
+    factor, archs, curve = ARMS[arm][1], [_arch(i) for i in range(CANDIDATES)], []
+    for epoch in range(SAVED * factor, EPOCHS * factor + 1, SAVED * factor):
+        net = _load(arm, seed, folder, epoch)
+        curve.append([epoch * 31, float(np.mean(_inherited(net, archs, splits['test'])))])
+    final = _inherited(net, archs, splits['test'])
+    return dict(seed=seed, curve=curve, mean=float(np.mean(final)), spread=float(np.std(final)), lowest=min(final),
+                parameters=sum(p.numel() for p in net.parameters()))  # fmt: skip
+
+
+def _searches(seed: int, folder: Path, splits: dict) -> dict:
+    net, found = _load('entangled', seed, folder, EPOCHS), {}
+    cost = growing_cost(lambda archs: np.array([net.count_params(arch) for arch in archs], float), net.space)
+    for strategy in ('evolution', 'random'):
+        settings = EvolutionSettings(strategy=strategy, **SEARCH)
+        search = Evolution(net.space, Budgets(dict(params=BUDGET), dict(params=cost)), settings, seed)
+        while not search.finished and (pending := search.propose()):
+            search.tell(_inherited(net, pending, splits['val']))
+        best = search.best(1)[0]
+        found[strategy] = dict(validation=best.score, test=_inherited(net, [best.arch], splits['test'])[0],
+                               evaluations=len(search.history), params=net.count_params(best.arch), arch=best.arch)  # fmt: skip
+    return dict(seed=seed, **found)
+
+
+def _retraining(seed: int, folder: Path, splits: dict) -> dict:
+    archs = [_arch(i) for i in range(RETRAINED)]
+    alone = []
+    for i, arch in enumerate(archs):
+        checkpoint = _folder(folder, f'alone{i}', seed) / f'epoch_{EPOCHS}.pth'
+        options = {f'model.arch.{key}': value for key, value in arch.items()}
+        alone.append(_accuracy(init_model(ROOT / ALONE, checkpoint, cfg_options=options), splits['test']))
+    rows = {}
+    for arm in ARMS:
+        inherited = _inherited(_load(arm, seed, folder, EPOCHS * ARMS[arm][1]), archs, splits['val'])
+        tested = _inherited(_load(arm, seed, folder, EPOCHS * ARMS[arm][1]), archs, splits['test'])
+        rows[arm] = dict(inherited_validation=inherited, inherited_test=tested, rank=rank_correlation(inherited, alone))
+    return dict(seed=seed, alone_test=alone, arms=rows)
+
+
+def table(result: dict) -> str:
+    """The result as the Markdown tables of the paper's page."""
+    lines = ['| sharing | parameters stored | mean of 30 sub-networks | lowest | retrained minus inherited | Kendall tau |',
+             '|---|---|---|---|---|---|']  # fmt: skip
+    for arm, runs in result['sharing'].items():
+        gaps = [np.mean(r['alone_test']) - np.mean(r['arms'][arm]['inherited_test']) for r in result['retraining']]
+        taus = [r['arms'][arm]['rank']['kendall']['value'] for r in result['retraining']]
+        means, lows = [r['mean'] for r in runs], [r['lowest'] for r in runs]
+        lines.append(f'| {arm} | {runs[0]["parameters"]:,} | {_pm(means)} | {_pm(lows)} | {_pm(gaps)} | {_pm(taus, 2)} |')
+    lines += ['', '| search | evaluations | validation of the best | its test accuracy |', '|---|---|---|---|']
+    for strategy in ('evolution', 'random'):
+        runs = [r[strategy] for r in result['search']]
+        lines.append(f'| {strategy} | {runs[0]["evaluations"]} | {_pm([r["validation"] for r in runs])} | '
+                     f'{_pm([r["test"] for r in runs])} |')  # fmt: skip
+    return '\n'.join(lines)
+
+
+def _pm(values: list[float], digits: int = 1) -> str:
+    return f'{np.mean(values):.{digits}f} ± {np.std(values, ddof=1) if len(values) > 1 else 0:.{digits}f}'
+
+
+def draw(result: dict, file: Path) -> None:
+    """Accuracy of the 30 sub-networks over training; one thin line a seed."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.4, 4), layout='constrained')
+    axis = figure.subplots()
+    for (arm, runs), colour in zip(result['sharing'].items(), itertools.cycle(('C0', 'C3', 'C1')), strict=False):
+        curves = np.array([run['curve'] for run in runs])
+        axis.plot(curves[:, :, 0].T, curves[:, :, 1].T, color=colour, alpha=0.35, linewidth=1)
+        axis.plot(curves[0, :, 0], curves[:, :, 1].mean(0), color=colour, marker='o', label=arm)
+    axis.set(xlabel='iteration', ylabel='test top-1 of 30 random sub-networks (%)', xscale='log')
+    axis.legend(title='weight sharing')
+    figure.savefig(file, dpi=130)
