@@ -66,7 +66,8 @@ def _job(config: str, work_dir: Path, seed: int, factor: int, *options: str) -> 
     epochs = EPOCHS * factor
     return [
         sys.executable, 'tools/train.py', config, '--work-dir', str(work_dir), '--seed', str(seed), '--cfg-options', *options,
-        f'train_cfg.max_epochs={epochs}', f'train_cfg.val_interval={epochs}', f'default_hooks.checkpoint.interval={SAVED * factor}',
+        f'train_cfg.max_epochs={epochs}', f'train_cfg.val_interval={epochs}',
+        f'default_hooks.checkpoint.interval={SAVED * factor}',
         'default_hooks.checkpoint.max_keep_ckpts=-1', f'param_scheduler.0.end={2 * factor}',
         f'param_scheduler.1.begin={2 * factor}', f'param_scheduler.1.end={epochs}',
     ]  # fmt: skip

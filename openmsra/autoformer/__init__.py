@@ -17,6 +17,7 @@ import mmpretrain.models  # noqa: E402, F401
 from openmsra.autoformer.complexity import count_flops, count_params  # noqa: E402
 from openmsra.autoformer.data import Digits  # noqa: E402
 from openmsra.autoformer.loops import SubnetTestLoop, SubnetValLoop  # noqa: E402
+from openmsra.autoformer.search import EvolutionLoop  # noqa: E402
 from openmsra.autoformer.space import SearchSpace, arch_rng  # noqa: E402
 from openmsra.autoformer.supernet import ArchSamplingHook, AutoFormerSupernet, extract_subnet  # noqa: E402
 from openmsra.autoformer.vit import AutoFormerViT  # noqa: E402
@@ -26,6 +27,7 @@ __all__ = [
     'AutoFormerSupernet',
     'AutoFormerViT',
     'Digits',
+    'EvolutionLoop',
     'SearchSpace',
     'SubnetTestLoop',
     'SubnetValLoop',

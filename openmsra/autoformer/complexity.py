@@ -52,7 +52,7 @@ def count_params(arch: Arch, num_classes: int = 1000, **geometry) -> int:
         num_classes: classes of the head.
         **geometry: other fields of :class:`Geometry`.
     """
-    return int(params_of(_as_arrays(arch), Geometry(num_classes, **geometry))[0])
+    return int(params_of(as_arrays([arch]), Geometry(num_classes, **geometry))[0])
 
 
 def count_flops(arch: Arch, num_classes: int = 1000, official: bool = False, **geometry) -> float:
@@ -65,12 +65,20 @@ def count_flops(arch: Arch, num_classes: int = 1000, official: bool = False, **g
             relative term without heads) instead of the products that this implementation executes.
         **geometry: other fields of :class:`Geometry`.
     """
-    arrays, setting = _as_arrays(arch), Geometry(num_classes, **geometry)
+    arrays, setting = as_arrays([arch]), Geometry(num_classes, **geometry)
     return (_official_flops(arrays, setting) if official else macs_of(arrays, setting))[0].item()
 
 
-def _as_arrays(arch: Arch) -> dict[str, np.ndarray]:
-    return {key: np.asarray([value]) for key, value in normalize(arch).items()}
+def as_arrays(archs: list[Arch]) -> dict[str, np.ndarray]:
+    """Architectures in the form of :meth:`SearchSpace.sample_many`: layers that one does not have are zero."""
+    archs = [normalize(arch) for arch in archs]
+    depth = np.array([arch['depth'] for arch in archs])
+    present = np.arange(depth.max()) < depth[:, None]
+    layers = {}
+    for key in ('num_heads', 'mlp_ratio'):
+        layers[key] = np.zeros(present.shape)
+        layers[key][present] = [value for arch in archs for value in arch[key]]
+    return dict(embed_dim=np.array([arch['embed_dim'] for arch in archs]), depth=depth, **layers)
 
 
 def params_of(archs: Mapping[str, np.ndarray], geometry: Geometry) -> np.ndarray:

@@ -1,0 +1,37 @@
+"""Convert an official CKDN checkpoint (researchmm/CKDN) to openmsra; every key fits or nothing is written."""
+
+import argparse
+from pathlib import Path
+
+from openmsra.core.launch import run_tool
+
+
+def strip_prefixes(key: str) -> str:
+    """The key without the prefixes of (nested) data-parallel wrappers."""
+    while key.startswith('module.'):
+        key = key.removeprefix('module.')
+    return key
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('source', type=Path, metavar='SRC', help="official checkpoint: {'state_dict': ...}")
+    parser.add_argument('target', type=Path, metavar='DST', help='file to write')
+    args = parser.parse_args(argv)
+
+    import torch
+
+    import openmsra.ckdn  # noqa: F401 - registers the network
+    from openmsra.core.checkpoint import load_file, load_weights, save_file
+    from openmsra.registry import MODELS
+
+    with torch.serialization.safe_globals([argparse.Namespace]):  # the official trainer pickles its arguments
+        checkpoint = load_file(args.source)
+    state = {strip_prefixes(key): value for key, value in checkpoint.get('state_dict', checkpoint).items()}
+    load_weights(MODELS.build(dict(type='CKDN')), state, args.source)
+    save_file(dict(state_dict=state, meta=dict(source=args.source.name)), args.target)
+    print(f'wrote {args.target}: {len(state)} entries')
+
+
+if __name__ == '__main__':
+    run_tool(main)
