@@ -1,0 +1,24 @@
+"""CKDN: conditional knowledge distillation for degraded-reference image quality (ICCV 2021, arXiv 2108.07948).
+
+network, model, losses   the parts, the four-output network and its slim inference, both training stages
+transforms               the official preprocessing
+"""
+
+from openmsra import compat
+
+compat.bridge_torchvision()
+
+from openmsra.ckdn.losses import CKDNLoss, ConditionalDistillation, elo_expectation  # noqa: E402
+from openmsra.ckdn.model import CKDN, PairDataPreprocessor  # noqa: E402
+from openmsra.ckdn.transforms import LoadPair, PackPair, ResizeCropPair  # noqa: E402
+
+__all__ = [
+    'CKDN',
+    'CKDNLoss',
+    'ConditionalDistillation',
+    'LoadPair',
+    'PackPair',
+    'PairDataPreprocessor',
+    'ResizeCropPair',
+    'elo_expectation',
+]

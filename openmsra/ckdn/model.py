@@ -1,0 +1,251 @@
+"""CKDN: scores a restored image against the degraded input it was made from."""
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.logging import print_log
+from mmengine.model import BaseDataPreprocessor, BaseModel
+from mmengine.structures import BaseDataElement
+from torch import Tensor
+from torch.nn import functional as F
+
+from openmsra.ckdn.network import BLOCKS, PlainBlock, init_convolutions, make_head, make_stage, make_stem
+from openmsra.core.checkpoint import CheckpointError, load_file
+from openmsra.registry import MODELS
+
+TRAINING_HEADS = ('aux_csp', 'fc1_')
+REFERENCES = ('degraded', 'pristine', 'none')
+DETACH = ('none', 'pristine', 'degraded')
+IMAGENET_PARTS = {'conv1': ('qse_1', 'dte_1'), 'layer1': ('qse_2', 'dte_2'), 'layer2': ('csp', 'aux_csp')}
+
+
+@MODELS.register_module()
+class PairDataPreprocessor(BaseDataPreprocessor):
+    """Stacks the RGB images (3, H, W), 0..255, of each role and normalises them: (x - mean) / std."""
+
+    def __init__(self, mean: Sequence[float] = (123.675, 116.28, 103.53),
+                 std: Sequence[float] = (58.395, 57.12, 57.375), non_blocking: bool = False) -> None:  # fmt: skip
+        super().__init__(non_blocking)
+        self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1), persistent=False)
+        self.register_buffer('std', torch.tensor(std).view(3, 1, 1), persistent=False)
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        data = self.cast_data(data)
+        inputs = {role: self.stack(images) for role, images in data['inputs'].items()}
+        return dict(inputs=inputs, data_samples=data.get('data_samples'))
+
+    def stack(self, images: Tensor | Sequence[Tensor]) -> Tensor:
+        """Images 0..255 to one normalised batch (B, 3, H, W)."""
+        batch = images if isinstance(images, Tensor) else torch.stack(list(images))
+        return (batch.float() - self.mean) / self.std
+
+
+@MODELS.register_module()
+class CKDN(BaseModel):
+    """Degraded-reference quality with conditional knowledge distillation (ICCV 2021, arXiv 2108.07948).
+
+    Training outputs, with Q = qse, T = dte, C = csp, f = fc_ and the auxiliary C' and f'::
+
+        dr   = sigmoid f(C(Q(R1) - T(D)))     the metric
+        fr   = sigmoid f(C(Q(R1) - T(P)))     the same with the pristine reference
+        nr   = sigmoid f'(C'(Q(R1) - Q(R2)))  which of two restored images is better
+        diff = mean (T(D) - T(P))^2           distance of the references
+
+    Args:
+        depth: ResNet (18, 34, 50, 101) whose first stage is a branch and whose second stage is a comparator.
+        base_channels: width of the stem; 64 is ResNet's.
+        head_dim, dropout: hidden width and dropout probability of the heads.
+        share_branches: use Q for references as well.
+        comparator: 'residual' or 'plain' blocks.
+        reference: what the score is made against: 'degraded', 'pristine' (full reference) or 'none' (T = 0).
+        detach: which reference feature gets no gradient from the alignment term; 'none' is the official code.
+        distil: also train with the pristine reference (fr and diff).
+        official_stages: run all parts in both stages, as the official code does: parts without a loss then get zero
+            gradients (weight decay shrinks them) and their batch statistics move. Off: they stay untouched.
+        keep_training_heads: keep C' and f' when a checkpoint is loaded for inference.
+        imagenet_weights: local ResNet file (keys of torchvision or mmpretrain) to start from.
+        loss: config of the training losses.
+
+    Raises:
+        ValueError: an option has an unknown value; the message lists the valid ones.
+    """
+
+    def __init__(self, depth: int = 50, base_channels: int = 64, head_dim: int = 2048, dropout: float = 0.5,
+                 share_branches: bool = False, comparator: str = 'residual', reference: str = 'degraded',
+                 detach: str = 'none', distil: bool = True, official_stages: bool = False,
+                 keep_training_heads: bool = False, imagenet_weights: str | None = None, loss: dict | None = None,
+                 data_preprocessor: dict | None = None, init_cfg: dict | None = None) -> None:  # fmt: skip
+        super().__init__(MODELS.build(data_preprocessor or dict(type='PairDataPreprocessor')), init_cfg)
+        _one_of('depth', depth, tuple(BLOCKS))
+        _one_of('comparator', comparator, ('residual', 'plain'))
+        _one_of('reference', reference, REFERENCES)
+        _one_of('detach', detach, DETACH)
+        block, first, second = BLOCKS[depth]
+        width = base_channels * block.expansion
+        compare = block if comparator == 'residual' else PlainBlock
+        features = 2 * base_channels * compare.expansion
+        self.qse_1 = make_stem(base_channels)
+        self.qse_2 = make_stage(block, base_channels, base_channels, first, 1)
+        self.csp = make_stage(compare, width, 2 * base_channels, second, 2)
+        if not share_branches:
+            self.dte_1 = make_stem(base_channels)
+            self.dte_2 = make_stage(block, base_channels, base_channels, first, 1)
+        self.aux_csp = make_stage(compare, width, 2 * base_channels, second, 2)
+        self.fc_ = make_head(features, head_dim, dropout)
+        self.fc1_ = make_head(features, head_dim, dropout)
+        self.share_branches, self.reference, self.detach = share_branches, reference, detach
+        self.distil, self.official_stages = distil and reference == 'degraded', official_stages
+        self.keep_training_heads, self.imagenet_weights = keep_training_heads, imagenet_weights
+        self.losses = MODELS.build(dict(dict(type='ConditionalDistillation'), **(loss or {})))
+        self.stage = 'score'
+
+    def init_weights(self) -> None:
+        init_convolutions(self)
+        if self.imagenet_weights is not None:
+            self.load_imagenet(self.imagenet_weights)
+
+    def load_imagenet(self, path: str) -> None:
+        """Copy conv1, layer1 and layer2 of a ResNet file into all branches and comparators, so that Q = T at the start.
+
+        Raises:
+            CheckpointError: the file lacks a weight that the branches need.
+        """
+        checkpoint = load_file(path)
+        state = {key.removeprefix('backbone.'): value for key, value in checkpoint.get('state_dict', checkpoint).items()}
+        own = self.state_dict()
+        for source, targets in IMAGENET_PARTS.items():
+            part = {key.partition('.')[2]: value for key, value in state.items() if key.startswith(f'{source}.')}
+            for target in targets:
+                if not hasattr(self, target):
+                    continue
+                wanted = {key.partition('.')[2] for key in own if key.startswith(f'{target}.')}
+                missing = sorted(wanted - set(part))
+                if missing:
+                    raise CheckpointError(f'{path}: no {source} for {target}: {", ".join(missing[:8])} missing.')
+                getattr(self, target).load_state_dict(part)
+
+    def drop_training_heads(self) -> None:
+        """Remove what only training needs (C' and f'), unless ``keep_training_heads`` is set; the log says so."""
+        present = [name for name in TRAINING_HEADS if hasattr(self, name)]
+        if self.keep_training_heads or not present:
+            return
+        count = sum(p.numel() for name in present for p in getattr(self, name).parameters())
+        for name in present:
+            delattr(self, name)
+        print_log(f'CKDN: dropped {", ".join(present)} ({count:,} parameters): only training uses them.', 'current')
+
+    def embed_restored(self, image: Tensor) -> Tensor:
+        """Q: normalised image (B, 3, H, W) to quality-sensitive features (B, 256, H/4, W/4)."""
+        return self.qse_2(F.max_pool2d(self.qse_1(image), 3, 2, 1))
+
+    def embed_reference(self, image: Tensor) -> Tensor:
+        """T: normalised reference (B, 3, H, W) to degradation-tolerant features (B, 256, H/4, W/4)."""
+        if self.share_branches:
+            return self.embed_restored(image)
+        return self.dte_2(F.max_pool2d(self.dte_1(image), 3, 2, 1))
+
+    def logits(self, difference: Tensor, auxiliary: bool = False) -> Tensor:
+        """C and f (or C' and f'): feature difference (B, C, H, W) to logits (B,)."""
+        compare, head = (self.aux_csp, self.fc1_) if auxiliary else (self.csp, self.fc_)
+        return head(compare(difference).mean(dim=(2, 3))).flatten()
+
+    def score_logits(self, restored: Tensor, reference: Tensor | None) -> Tensor:
+        """Logits (B,) of the metric; nothing but Q, T, C and f runs."""
+        features = self.embed_restored(restored)
+        if self.reference != 'none':
+            features = features - self.embed_reference(reference)
+        return self.logits(features)
+
+    def four_outputs(self, restored: Tensor, degraded: Tensor, other: Tensor, pristine: Tensor) -> Tensor:
+        """All training outputs, columns dr, fr, nr, diff (B, 4), with the batch statistics of the official code:
+
+        Q and T run once per image, C once on the differences with both references together.
+        """
+        features, other_features = self.embed_restored(restored), self.embed_restored(other)
+        dr, fr, diff = self._both_references(features, degraded, pristine)
+        nr = self.logits(features - other_features, auxiliary=True).sigmoid()
+        return torch.stack([dr, fr, nr, diff], dim=1)
+
+    def _both_references(self, features: Tensor, degraded: Tensor, pristine: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        from_degraded, from_pristine = self.embed_reference(degraded), self.embed_reference(pristine)
+        joint = torch.cat([features - from_degraded, features - from_pristine])
+        dr, fr = self.logits(joint).sigmoid().chunk(2)
+        left = from_degraded.detach() if self.detach == 'degraded' else from_degraded
+        right = from_pristine.detach() if self.detach == 'pristine' else from_pristine
+        return dr, fr, (left - right).square().mean(dim=(1, 2, 3))
+
+    def forward(self, inputs: dict[str, Tensor], data_samples: list[BaseDataElement] | None = None,
+                mode: str = 'tensor') -> Tensor | dict[str, Tensor] | list[BaseDataElement]:  # fmt: skip
+        """Run on normalised images (B, 3, H, W) by role: restored, degraded and, for training, other, pristine.
+
+        Returns:
+            'tensor': scores (B,) in (0, 1), higher is better; 'predict': the samples with ``pred_score`` and
+            ``pred_logit``; 'loss': the terms of the current stage.
+
+        Raises:
+            ValueError: a role is missing, shapes differ, or the mode is unknown.
+        """
+        _one_of('mode', mode, ('tensor', 'predict', 'loss'))
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        role = 'pristine' if self.reference == 'pristine' else 'degraded'
+        self._check(inputs, ('restored',) if self.reference == 'none' else ('restored', role))
+        logits = self.score_logits(inputs['restored'], inputs.get(role))
+        if mode == 'tensor':
+            return logits.sigmoid()
+        data_samples = data_samples or [BaseDataElement() for _ in logits]
+        for sample, logit in zip(data_samples, logits, strict=True):
+            sample.set_field(float(logit), 'pred_logit')
+            sample.set_field(float(logit.sigmoid()), 'pred_score')
+        return data_samples
+
+    def loss(self, inputs: dict[str, Tensor], data_samples: list[BaseDataElement]) -> dict[str, Tensor]:
+        """Losses of the current stage: 'rank' (relative scores only) or 'score'."""
+        score = inputs['restored'].new_tensor([sample.gt_score for sample in data_samples])
+        if self.official_stages:
+            return self._official_loss(inputs, score, data_samples)
+        if self.stage == 'rank':
+            self._check(inputs, ('restored', 'other'))
+            return self._rank_loss(inputs, score, data_samples)
+        if not self.distil:
+            dr = self.forward(inputs)
+            return self.losses.scoring(dr, score, None, None)
+        self._check(inputs, ('restored', 'degraded', 'pristine'))
+        features = self.embed_restored(inputs['restored'])
+        dr, fr, diff = self._both_references(features, inputs['degraded'], inputs['pristine'])
+        return dict(self.losses.scoring(dr, score, fr, diff), diff=diff.detach().mean())
+
+    def _rank_loss(self, inputs: dict[str, Tensor], score: Tensor, data_samples: list) -> dict[str, Tensor]:
+        gap = self.embed_restored(inputs['restored']) - self.embed_restored(inputs['other'])
+        swapped = self.logits(-gap, auxiliary=True).sigmoid() if self.losses.symmetric else None
+        nr = self.logits(gap, auxiliary=True).sigmoid()
+        return self.losses.ranking(nr, score, _other_scores(score, data_samples), swapped)
+
+    def _official_loss(self, inputs: dict[str, Tensor], score: Tensor, data_samples: list) -> dict[str, Tensor]:
+        roles = ('restored', 'degraded', 'other', 'pristine')
+        self._check(inputs, roles)
+        outputs = self.four_outputs(*(inputs[role] for role in roles))
+        dr, fr, nr, diff = outputs.unbind(dim=1)
+        if self.stage == 'rank':
+            losses = self.losses.ranking(nr, score, _other_scores(score, data_samples))
+        else:
+            losses = self.losses.scoring(dr, score, fr, diff)
+        return dict(losses, loss_unused=0 * outputs.sum(), diff=diff.detach().mean())
+
+    @staticmethod
+    def _check(inputs: dict[str, Tensor], roles: Sequence[str]) -> None:
+        missing = [role for role in roles if inputs.get(role) is None]
+        if missing:
+            raise ValueError(f'inputs lack {missing}; given: {sorted(inputs)}')
+        shapes = {role: tuple(inputs[role].shape) for role in roles}
+        if len(set(shapes.values())) > 1 or inputs[roles[0]].ndim != 4 or inputs[roles[0]].shape[1] != 3:
+            raise ValueError(f'images must have one shape (B, 3, H, W), got {shapes}')
+
+
+def _other_scores(like: Tensor, data_samples: list[BaseDataElement]) -> Tensor:
+    return like.new_tensor([sample.gt_other_score for sample in data_samples])
+
+
+def _one_of(name: str, value: object, valid: Sequence[object]) -> None:
+    if value not in valid:
+        raise ValueError(f'{name} must be one of {", ".join(map(repr, valid))}, got {value!r}')

@@ -1,0 +1,136 @@
+"""The official preprocessing, which is part of the metric: PIL, 8 bit, short side 329, centre crop 288."""
+
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+from mmengine.structures import BaseDataElement
+from PIL import Image, UnidentifiedImageError
+
+from openmsra.registry import TRANSFORMS
+
+ROLES = ('restored', 'degraded', 'other', 'pristine')
+SMALLEST = 8  # pixels per side; below it nothing is left to compare
+INTERPOLATION = {'nearest': Image.Resampling.NEAREST, 'bicubic': Image.Resampling.BICUBIC}
+EIGHT_BIT = ('1', 'L', 'P', 'RGB', 'CMYK', 'YCbCr')
+
+
+class ImageError(ValueError):
+    """An image that cannot be scored; the message names the file and what to do."""
+
+
+def load_rgb(path: str | Path) -> Image.Image:
+    """Decode an 8-bit image as RGB; grey, palette and CMYK are converted, opaque alpha is dropped.
+
+    Raises:
+        ImageError: the file is missing, damaged, not an image, deeper than 8 bits, transparent or tiny.
+    """
+    if not Path(path).is_file():
+        raise ImageError(f'{path}: there is no such image file.')
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except UnidentifiedImageError:
+        raise ImageError(f'{path}: not an image that Pillow can read.') from None
+    except (OSError, SyntaxError) as error:
+        raise ImageError(f'{path}: truncated or damaged ({error}).') from None
+    if min(image.size) < SMALLEST:
+        raise ImageError(f'{path}: {image.width}x{image.height} pixels; at least {SMALLEST} per side are needed.')
+    if image.mode in ('RGBA', 'LA', 'PA') or 'transparency' in image.info:
+        image = image.convert('RGBA')
+        if image.getextrema()[3][0] < 255:
+            raise ImageError(f'{path}: has transparent pixels; flatten it onto a background first.')
+    elif image.mode not in EIGHT_BIT:
+        raise ImageError(f'{path}: pixel format {image.mode}, deeper than 8 bits; convert it to 8-bit RGB first.')
+    return image.convert('RGB')
+
+
+def resize_short_side(image: Image.Image, size: int, interpolation: str) -> Image.Image:
+    """Short side to ``size``, long side to int(size * long / short)."""
+    width, height = image.size
+    if width <= height:
+        target = size, int(size * height / width)
+    else:
+        target = int(size * width / height), size
+    return image.resize(target, INTERPOLATION[interpolation])
+
+
+def center_crop(image: Image.Image, size: int) -> Image.Image:
+    """Square in the middle; offsets round((n - size) / 2), half to even."""
+    left, top = round((image.width - size) / 2), round((image.height - size) / 2)
+    return image.crop((left, top, left + size, top + size))
+
+
+def check_pair(restored: Image.Image, reference: Image.Image, name: str) -> None:
+    """Raise unless both have one aspect ratio, to a pixel of the longer side at the size of the smaller image.
+
+    Raises:
+        ImageError: the images cannot be two versions of one picture.
+    """
+    (w1, h1), (w2, h2) = sorted((restored.size, reference.size))
+    if abs(w2 * h1 / h2 - w1) > 1 and abs(h2 * w1 / w2 - h1) > 1:
+        raise ImageError(f'{name}: restored {restored.width}x{restored.height} and reference '
+                         f'{reference.width}x{reference.height} differ in aspect ratio; crop both alike.')  # fmt: skip
+
+
+@TRANSFORMS.register_module()
+class LoadPair(BaseTransform):
+    """Reads ``{role}_path`` of every role given into ``{role}`` as an RGB image."""
+
+    def transform(self, results: dict) -> dict:
+        for role in ROLES:
+            if f'{role}_path' in results:
+                results[role] = load_rgb(results[f'{role}_path'])
+        references = [role for role in ROLES[1:] if role in results]
+        for role in references:
+            check_pair(results['restored'], results[role], str(results.get('restored_path', role)))
+        if 'degraded' in results and results['restored'].tobytes() == results['degraded'].tobytes():
+            warnings.warn(f'{results.get("restored_path")}: restored and degraded image are identical.', stacklevel=2)
+        return results
+
+
+@TRANSFORMS.register_module()
+class ResizeCropPair(BaseTransform):
+    """Short side to ``resize`` and centre crop of ``crop`` pixels for all roles.
+
+    Args:
+        resize: 329 = floor(288 / 0.875).
+        crop: side of the square.
+        ref_interp: interpolation of the references (degraded, pristine); the official code takes 'nearest'.
+    """
+
+    def __init__(self, resize: int = 329, crop: int = 288, ref_interp: str = 'nearest') -> None:
+        if ref_interp not in INTERPOLATION:
+            raise ValueError(f'ref_interp must be one of {sorted(INTERPOLATION)}, got {ref_interp!r}')
+        if not 0 < crop <= resize:
+            raise ValueError(f'0 < crop <= resize is needed, got {crop=} {resize=}')
+        self.resize, self.crop, self.ref_interp = resize, crop, ref_interp
+
+    def transform(self, results: dict) -> dict:
+        for role in ROLES:
+            if role in results:
+                interpolation = self.ref_interp if role in ('degraded', 'pristine') else 'bicubic'
+                results[role] = center_crop(resize_short_side(results[role], self.resize, interpolation), self.crop)
+        return results
+
+
+def to_tensor(image: Image.Image) -> torch.Tensor:
+    """RGB image to uint8 (3, H, W)."""
+    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+
+
+@TRANSFORMS.register_module()
+class PackPair(BaseTransform):
+    """Images to ``inputs`` (uint8 (3, H, W) by role), labels and names to a data sample."""
+
+    def transform(self, results: dict) -> dict:
+        inputs = {role: to_tensor(results[role]) for role in ROLES if role in results}
+        sample = BaseDataElement()
+        for key in ('gt_score', 'gt_other_score'):
+            if key in results:
+                sample.set_field(results[key], key)
+        meta = ('scene', 'version', 'distortion', 'restored_path')
+        sample.set_metainfo({key: results[key] for key in meta if key in results})
+        return dict(inputs=inputs, data_samples=sample)

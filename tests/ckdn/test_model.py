@@ -1,0 +1,237 @@
+"""The network gives the outputs of the official code, and keeps the method's invariants."""
+
+import argparse
+import json
+import runpy
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.structures import BaseDataElement
+from PIL import Image
+
+from openmsra.ckdn import CKDN, CKDNLoss, elo_expectation
+from openmsra.ckdn.transforms import center_crop, resize_short_side, to_tensor
+from openmsra.core.checkpoint import CheckpointError, load_file, load_weights
+from tests.references.ckdn_fill import fill_ckdn, synthetic_image
+from tests.references.oracle_fill import oracle_input
+
+ROOT = Path(__file__).resolve().parents[2]
+ORACLES = json.loads((ROOT / 'tests/data/ckdn/oracles.json').read_text())
+FIRST, SECOND = ORACLES['first'], ORACLES['second']
+ROLES = ('restored', 'degraded', 'other', 'pristine')
+
+
+@pytest.fixture(scope='module')
+def state():
+    return {key: torch.from_numpy(np.asarray(fill_ckdn(key, shape))) for key, shape, _ in ORACLES['keys']}
+
+
+def filled(state, **options) -> CKDN:
+    model = CKDN(**options)
+    model.load_state_dict(state)
+    return model.eval()
+
+
+def image(spec: dict) -> torch.Tensor:
+    return torch.from_numpy(oracle_input((1, 3, 288, 288), spec['seed']) * spec['scale'] + spec['shift']).float()
+
+
+def convert(source: Path, target: Path) -> None:
+    runpy.run_path(str(ROOT / 'tools/model_converters/ckdn_from_official.py'))['main']([str(source), str(target)])
+
+
+def tiny(**options) -> CKDN:
+    torch.manual_seed(0)
+    model = CKDN(depth=18, base_channels=4, head_dim=16, dropout=0.0, **options)
+    model.init_weights()
+    return model
+
+
+def batch(count: int = 2, size: int = 32) -> dict[str, torch.Tensor]:
+    torch.manual_seed(1)
+    return {role: torch.randn(count, 3, size, size) for role in ROLES}
+
+
+def samples(scores: list[float], others: list[float]) -> list[BaseDataElement]:
+    return [BaseDataElement(gt_score=a, gt_other_score=b) for a, b in zip(scores, others)]
+
+
+@torch.no_grad()
+def test_four_outputs_equal_the_official_ones(state):
+    model = filled(state)
+    inputs = [torch.from_numpy(oracle_input((4, 3, 288, 288), seed)[:2]) for seed in range(4)]
+    expected = torch.tensor(FIRST['outputs']['values'])[:2]
+    torch.testing.assert_close(model.four_outputs(*inputs), expected, rtol=1e-5, atol=1e-6)
+    copies = model.four_outputs(inputs[0], inputs[1], inputs[0], inputs[1])
+    expected = torch.tensor(FIRST['outputs_when_pair2_is_copy_of_pair1'])[:2]
+    torch.testing.assert_close(copies, expected, rtol=1e-5, atol=1e-6)
+    lean = model(dict(restored=inputs[0], degraded=inputs[1]))
+    torch.testing.assert_close(lean, copies[:, 0], rtol=1e-6, atol=0)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('pair', SECOND['pairs'])
+def test_logit_equals_the_second_set(state, pair):
+    logit = filled(state).score_logits(image(pair['restored']), image(pair['degraded']))
+    assert float(logit) == pytest.approx(pair['logit'], rel=2e-5)
+
+
+@torch.no_grad()
+def test_training_mode_has_the_official_batch_statistics(state):
+    oracle = SECOND['train']
+    model = filled(state, dropout=0.0).train()
+    names = ('restored1', 'degraded1', 'restored2', 'pristine1')
+    outputs = model.four_outputs(*(torch.cat([image(spec) for spec in oracle['inputs'][name]]) for name in names))
+    torch.testing.assert_close(outputs, torch.tensor(oracle['outputs']), rtol=1e-4, atol=1e-5)
+    buffers = dict(model.named_buffers())
+    for key, expected in oracle['buffers_after'].items():
+        torch.testing.assert_close(buffers[key][:4], torch.tensor(expected['first4']), rtol=1e-4, atol=1e-5)
+    for child, count in oracle['num_batches_tracked_after'].items():
+        assert int(buffers[f'{child}.0.bn1.num_batches_tracked']) == count
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('case', FIRST['image_pairs']['cases'], ids=lambda case: f'{case["w"]}x{case["h"]}')
+def test_image_pairs_through_the_official_preprocessing(state, case):
+    crops = []
+    for role, interpolation in (('restored', 'bicubic'), ('degraded', 'nearest')):
+        picture = Image.fromarray(synthetic_image(case['h'], case['w'], case[f'{role}_seed']))
+        resized = resize_short_side(picture, 329, interpolation)
+        assert list(resized.size) == case['resized_wh']
+        crops.append(center_crop(resized, 288))
+        assert zlib.crc32(np.array(crops[-1]).tobytes()) == case[f'{role}_uint8_crc']
+    model = filled(state)
+    restored, degraded = (model.data_preprocessor.stack([to_tensor(crop)]) for crop in crops)
+    assert float(model.score_logits(restored, degraded)) == pytest.approx(case['logit'], abs=1e-5)
+
+
+def test_losses_and_gradients_equal_the_official_ones(state):
+    check = FIRST['loss_check']
+    t1, t2 = torch.tensor(check['t1']), torch.tensor(check['t2'])
+    torch.testing.assert_close(elo_expectation(t1, t2), torch.tensor(check['t3']), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(elo_expectation(t1, t2) + elo_expectation(t2, t1), torch.ones(4))
+    dr, fr, nr, diff = torch.tensor(FIRST['outputs']['values']).unbind(1)
+    model = filled(state)
+    terms = {**model.losses.ranking(nr, t1, t2), **model.losses.scoring(dr, t1, fr, diff)}
+    names = dict(loss_dr='dr', loss_fr='fr', loss_rank='rank_half', loss_kd='distill_30')
+    for name, key in names.items():
+        assert float(terms[name]) == pytest.approx(check[key], rel=1e-5)
+    crops = [torch.from_numpy(oracle_input((4, 3, 288, 288), seed)[:2, :, :96, :96].copy()) for seed in range(4)]
+    for stage, key in (('rank', 'grad_check_stage1'), ('score', 'grad_check_stage2')):
+        model.zero_grad()
+        model.stage = stage
+        losses = model.loss(dict(zip(ROLES, crops)), samples(check['t1'][:2], check['t2'][:2]))
+        loss = sum(value for name, value in losses.items() if name.startswith('loss'))
+        loss.backward()
+        assert float(loss) == pytest.approx(FIRST[key]['loss'], rel=1e-4)
+        parameters = dict(model.named_parameters())
+        for name, norm in FIRST[key]['grad_norm'].items():
+            assert float(parameters[name].grad.norm()) == pytest.approx(norm, rel=1e-3)
+        unused = {name.partition('.')[0] for name, value in parameters.items() if value.grad is None}
+        assert unused == set(FIRST[key]['params_without_grad_or_zero'])
+
+
+@pytest.mark.parametrize('prefix', ['', 'module.', 'module.module.'])
+def test_converter_then_init_model(state, tmp_path, prefix, caplog):
+    from openmsra.apis import init_model
+
+    source, target = tmp_path / 'official.pth', tmp_path / 'ours.pth'
+    torch.save(dict(state_dict={prefix + k: v for k, v in state.items()}, args=argparse.Namespace(lr=0.16)), source)
+    convert(source, target)
+    (config,) = ROOT.glob('configs/ckdn/ckdn_r50_*pipal.py')
+    model = init_model(config, target)
+    assert sum(p.numel() for p in model.parameters()) == 6_919_041
+    inputs = dict(zip(('restored', 'degraded'), (torch.from_numpy(oracle_input((4, 3, 288, 288), i)[:1]) for i in (0, 1))))
+    assert float(model(inputs, mode='tensor')) == pytest.approx(FIRST['scores'][0], rel=1e-5)
+
+
+def test_converter_lists_wrong_keys_and_writes_nothing(state, tmp_path):
+    wrong = {key: value for key, value in state.items() if key != 'csp.0.conv1.weight'} | {'extra': torch.ones(1)}
+    torch.save(dict(state_dict=wrong), tmp_path / 'a.pth')
+    with pytest.raises(CheckpointError, match=r'(?s)missing.*csp\.0\.conv1\.weight.*extra'):
+        convert(tmp_path / 'a.pth', tmp_path / 'b.pth')
+    assert not (tmp_path / 'b.pth').exists()
+
+
+def test_parameter_counts(state):
+    model = filled(state)
+    assert sum(p.numel() for p in model.parameters()) == 13_387_650
+    assert list(model.state_dict()) and len(model.state_dict()) == 290
+    model.drop_training_heads()
+    assert sum(p.numel() for p in model.parameters()) == 6_919_041
+
+
+def test_alignment_alone_reaches_only_the_reference_branch():
+    gradients = {}
+    for detach in ('none', 'pristine', 'degraded'):
+        model, inputs = tiny(detach=detach).eval(), batch()
+        features = model.embed_restored(inputs['restored'])
+        model._both_references(features, inputs['degraded'], inputs['pristine'])[2].sum().backward()
+        touched = {name.partition('.')[0] for name, p in model.named_parameters() if p.grad is not None and p.grad.any()}
+        assert touched == {'dte_1', 'dte_2'}
+        gradients[detach] = model.dte_1.weight.grad
+    torch.testing.assert_close(gradients['none'], gradients['pristine'] + gradients['degraded'])
+    assert not torch.allclose(gradients['none'], gradients['pristine'])
+
+
+@torch.no_grad()
+def test_equal_branches_see_only_the_difference():
+    model = tiny().eval()
+    model.dte_1.load_state_dict(model.qse_1.state_dict())
+    model.dte_2.load_state_dict(model.qse_2.state_dict())
+    inputs = batch(3)
+    scores = model(dict(restored=inputs['restored'], degraded=inputs['restored']))
+    torch.testing.assert_close(scores, scores[:1].expand(3), rtol=0, atol=0)
+    assert not torch.equal(model(inputs), model(dict(restored=inputs['degraded'], degraded=inputs['restored'])))
+
+
+@torch.no_grad()
+def test_batch_independence_in_evaluation_and_joint_statistics_in_training():
+    model, inputs = tiny().eval(), batch(3)
+    alone = torch.cat([model({role: value[i : i + 1] for role, value in inputs.items()}) for i in range(3)])
+    torch.testing.assert_close(model(inputs), alone, rtol=1e-5, atol=1e-6)
+    model.train()
+    joint = model.four_outputs(*(inputs[role] for role in ROLES))[:, 0]
+    split = model.logits(model.embed_restored(inputs['restored']) - model.embed_reference(inputs['degraded'])).sigmoid()
+    assert (joint - split).abs().max() > 1e-4
+
+
+def test_thirty_steps_overfit_eight_pairs():
+    model, inputs = tiny(distil=False), batch(8)
+    labels = samples([0.1, 0.9, 0.3, 0.7, 0.2, 0.8, 0.4, 0.6], [0.5] * 8)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    losses = []
+    for _ in range(60):
+        loss = model.loss(inputs, labels)['loss_dr']
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss))
+    assert losses[-1] < 0.25 * losses[0]
+
+
+def test_loss_of_a_restoration_network_moves_the_restored_image_only():
+    loss, inputs = CKDNLoss(tiny()), batch()
+    restored, degraded = inputs['restored'].requires_grad_(), inputs['degraded'].requires_grad_()
+    loss.train()
+    assert not loss.metric.training
+    loss(restored, degraded).backward()
+    assert restored.grad.abs().sum() > 0
+    assert degraded.grad is None
+    assert all(parameter.grad is None for parameter in loss.metric.parameters())
+
+
+def test_refused_inputs():
+    with pytest.raises(ValueError, match='one of'):
+        CKDN(reference='pristin')
+    with pytest.raises(ValueError, match='lack'):
+        tiny().eval()(dict(restored=torch.randn(1, 3, 32, 32)))
+
+
+def test_checkpoint_with_an_unknown_object_is_refused(tmp_path, state):
+    torch.save(dict(state_dict=state, args=argparse.Namespace(a=1)), tmp_path / 'a.pth')
+    with pytest.raises(CheckpointError, match='refused'):
+        load_weights(CKDN(), load_file(tmp_path / 'a.pth'), 'a.pth')
