@@ -100,3 +100,14 @@ def test_random_weights_are_refused(tmp_path):
     cfg.work_dir, cfg.launcher = str(tmp_path), 'none'
     with pytest.raises(ConfigError, match='needs the checkpoint of a trained supernet'):
         build_runner(cfg).train()
+
+
+def test_second_search_and_orphaned_journals_are_refused(tmp_path, checkpoint):
+    _run(tmp_path, checkpoint)
+    with pytest.raises(ConfigError, match='already holds a search: add --resume'):
+        _run(tmp_path, checkpoint)
+    with pytest.raises(ConfigError, match='--resume with other settings'):
+        _run(tmp_path, checkpoint, resume=True, **{'train_cfg.seed': 7})
+    (tmp_path / 'search_state.json').unlink()
+    with pytest.raises(ConfigError, match='is gone: delete its journal folder'):
+        _run(tmp_path, checkpoint)
