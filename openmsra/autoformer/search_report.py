@@ -15,7 +15,7 @@ FINETUNE_EPOCHS = 40  # AutoFormer, table 5
 _NETWORK_KEYS = ('num_classes', 'img_size', 'patch_size', 'in_channels', 'max_relative_position', 'relative_position',
                  'abs_pos', 'global_pool', 'init_std', 'drop_path_rate', 'loss', 'data_preprocessor')  # fmt: skip
 TOP = 10  # architectures listed as the best
-AXES = dict(params=('parameters (M)', 1e6), flops=('multiply-accumulates (G)', 1e9), latency=('latency (ms)', 1.0))
+AXES = dict(params='parameters', flops='multiply-accumulates', latency='latency (ms)')
 
 
 def pareto_front(points: list[tuple[float, float]]) -> list[int]:
@@ -63,20 +63,21 @@ def draw_pareto(history: list[dict], fronts: dict[str, list[int]], file: Path) -
     """One panel for each cost: every candidate, coloured by generation, the Pareto front as a line, the best as a star."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.ticker import EngFormatter
 
     figure = Figure(figsize=(6.4 * len(fronts), 4.8), layout='constrained')
     FigureCanvasAgg(figure)
     best = max(history, key=lambda row: row['score'])
     for axis, (name, front) in zip(figure.subplots(1, len(fronts), squeeze=False)[0], fronts.items(), strict=True):
-        label, unit = AXES[name]
         points = axis.scatter(
-            [row[name] / unit for row in history], [row['score'] for row in history],
+            [row[name] for row in history], [row['score'] for row in history],
             c=[row['generation'] for row in history], cmap='viridis', s=14, alpha=0.8,
         )  # fmt: skip
-        axis.step([history[i][name] / unit for i in front], [history[i]['score'] for i in front], 'C3', where='post',
+        axis.step([history[i][name] for i in front], [history[i]['score'] for i in front], 'C3', where='post',
                   label='Pareto front')  # fmt: skip
-        axis.plot(best[name] / unit, best['score'], '*', color='C3', markersize=14, label='best')
-        axis.set(xlabel=label, ylabel='top-1 with inherited weights (%)')
+        axis.plot(best[name], best['score'], '*', color='C3', markersize=14, label='best')
+        axis.xaxis.set_major_formatter(EngFormatter(sep=''))
+        axis.set(xlabel=AXES[name], ylabel='top-1 with inherited weights (%)')
         axis.legend(loc='lower right')
     figure.colorbar(points, ax=axis, label='generation')
     figure.savefig(file, dpi=150)
