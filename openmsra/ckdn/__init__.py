@@ -2,13 +2,17 @@
 
 network, model, losses   the parts, the four-output network and its slim inference, both training stages
 transforms               the official preprocessing
+datasets, hooks, metrics PIPAL and synthetic pairs, the stage switch, correlations
 """
 
 from openmsra import compat
 
 compat.bridge_torchvision()
 
+from openmsra.ckdn.datasets import PhotoPairs, PIPALDataset  # noqa: E402
+from openmsra.ckdn.hooks import TwoStageHook  # noqa: E402
 from openmsra.ckdn.losses import CKDNLoss, ConditionalDistillation, elo_expectation  # noqa: E402
+from openmsra.ckdn.metrics import IQACorrelation  # noqa: E402
 from openmsra.ckdn.model import CKDN, PairDataPreprocessor  # noqa: E402
 from openmsra.ckdn.transforms import LoadPair, PackPair, ResizeCropPair  # noqa: E402
 
@@ -16,9 +20,13 @@ __all__ = [
     'CKDN',
     'CKDNLoss',
     'ConditionalDistillation',
+    'IQACorrelation',
     'LoadPair',
+    'PIPALDataset',
     'PackPair',
     'PairDataPreprocessor',
+    'PhotoPairs',
     'ResizeCropPair',
+    'TwoStageHook',
     'elo_expectation',
 ]
