@@ -57,19 +57,26 @@ class RelativePositionIndex(nn.Module):
     def query_features(self, query: Tensor, vectors: Tensor) -> Tensor:
         """Q_R (B, h, N, F) of queries (B, h, N, d); zero for the class token, where it has no effect."""
         products = query[:, :, 1:] @ vectors.T
-        index = self.seen.expand(*products.shape[:2], -1, -1)
-        return F.pad(products.gather(-1, index), (0, 0, 1, 0))
+        return F.pad(products.gather(-1, _per_head(self.seen, products)), (0, 0, 1, 0))
 
     def value_sum(self, sums: Tensor, vectors: Tensor) -> Tensor:
         """sum_f (A U)[i, f] R_V[f seen from i], (B, h, N, d), from A U (B, h, N, F)."""
         rows = self.grid[0]
         patches = sums[:, :, 1:]
-        per_vector = patches.new_zeros(*patches.shape[:3], len(vectors))
-        per_vector = per_vector.scatter(-1, self.seen.expand(*patches.shape[:2], -1, -1), patches)
+        per_vector = _per_head(patches.new_zeros(patches.shape[2], len(vectors)), patches)
+        per_vector = per_vector.scatter(-1, _per_head(self.seen, patches), patches)
         # the class query sees one vector everywhere: its row sum is that over key rows plus the class key
         row_sum = sums[:, :, :1, :rows].sum(-1, keepdim=True) + sums[:, :, :1, -1:]
         class_query = F.pad(row_sum, (len(vectors) - 1, 0))
         return torch.cat([class_query, per_vector], 2) @ vectors
+
+
+def _per_head(constant: Tensor, like: Tensor) -> Tensor:
+    """A (rows, columns) constant for every image and head of ``like`` (B, h, ...), without a copy.
+
+    The sizes are read one by one: traced for export, a slice of a shape would become a constant batch size.
+    """
+    return constant.expand(like.shape[0], like.shape[1], -1, -1)
 
 
 def relative_attention(
@@ -97,7 +104,7 @@ def relative_attention(
     head_dim = query.shape[-1]
     if key_tables is None and value_tables is None:
         return _attend(query, key, value, scale, dropout)
-    features = index.indicator.to(key.dtype).expand(*key.shape[:2], -1, -1)
+    features = _per_head(index.indicator.to(key.dtype), key)
     if key_tables is not None:
         query = torch.cat([query, index.query_features(query, index.vectors(*key_tables).to(query.dtype))], -1)
         key = torch.cat([key, features], -1)

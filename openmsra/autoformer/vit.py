@@ -48,8 +48,9 @@ class Attention(nn.Module):
         self.rel_pos_v = RelativeTables(max_distance, head_dim) if 'v' in roles else None
 
     def forward(self, x: Tensor, index: RelativePositionIndex) -> Tensor:
-        query, key, value = self.qkv(x).unflatten(-1, (3, self.num_heads, self.head_dim)).permute(2, 0, 3, 1, 4).unbind(0)
-        return self.proj(self.attend(query, key, value, index))
+        # reshape and not unflatten: exported to ONNX, the latter fixes the batch size
+        qkv = self.qkv(x).reshape(x.shape[0], x.shape[1], 3, self.num_heads, self.head_dim)
+        return self.proj(self.attend(*qkv.permute(2, 0, 3, 1, 4).unbind(0), index))
 
     def attend(self, query: Tensor, key: Tensor, value: Tensor, index: RelativePositionIndex) -> Tensor:
         """Heads (B, h, N, d) -> concatenated heads (B, N, h d)."""
@@ -265,7 +266,7 @@ class AutoFormerViT(VisionTransformerBase):
     def logits(self, images: Tensor) -> Tensor:
         """See :meth:`VisionTransformerBase.logits`."""
         tokens = self.patch_embed(images)
-        tokens = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], 1)
+        tokens = torch.cat([self.cls_token.expand(tokens.shape[0], -1, -1), tokens], 1)
         if self.abs_pos:
             tokens = tokens + self.pos_embed
         for block in self.blocks:

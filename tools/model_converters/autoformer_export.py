@@ -1,0 +1,79 @@
+"""Cut one architecture out of a supernet: as weights (.pth), TorchScript (.pt) or ONNX (.onnx), checked for equality."""
+
+import argparse
+import json
+import warnings
+from pathlib import Path
+
+from openmsra.core.launch import run_tool
+
+TOLERANCE = 2e-5  # of the logits, absolute
+
+
+def parse_args(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config of the supernet')
+    parser.add_argument('checkpoint', help='checkpoint of the supernet')
+    parser.add_argument('arch', type=Path, help='JSON file with one architecture (a search writes best.json)')
+    parser.add_argument('target', type=Path, help='file to write; its ending chooses the format')
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse_args(argv)
+
+    import torch
+
+    from openmsra.apis import init_model
+    from openmsra.autoformer import extract_subnet
+    from openmsra.core.checkpoint import save_file
+    from openmsra.core.config_check import ConfigError
+
+    if args.target.suffix not in ('.pth', '.pt', '.onnx'):
+        raise ConfigError(f'{args.target}: the name must end in .pth (weights), .pt (TorchScript) or .onnx.')
+    supernet = init_model(args.config, args.checkpoint)
+    try:
+        network = extract_subnet(supernet, json.loads(args.arch.read_text(encoding='utf-8')))
+    except ValueError as error:
+        raise ConfigError(f'{args.arch}: {error}') from None
+    images = torch.randn(3, network.in_channels, *network.img_size)
+    with torch.no_grad():
+        supernet.set_subnet(network.arch)
+        expected = supernet(images)
+        if args.target.suffix == '.pth':
+            save_file(dict(state_dict=network.state_dict(), meta=dict(arch=network.arch, grid=list(network.grid))), args.target)
+            written = network(images)
+        else:
+            written = (_torchscript if args.target.suffix == '.pt' else _onnx)(network, images, args.target)
+    error = (written - expected).abs().max().item()
+    if error > TOLERANCE:
+        args.target.unlink()
+        raise ConfigError(f'{args.target}: logits differ by {error:.1e} from those of the supernet; the file was removed.')
+    print(f'wrote {args.target}: {supernet.count_params(network.arch):,} parameters, largest difference {error:.1e}')
+
+
+def _torchscript(network, images, target: Path):
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        torch.jit.trace(network, images[:2]).save(str(target))
+    return torch.jit.load(str(target))(images)
+
+
+def _onnx(network, images, target: Path):
+    import onnxruntime
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore')
+        torch.onnx.export(
+            network, (images[:2],), str(target), input_names=['images'], output_names=['logits'],
+            dynamic_axes=dict(images={0: 'batch'}, logits={0: 'batch'}), opset_version=17, dynamo=False,
+        )  # fmt: skip
+    session = onnxruntime.InferenceSession(str(target))
+    return torch.from_numpy(session.run(None, dict(images=images.numpy()))[0])
+
+
+if __name__ == '__main__':
+    run_tool(main)
