@@ -14,6 +14,8 @@ NAMES = ('SRCC', 'PLCC', 'KRCC', 'RMSE', 'pairwise_acc')
 
 def correlations(scores: np.ndarray, targets: np.ndarray) -> dict[str, float] | None:
     """All figures of one group (n,); ``None`` where they are undefined: n < 3 or one side constant."""
+    if not np.isfinite(scores).all():
+        raise FloatingPointError('scores are not finite: the training has diverged; lower the learning rate.')
     if len(scores) < 3 or np.ptp(scores) == 0 or np.ptp(targets) == 0:
         return None
     i, j = np.triu_indices(len(scores), 1)
