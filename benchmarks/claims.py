@@ -31,7 +31,7 @@ def main() -> None:
     folder.mkdir(exist_ok=True)
     file = folder / f'{args.paper}.json'
     file.write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')
-    module.draw(result, folder / f'{args.paper}.png')
+    module.draw(result, ROOT / 'docs' / f'{args.paper}_claims.png')
     print(module.table(result))
     print(f'wrote {file.relative_to(ROOT)} in {result["wall_seconds"]} s')
 
