@@ -17,6 +17,7 @@ from mmengine.config import Config
 from mmengine.dist import init_dist
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop, LogProcessor, Runner, TestLoop, ValLoop
 from torch.distributed import init_process_group
+from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.utils.data import DataLoader
 
 from openmsra.core.suggest import did_you_mean, nearest, unresolved_type_message
@@ -147,6 +148,8 @@ def _component_faults(cfg: Config) -> Iterator[str]:
     optim = plain.get('optim_wrapper') or {}
     if 'type' not in optim and optim:
         optim.setdefault('type', 'OptimWrapper')
+    clip_keys = _names(clip_grad_norm_) | _names(clip_grad_value_) | {'type'}
+    yield from _fixed_keys(optim.get('clip_grad'), 'optim_wrapper.clip_grad', clip_keys - {'parameters'})
     paramwise = optim.get('paramwise_cfg') or {}
     if 'constructor' not in optim:
         yield from _fixed_keys(paramwise, 'optim_wrapper.paramwise_cfg', PARAMWISE)
@@ -186,6 +189,8 @@ def _walk(value: Any, place: str, registry: root.Registry | None) -> Iterator[st
         if 'type' in value:
             yield from _typed_faults(value, place, registry)
         for key, child in value.items():
+            if key == 'clip_grad':  # its type= is 'norm' or 'value', not a registered name
+                continue
             yield from _walk(child, f'{place}.{key}', REGISTRY_OF_KEY.get(key, registry))
     elif isinstance(value, list | tuple):
         for index, child in enumerate(value):
