@@ -12,12 +12,16 @@ U (N, F), F = Gh + Gw + 1, of these three, the two sums become ordinary attentio
 so no N x N x head_dim table exists and a fused kernel serves relative values too. For the class token as query R is
 the same for all keys: on keys it shifts a softmax row (no effect), on values it adds T_v[0] + T_h[0] times the row sum.
 
-Shapes: B batch, h heads, G = (Gh, Gw) patch grid, n = Gh Gw patches, N = n + 1 tokens (class token first), d head_dim.
+Shapes: B batch, h heads, G = (Gh, Gw) patch grid, n = Gh Gw patches, N = n + 1 tokens (class token first), d head_dim,
+F features (in U padded with zeros to a multiple of 8, which kernels prefer), R = 2Gh + 2Gw - 1 relative vectors (padded
+to a multiple of 16).
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+from openmsra.autoformer.attention_cpu import ExplicitRelativeAttention
 
 
 class RelativePositionIndex(nn.Module):
@@ -33,41 +37,51 @@ class RelativePositionIndex(nn.Module):
         super().__init__()
         rows, columns = grid
         self.grid, self.max_distance = grid, max_distance
-        # table rows of all offsets that occur: -(G-1) .. G-1, clipped
-        for name, size in (('table_rows_v', rows), ('table_rows_h', columns)):
-            offsets = torch.arange(1 - size, size).clamp(-max_distance, max_distance) + max_distance + 1
-            self.register_buffer(name, offsets, persistent=False)
+        self.class_vector = 2 * (rows + columns) - 2  # the last of the R vectors
+        self.register_buffer('selection', self._selection(), persistent=False)  # (R, 2 (2P + 2))
         row, column = torch.arange(rows).repeat_interleave(columns), torch.arange(columns).repeat(rows)
         vertical = torch.arange(rows) - row[:, None] + rows - 1
         horizontal = torch.arange(columns) - column[:, None] + columns - 1 + 2 * rows - 1
-        class_token = torch.full((rows * columns, 1), 2 * (rows + columns) - 2)
-        # (n, F): which of the 2Gh-1 + 2Gw-1 + 1 relative vectors a patch sees in each feature
+        class_token = torch.full((rows * columns, 1), self.class_vector)
+        # (n, F): which of the R relative vectors a patch sees in each feature
         self.register_buffer('seen', torch.cat([vertical, horizontal, class_token], 1), persistent=False)
-        indicator = torch.zeros(rows * columns + 1, rows + columns + 1)
-        indicator[0, -1] = 1
+        indicator = torch.zeros(rows * columns + 1, _multiple(rows + columns + 1, 8))
+        indicator[0, rows + columns] = 1
         indicator[torch.arange(1, rows * columns + 1), row] = 1
         indicator[torch.arange(1, rows * columns + 1), rows + column] = 1
         self.register_buffer('indicator', indicator, persistent=False)  # U (N, F)
 
+    def _selection(self) -> Tensor:
+        """Which rows of the two stacked tables make each relative vector: those of all offsets that occur, clipped."""
+        zero_row, table_rows, first = self.max_distance + 1, 2 * self.max_distance + 2, 0
+        selection = torch.zeros(_multiple(self.class_vector + 1, 16), 2 * table_rows)
+        for table, size in enumerate(self.grid):
+            offsets = torch.arange(1 - size, size)
+            table_row = offsets.clamp(-self.max_distance, self.max_distance) + zero_row + table * table_rows
+            selection[first + torch.arange(2 * size - 1), table_row] = 1
+            first += 2 * size - 1
+        selection[self.class_vector, [0, table_rows]] = 1
+        return selection
+
     def vectors(self, vertical: Tensor, horizontal: Tensor) -> Tensor:
-        """All relative vectors (2Gh-1 + 2Gw-1 + 1, d) from the tables (2P+2, d); the class token's is last."""
-        class_token = (vertical[0] + horizontal[0])[None]
-        return torch.cat([vertical[self.table_rows_v], horizontal[self.table_rows_h], class_token])
+        """All relative vectors (R, d) from the tables (2P + 2, d)."""
+        return self.selection.to(vertical.dtype) @ torch.cat([vertical, horizontal])
 
     def query_features(self, query: Tensor, vectors: Tensor) -> Tensor:
         """Q_R (B, h, N, F) of queries (B, h, N, d); zero for the class token, where it has no effect."""
         products = query[:, :, 1:] @ vectors.T
-        return F.pad(products.gather(-1, _per_head(self.seen, products)), (0, 0, 1, 0))
+        features = products.gather(-1, _per_head(self.seen, products))
+        return F.pad(features, (0, self.indicator.shape[1] - features.shape[-1], 1, 0))
 
     def value_sum(self, sums: Tensor, vectors: Tensor) -> Tensor:
         """sum_f (A U)[i, f] R_V[f seen from i], (B, h, N, d), from A U (B, h, N, F)."""
-        rows = self.grid[0]
-        patches = sums[:, :, 1:]
+        rows, features = self.grid[0], self.seen.shape[1]
+        patches = sums[:, :, 1:, :features]
         per_vector = _per_head(patches.new_zeros(patches.shape[2], len(vectors)), patches)
         per_vector = per_vector.scatter(-1, _per_head(self.seen, patches), patches)
         # the class query sees one vector everywhere: its row sum is that over key rows plus the class key
-        row_sum = sums[:, :, :1, :rows].sum(-1, keepdim=True) + sums[:, :, :1, -1:]
-        class_query = F.pad(row_sum, (len(vectors) - 1, 0))
+        row_sum = sums[:, :, :1, :rows].sum(-1, keepdim=True) + sums[:, :, :1, features - 1 : features]
+        class_query = F.pad(row_sum, (self.class_vector, len(vectors) - self.class_vector - 1))
         return torch.cat([class_query, per_vector], 2) @ vectors
 
 
@@ -77,6 +91,10 @@ def _per_head(constant: Tensor, like: Tensor) -> Tensor:
     The sizes are read one by one: traced for export, a slice of a shape would become a constant batch size.
     """
     return constant.expand(like.shape[0], like.shape[1], -1, -1)
+
+
+def _multiple(size: int, of: int) -> int:
+    return size + -size % of
 
 
 def relative_attention(
@@ -102,29 +120,23 @@ def relative_attention(
         (B, h, N, d).
     """
     head_dim = query.shape[-1]
-    if key_tables is None and value_tables is None:
-        return _attend(query, key, value, scale, dropout)
-    features = _per_head(index.indicator.to(key.dtype), key)
-    if key_tables is not None:
-        query = torch.cat([query, index.query_features(query, index.vectors(*key_tables).to(query.dtype))], -1)
+    key_vectors = index.vectors(*key_tables).to(query.dtype) if key_tables is not None else None
+    value_vectors = index.vectors(*value_tables).to(query.dtype) if value_tables is not None else None
+    if key_vectors is not None and value_vectors is not None and not dropout and _trains_on_cpu(query):
+        return ExplicitRelativeAttention.apply(query, key, value, key_vectors, value_vectors, index, scale)
+    if key_vectors is not None or value_vectors is not None:
+        features = _per_head(index.indicator.to(key.dtype), key)
+    if key_vectors is not None:
+        query = torch.cat([query, index.query_features(query, key_vectors)], -1)
         key = torch.cat([key, features], -1)
-    if value_tables is None:
-        return _attend(query, key, value, scale, dropout)
-    out = _attend(query, key, torch.cat([value, features], -1), scale, dropout)
-    vectors = index.vectors(*value_tables).to(out.dtype)
-    return out[..., :head_dim] + index.value_sum(out[..., head_dim:], vectors)
+    if value_vectors is not None:
+        value = torch.cat([value, features], -1)
+    out = F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, scale=scale)
+    if value_vectors is None:
+        return out
+    return out[..., :head_dim] + index.value_sum(out[..., head_dim:], value_vectors)
 
 
-def _attend(query: Tensor, key: Tensor, value: Tensor, scale: float, dropout: float) -> Tensor:
-    """softmax(s Q K^T) V.
-
-    The fused kernel, except for training on the CPU: its backward pass there takes 1.4 times as long as that of two
-    matrix products around a softmax, at the 197 tokens of a 224-pixel image.
-    """
-    if query.device.type == 'cpu' and query.requires_grad:
-        shape = query.shape[:2]
-        query, key_t, value = query.flatten(0, 1), key.flatten(0, 1).transpose(1, 2), value.flatten(0, 1)
-        scores = torch.baddbmm(query.new_empty(()), query, key_t, beta=0, alpha=scale)
-        weights = F.dropout(scores.softmax(-1), dropout, training=dropout > 0)
-        return (weights @ value).unflatten(0, shape)
-    return F.scaled_dot_product_attention(query, key, value, dropout_p=dropout, scale=scale)
+def _trains_on_cpu(query: Tensor) -> bool:
+    """Whether the explicit gradient serves: there is a gradient, and in a precision that autocast does not change."""
+    return query.device.type == 'cpu' and query.requires_grad and query.dtype in (torch.float32, torch.float64)

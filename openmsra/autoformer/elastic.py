@@ -7,28 +7,55 @@ nothing is copied.
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from openmsra.autoformer.attention import RelativePositionIndex
 from openmsra.autoformer.vit import LN_EPS, Attention, Mlp, gelu
 
 
-class _LeadingBlock(torch.autograd.Function):
-    """``weight[:rows, :columns]`` as a view, with one zero-filled gradient where two chained slices would make two."""
+class _LeadingProducts(torch.autograd.Function):
+    """See :func:`leading_products`. Backward writes the gradient of a slice straight into that of the whole matrix, where
+    slicing operators would fill a whole matrix with zeros and copy into it once per slice."""
 
     @staticmethod
-    def forward(ctx, weight: Tensor, rows: int, columns: int) -> Tensor:
-        ctx.shape = weight.shape
-        return weight[:rows, :columns]
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
+        ctx.save_for_backward(x, weight)
+        return tuple(map(F.linear, [x] * len(bias), leading_views(weight, *bias.shape, x.shape[-1]), bias))
 
     @staticmethod
-    def backward(ctx, gradient: Tensor) -> tuple[Tensor, None, None]:
-        rows, columns = ctx.shape
-        return F.pad(gradient, (0, columns - gradient.shape[1], 0, rows - gradient.shape[0])), None, None
+    @once_differentiable
+    def backward(ctx, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        x, weight = ctx.saved_tensors
+        (roles, rows, columns), dtype = (len(gradients), gradients[0].shape[-1], x.shape[-1]), gradients[0].dtype
+        d_weight = torch.empty_like(weight)
+        d_weight[roles * rows :], d_weight[: roles * rows, columns:] = 0, 0
+        flat_x, d_x, d_bias = x.reshape(-1, columns).to(dtype), None, []
+        parts = zip(leading_views(weight, roles, rows, columns), leading_views(d_weight, roles, rows, columns), strict=True)
+        for gradient, (part, d_part) in zip(gradients, parts, strict=True):
+            gradient = gradient.reshape(-1, rows)
+            if dtype == weight.dtype:
+                torch.mm(gradient.T, flat_x, out=d_part)
+            else:  # autocast: the product is in low precision, the parameter is not
+                d_part.copy_(gradient.T @ flat_x)
+            d_x = gradient @ part.to(dtype) if d_x is None else d_x.addmm_(gradient, part.to(dtype))
+            d_bias.append(gradient.sum(0))
+        return d_x.view_as(x), d_weight, torch.stack(d_bias)
 
 
-def leading_block(weight: Tensor, rows: int, columns: int) -> Tensor:
-    """The leading ``rows`` x ``columns`` of a matrix, sharing its storage."""
-    return weight if weight.shape == (rows, columns) else _LeadingBlock.apply(weight, rows, columns)
+def leading_views(weight: Tensor, roles: int, rows: int, columns: int) -> tuple[Tensor, ...]:
+    """The leading (rows, columns) of each of ``roles`` matrices whose rows take turns in ``weight``; views, no copies."""
+    return weight.unflatten(0, (-1, roles))[:rows, :, :columns].unbind(1)
+
+
+def leading_products(x: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
+    """Products (..., rows) of x (..., columns) with the leading part of each of the interleaved matrices in ``weight``.
+
+    Args:
+        x: (..., columns).
+        weight: (roles * all rows, all columns), row ``roles * j + k`` being row j of matrix k.
+        bias: (roles, rows).
+    """
+    return _LeadingProducts.apply(x, weight, bias)
 
 
 class ElasticLinear(nn.Linear):
@@ -39,7 +66,7 @@ class ElasticLinear(nn.Linear):
         self.out_active = out_features
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.linear(x, leading_block(self.weight, self.out_active, x.shape[-1]), self.bias[: self.out_active])
+        return leading_products(x, self.weight, self.bias[None, : self.out_active])[0]
 
 
 class ElasticLayerNorm(nn.LayerNorm):
@@ -82,27 +109,21 @@ class ElasticAttention(Attention):
         self.bias_layout, self.scale_output = bias_layout, scale_output
         self.heads_active = num_heads
 
-    def role_weights(self, embed_dim: int) -> tuple[tuple[Tensor, ...], tuple[Tensor, ...]]:
-        """Views (q, e) of the weights and (q,) of the biases of Q, K and V."""
+    def role_weights(self, embed_dim: int) -> tuple[tuple[Tensor, ...], Tensor]:
+        """Weights of Q, K and V, views (q, e), and their biases (3, q)."""
         width = self.heads_active * self.head_dim
-        weights = self.qkv.weight.unflatten(0, (-1, 3))[:width, :, :embed_dim].unbind(1)
-        if self.bias_layout == 'prefix':
-            return weights, self.qkv.bias[: 3 * width].view(3, width).unbind(0)
-        return weights, self.qkv.bias.view(-1, 3)[:width].unbind(1)
+        return leading_views(self.qkv.weight, 3, width, embed_dim), self._role_biases(width)
+
+    def _role_biases(self, width: int) -> Tensor:
+        return self.qkv.bias[: 3 * width].view(3, width) if self.bias_layout == 'prefix' else self.qkv.bias.view(-1, 3)[:width].T
 
     def forward(self, x: Tensor, index: RelativePositionIndex) -> Tensor:
-        embed_dim, rows = x.shape[-1], 3 * self.heads_active * self.head_dim
-        bias = self.qkv.bias[:rows]
-        if self.bias_layout == 'prefix':  # bring the bias into the order of the rows
-            bias = bias.view(3, -1).T.flatten()
-        # the three roles of the first heads are the first rows: one product, then (B, N, h, d, 3) -> 3 x (B, h, N, d)
-        qkv = F.linear(x, leading_block(self.qkv.weight, rows, embed_dim), bias)
-        roles = qkv.unflatten(-1, (self.heads_active, self.head_dim, 3)).permute(4, 0, 2, 1, 3)
-        out = self.attend(*roles.unbind(0), index)
-        width = out.shape[-1]
+        heads = (self.heads_active, self.head_dim)
+        roles = leading_products(x, self.qkv.weight, self._role_biases(self.heads_active * self.head_dim))
+        out = self.attend(*(role.unflatten(-1, heads).transpose(1, 2) for role in roles), index)
         if self.scale_output:
-            out = out * (self.proj.out_features / width)
-        return F.linear(out, leading_block(self.proj.weight, embed_dim, width), self.proj.bias[:embed_dim])
+            out = out * (self.proj.out_features / out.shape[-1])
+        return leading_products(out, self.proj.weight, self.proj.bias[None, : x.shape[-1]])[0]
 
 
 class ElasticMlp(Mlp):
@@ -114,8 +135,8 @@ class ElasticMlp(Mlp):
 
     def forward(self, x: Tensor) -> Tensor:
         embed_dim, hidden = x.shape[-1], self.hidden_active
-        x = self.drop(gelu(F.linear(x, leading_block(self.fc1.weight, hidden, embed_dim), self.fc1.bias[:hidden])))
-        x = F.linear(x, leading_block(self.fc2.weight, embed_dim, hidden), self.fc2.bias[:embed_dim])
+        x = self.drop(gelu(leading_products(x, self.fc1.weight, self.fc1.bias[None, :hidden])[0]))
+        x = leading_products(x, self.fc2.weight, self.fc2.bias[None, :embed_dim])[0]
         if self.scale_output:
             x = x * (self.fc1.out_features / self.fc1.in_features) / (hidden / embed_dim)
         return x

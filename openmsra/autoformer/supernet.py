@@ -309,7 +309,7 @@ def _copy_block(target: Block, source: Block, supernet: AutoFormerSupernet) -> N
     if supernet.sharing == 'entangled':
         weights, biases = source.attn.role_weights(target.norm1.normalized_shape[0])
         target.attn.qkv.weight.copy_(torch.cat(weights))
-        target.attn.qkv.bias.copy_(torch.cat(biases))
+        target.attn.qkv.bias.copy_(biases.flatten())
         if supernet.scale_output:
             _fold_scale(target, source)
 
