@@ -7,7 +7,7 @@ export PYTHON
 endif
 IN_VENV = "$(VENV)/bin/python"
 
-.PHONY: help demo test test-reliability lint install install-full
+.PHONY: help demo test lint install install-full
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -23,9 +23,6 @@ demo: install  ## train, test and look at a real model; writes work_dirs/demo/re
 
 test: install-full  ## install everything and run all tests
 	@OMP_NUM_THREADS=1 $(IN_VENV) -m pytest -q -n 2 --dist loadfile
-
-test-reliability: install-full  ## the long kill, resume and corruption tests
-	@OMP_NUM_THREADS=1 $(IN_VENV) -m pytest -q -m reliability
 
 lint: install-full  ## ruff
 	@$(IN_VENV) -m ruff check .
