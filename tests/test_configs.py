@@ -55,6 +55,8 @@ def test_config_is_checked_and_its_model_builds(path):
     cfg = load_config(path)
     assert cfg.default_scope == 'openmsra'
     assert cfg.custom_imports.imports == [f'openmsra.{path.parent.name}']
+    if cfg.model.get('pretrained'):  # a file that users bring
+        cfg.model.pretrained = None
     model = init_model(cfg)
     assert sum(parameter.numel() for parameter in model.parameters()) > 0
     assert 'base_batch_size' in cfg.get('auto_scale_lr', {}) or 'optim_wrapper' not in cfg
