@@ -4,6 +4,7 @@ space, complexity        architectures and what they cost
 attention, vit           the network as an ordinary vision transformer
 elastic, supernet        the same with sliced weights: all architectures in one
 loops, search            evaluation of sub-networks and the evolution search
+inferencer               images in, classes out
 """
 
 from openmsra import compat
@@ -16,6 +17,7 @@ import mmpretrain.models  # noqa: E402, F401
 
 from openmsra.autoformer.complexity import count_flops, count_params  # noqa: E402
 from openmsra.autoformer.data import Digits  # noqa: E402
+from openmsra.autoformer.inferencer import AutoFormerInferencer  # noqa: E402
 from openmsra.autoformer.loops import SubnetTestLoop, SubnetValLoop  # noqa: E402
 from openmsra.autoformer.search import EvolutionLoop  # noqa: E402
 from openmsra.autoformer.space import SearchSpace, arch_rng  # noqa: E402
@@ -24,6 +26,7 @@ from openmsra.autoformer.vit import AutoFormerViT  # noqa: E402
 
 __all__ = [
     'ArchSamplingHook',
+    'AutoFormerInferencer',
     'AutoFormerSupernet',
     'AutoFormerViT',
     'Digits',

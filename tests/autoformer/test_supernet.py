@@ -11,7 +11,7 @@ import torch
 
 from openmsra.autoformer import AutoFormerSupernet, arch_rng, count_flops, count_params, extract_subnet
 from openmsra.autoformer.vit import resize_pos_embed
-from openmsra.core.checkpoint import CheckpointError, load_weights
+from openmsra.core.checkpoint import CheckpointError, load_weights, save_file
 from tests.references.oracle_fill import fill, oracle_input
 
 DATA = Path(__file__).resolve().parents[1] / 'data' / 'autoformer'
@@ -23,11 +23,13 @@ LARGE = dict(embed_dim=32, depth=3, num_heads=[3, 3, 3], mlp_ratio=[2.0, 2.0, 2.
 MIXED = dict(embed_dim=24, depth=3, num_heads=[3, 2, 3], mlp_ratio=[1.0, 2.0, 1.5])
 
 
+SETTINGS = dict(space=TINY_SPACE, num_classes=5, img_size=8, patch_size=2, in_channels=1, max_relative_position=3,
+                init_std=0.2, drop_path_rate=0.0, qkv_bias_layout='interleaved')  # fmt: skip
+
+
 def _net(**changes) -> AutoFormerSupernet:
     torch.manual_seed(0)
-    settings = dict(space=TINY_SPACE, num_classes=5, img_size=8, patch_size=2, in_channels=1, max_relative_position=3,
-                    init_std=0.2, drop_path_rate=0.0, qkv_bias_layout='interleaved')  # fmt: skip
-    net = AutoFormerSupernet(**{**settings, **changes})
+    net = AutoFormerSupernet(**{**SETTINGS, **changes})
     with torch.no_grad():
         for name, parameter in net.named_parameters():
             if name.endswith('bias'):
@@ -264,3 +266,22 @@ def test_converter_refuses_other_keys_and_writes_nothing(cream_file, run_tool, t
     done = run_tool(CONVERTER, cream_file, tmp_path / 'out.pth', '--space', 'small', check=False)
     assert done.returncode == 2 and 'The file holds a supernet of embed_dim 256' in done.stderr
     assert not list(tmp_path.glob('*out.pth*'))
+
+
+def test_teacher_adds_half_of_the_cross_entropy_with_its_most_likely_class(tmp_path):
+    from mmpretrain.structures import DataSample
+
+    teacher = _net()
+    save_file(dict(state_dict=teacher.state_dict()), tmp_path / 'teacher.pth')
+    with torch.no_grad():
+        labels = teacher(IMAGES).argmax(-1)
+    wrong = (labels + 1) % 5
+    samples = [DataSample().set_gt_label(int(label)) for label in wrong]
+    net = _net(teacher=dict(model=dict(type='AutoFormerSupernet', **SETTINGS), checkpoint=str(tmp_path / 'teacher.pth')))
+    assert not any('teacher' in key for key in net.state_dict())
+    with torch.no_grad():
+        net.head.weight.neg_()
+    logits = net(IMAGES)
+    cross_entropy = torch.nn.functional.cross_entropy
+    expected = 0.5 * cross_entropy(logits, wrong) + 0.5 * cross_entropy(logits, labels)
+    torch.testing.assert_close(net(IMAGES, samples, mode='loss')['loss'], expected)
