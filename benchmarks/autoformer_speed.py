@@ -5,6 +5,7 @@
     static   the same step against timm's VisionTransformer of the same widths, fused attention, no relative positions
     budget   architectures a second drawn and checked against a parameter budget
     switch   changing the active sub-network
+    search_* a real search: time per candidate against bare forward passes, one process against two (CPU only)
 """
 
 import random
@@ -13,6 +14,7 @@ import time
 import numpy as np
 import torch
 
+from benchmarks import autoformer_search_timing
 from benchmarks.timing import interleaved, ratio
 from openmsra.autoformer import AutoFormerSupernet, arch_rng
 from openmsra.autoformer.attention import RelativePositionIndex
@@ -34,6 +36,7 @@ def run(repeats: int, device: torch.device) -> dict[str, dict]:
         'static': {**ratio(times, 'ours', 'static'), 'target': 1.15},
         'budget': _budget(),
         'switch': _switch(ours),
+        **(autoformer_search_timing.measure(repeats=3) if device.type == 'cpu' else {}),
     }
 
 
