@@ -34,7 +34,7 @@ class FTCN(BaseModel):
 
     Args:
         backbone: options of :class:`ResNet3D`.
-        head: options of the head; ``type`` is 'transformer' (FTCN-TT) or 'average' (FTCN).
+        head: options of the head; ``kind`` is 'transformer' (FTCN-TT) or 'average' (FTCN).
         clip_len, size: frames and side in pixels of the clips; they fix the number of tokens.
         official_init: see :func:`openmsra.ftcn.network.init_weights`.
 
@@ -48,14 +48,14 @@ class FTCN(BaseModel):
         super().__init__(MODELS.build(data_preprocessor or dict(type='ClipDataPreprocessor')), init_cfg)
         self.resnet = ResNet3D(**(backbone or {}))
         head = dict(head or {})
-        kind = head.pop('type', 'transformer')
+        kind = head.pop('kind', 'transformer')
         if kind == 'transformer':
             shape = self.resnet.output_shape(clip_len, size)
             self.resnet.head = TransformerHead(self.resnet.channels, shape, **head)
         elif kind == 'average':
             self.resnet.head = AverageHead(self.resnet.channels, **head)
         else:
-            raise ValueError(f"head type must be 'transformer' or 'average', got {kind!r}")
+            raise ValueError(f"head kind must be 'transformer' or 'average', got {kind!r}")
         self.official_init = official_init
 
     def init_weights(self) -> None:

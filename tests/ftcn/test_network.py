@@ -125,7 +125,7 @@ def test_tiles_may_be_shuffled():
 @torch.inference_mode()
 def test_tokens_see_the_frames_of_the_receptive_field():
     torch.manual_seed(0)
-    model = FTCN(dict(depths=(3, 4, 6), channels=2), dict(type='average'))
+    model = FTCN(dict(depths=(3, 4, 6), channels=2), dict(kind='average'))
     model.init_weights()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm3d):
@@ -165,7 +165,7 @@ def test_options_run_and_keep_the_announced_shape(options):
 
 def test_bad_options_are_refused():
     for options in (dict(backbone=dict(stop_stage=1)), dict(backbone=dict(spatial_kernels=(1, 2, 1, 1, 1))),
-                    dict(head=dict(type='mean')), dict(head=dict(patch='frame'))):  # fmt: skip
+                    dict(head=dict(kind='mean')), dict(head=dict(patch='frame'))):  # fmt: skip
         with pytest.raises(ValueError, match='must be'):
             FTCN(**options)
     with pytest.raises(ValueError, match='shape'):
