@@ -1,0 +1,87 @@
+"""FTCN as a trainable model: normalisation, loss, prediction."""
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseDataPreprocessor, BaseModel
+from mmengine.structures import BaseDataElement
+from torch import Tensor
+from torch.nn import functional as F
+
+from openmsra.ftcn.network import AverageHead, ResNet3D, TransformerHead, init_weights
+from openmsra.registry import MODELS
+
+
+@MODELS.register_module()
+class ClipDataPreprocessor(BaseDataPreprocessor):
+    """Stacks RGB clips (3, T, H, W), 0..255, and normalises them: (x - mean) / std."""
+
+    def __init__(self, mean: Sequence[float] = (123.675, 116.28, 103.53),
+                 std: Sequence[float] = (58.395, 57.12, 57.375), non_blocking: bool = False) -> None:  # fmt: skip
+        super().__init__(non_blocking)
+        self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1, 1), persistent=False)
+        self.register_buffer('std', torch.tensor(std).view(3, 1, 1, 1), persistent=False)
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        data = self.cast_data(data)
+        inputs = data['inputs'] if isinstance(data['inputs'], Tensor) else torch.stack(list(data['inputs']))
+        return dict(inputs=(inputs.float() - self.mean) / self.std, data_samples=data.get('data_samples'))
+
+
+@MODELS.register_module()
+class FTCN(BaseModel):
+    """Fully temporal convolution network with temporal transformer (ICCV 2021, arXiv 2108.06693).
+
+    Args:
+        backbone: options of :class:`ResNet3D`.
+        head: options of the head; ``kind`` is 'transformer' (FTCN-TT) or 'average' (FTCN).
+        clip_len, size: frames and side in pixels of the clips; they fix the number of tokens.
+        official_init: see :func:`openmsra.ftcn.network.init_weights`.
+
+    Raises:
+        ValueError: an option has an unknown value; the message lists the valid ones.
+    """
+
+    def __init__(self, backbone: dict | None = None, head: dict | None = None, clip_len: int = 32, size: int = 224,
+                 official_init: bool = False, data_preprocessor: dict | None = None,
+                 init_cfg: dict | None = None) -> None:  # fmt: skip
+        super().__init__(MODELS.build(data_preprocessor or dict(type='ClipDataPreprocessor')), init_cfg)
+        self.resnet = ResNet3D(**(backbone or {}))
+        head = dict(head or {})
+        kind = head.pop('kind', 'transformer')
+        if kind == 'transformer':
+            shape = self.resnet.output_shape(clip_len, size)
+            self.resnet.head = TransformerHead(self.resnet.channels, shape, **head)
+        elif kind == 'average':
+            self.resnet.head = AverageHead(self.resnet.channels, **head)
+        else:
+            raise ValueError(f"head kind must be 'transformer' or 'average', got {kind!r}")
+        self.official_init = official_init
+
+    def init_weights(self) -> None:
+        init_weights(self.resnet, self.official_init)
+
+    def forward(self, inputs: Tensor, data_samples: list[BaseDataElement] | None = None, mode: str = 'tensor'):
+        """Run on normalised clips (B, 3, T, H, W).
+
+        Returns:
+            'tensor': logits (B,) of being fake; 'predict': the samples with ``pred_score``, the probability of a
+            forgery; 'loss': binary cross-entropy against ``gt_label`` (1 is fake).
+
+        Raises:
+            ValueError: the shape is not (B, 3, T, H, W) or the mode is unknown.
+        """
+        if inputs.ndim != 5 or inputs.shape[1] != 3:
+            raise ValueError(f'clips must have the shape (B, 3, T, H, W), got {tuple(inputs.shape)}')
+        if mode not in ('tensor', 'predict', 'loss'):
+            raise ValueError(f"mode must be 'tensor', 'predict' or 'loss', got {mode!r}")
+        logits = self.resnet.head(self.resnet.features(inputs))
+        if mode == 'tensor':
+            return logits
+        if mode == 'loss':
+            labels = logits.new_tensor([sample.gt_label for sample in data_samples])
+            return dict(loss=F.binary_cross_entropy_with_logits(logits, labels))
+        data_samples = data_samples or [BaseDataElement() for _ in logits]
+        for sample, score in zip(data_samples, logits.sigmoid().tolist(), strict=True):
+            sample.set_field(score, 'pred_score')
+        return data_samples

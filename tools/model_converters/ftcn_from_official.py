@@ -1,0 +1,27 @@
+"""Convert the released FTCN checkpoint (yinglinzheng/FTCN) to openmsra; every key fits or nothing is written."""
+
+import argparse
+from pathlib import Path
+
+from openmsra.core.launch import run_tool
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('source', type=Path, metavar='SRC', help='official checkpoint: a flat state dict')
+    parser.add_argument('target', type=Path, metavar='DST', help='file to write')
+    args = parser.parse_args(argv)
+
+    import openmsra.ftcn  # noqa: F401 - registers the network
+    from openmsra.core.checkpoint import load_file, load_weights, save_file
+    from openmsra.registry import MODELS
+
+    checkpoint = load_file(args.source)
+    state = {key.removeprefix('module.'): value for key, value in checkpoint.get('state_dict', checkpoint).items()}
+    load_weights(MODELS.build(dict(type='FTCN')), state, args.source)
+    save_file(dict(state_dict=state, meta=dict(source=args.source.name)), args.target)
+    print(f'wrote {args.target}: {len(state)} entries')
+
+
+if __name__ == '__main__':
+    run_tool(main)
