@@ -59,7 +59,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--config', type=Path, default=CONFIG, help='config of the checkpoint')
     parser.add_argument('--restored', type=Path, required=True, help='image or folder')
     parser.add_argument('--degraded', type=Path, required=True, help='image or folder')
-    parser.add_argument('--out', type=Path, default=Path('ckdn_scores'), help='folder for scores.csv and scores.json')
+    parser.add_argument('--out', type=Path, default=Path('ckdn_scores'), help='folder for scores.csv, .json and .html')
     parser.add_argument('--batch-size', type=int, default=8)
     parser.add_argument('--workers', type=int, default=0, help='processes that decode while the network runs')
     parser.add_argument('--device', default='cpu')
@@ -73,6 +73,9 @@ def main(argv: list[str] | None = None) -> None:
         writer.writeheader()
         writer.writerows(rows)
     (args.out / 'scores.json').write_text(json.dumps(rows, indent=1) + '\n', encoding='utf-8')
+    from openmsra.ckdn.sheet import write_sheet
+
+    write_sheet(rows, args.out / 'scores.html')
     print(f'wrote {len(rows)} scores to {args.out}')
 
 

@@ -39,3 +39,18 @@ def test_images_that_cannot_be_scored(tmp_path):
         assert load_rgb(tmp_path / f'{mode}.jpg').mode == 'RGB'
     with pytest.raises(ImageError, match='aspect ratio'):
         check_pair(Image.new('RGB', (40, 30)), Image.new('RGB', (30, 40)), 'a')
+
+
+def test_sheet_holds_every_pair_in_order_and_escapes_names(tmp_path):
+    from openmsra.ckdn.sheet import write_sheet
+
+    rows = []
+    for name, score in (('<b>', 0.75), ('plain', 0.5)):
+        path = tmp_path / f'{name}.png'
+        Image.new('RGB', (400, 200), (200, 30, 30)).save(path)
+        rows.append(dict(restored=str(path), degraded=str(path), score=score))
+    write_sheet(rows, tmp_path / 'sheet.html')
+    text = (tmp_path / 'sheet.html').read_text(encoding='utf-8')
+    assert text.index('0.7500') < text.index('0.5000')
+    assert text.count('data:image/jpeg;base64,') == 4
+    assert '<b>' not in text and '&lt;b&gt;.png' in text
