@@ -25,7 +25,7 @@ OPTIONS = {
     'model.patch_size': 1,
     'train_cfg.type': 'TimedEvolutionLoop',
     'train_cfg.budgets': dict(params=(100_000, 300_000)),
-    'train_cfg.evolution': dict(generations=4, population=8, parents=4, mutations=4, crossovers=4),
+    'train_cfg.evolution': dict(generations=2, population=16, parents=4, mutations=8, crossovers=8),
     'train_cfg.allow_random_weights': True,
 }
 

@@ -132,6 +132,8 @@ class EvolutionLoop(BaseLoop):
         """Scores of a generation in the order of its candidates; this process scores every W-th one that is not known."""
         genomes = [self.supernet.space.genome(arch) for arch in pending]
         missing = [i for i, genome in enumerate(genomes) if genome not in known]
+        # dealt out by size, so that no process waits long for another at the end of the generation
+        missing.sort(key=lambda i: -self.supernet.count_flops(pending[i]))
         progress.update(len(pending) - len(missing))
         mine = {}
         for i in missing[self.rank :: self.world_size]:
