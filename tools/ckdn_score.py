@@ -1,101 +1,93 @@
 """Score restored images against the degraded inputs they were made from.
 
 Scores rank restored versions of one scene; across scenes they mix in content. Both images show one scene in one aspect
-ratio. The centre crop of 288 pixels is what the network was trained with.
+ratio. The centre crop of 288 pixels is what the network was trained with; grid and whole look at all pixels, but the
+published figures do not speak of them.
 """
 
 import argparse
 import csv
+import hashlib
 import json
+import sys
 from pathlib import Path
 
-from openmsra.core.launch import run_tool
+from openmsra.core.launch import ToolError, run_tool
 
-SUFFIXES = {'.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp'}
 CONFIG = Path(__file__).resolve().parents[1] / 'configs/ckdn/ckdn_r50_8xb8-30e_pipal.py'
+COLUMNS = ('restored', 'degraded', 'method', 'score', 'logit', 'logit_p10', 'tiles', 'height', 'width', 'crop')
+SWAP_SAMPLE = 16  # pairs that are scored both ways round
 
 
-def images_by_stem(place: Path) -> dict[str, Path]:
-    """Images of a folder by relative path without extension; a single file has the key ''.
-
-    Raises:
-        ValueError: the place does not exist, or two images of a folder share a stem.
-    """
-    if place.is_file():
-        return {'': place}
-    if not place.is_dir():
-        raise ValueError(f'{place}: there is no such file or folder.')
-    found: dict[str, Path] = {}
-    for path in sorted(path for path in place.rglob('*') if path.suffix.lower() in SUFFIXES):
-        stem = path.relative_to(place).with_suffix('').as_posix()
-        if stem in found:
-            raise ValueError(f'{path} and {found[stem]} have one stem; keep one of them.')
-        found[stem] = path
-    return found
-
-
-def match(restored: dict[str, Path], degraded: dict[str, Path], allow_missing: bool) -> list[tuple[Path, Path]]:
-    """Pairs of one stem.
-
-    Raises:
-        ValueError: partners are missing and that is not allowed, or nothing pairs up.
-    """
-    orphans = sorted(map(str, [restored[k] for k in restored.keys() - degraded.keys()]
-                         + [degraded[k] for k in degraded.keys() - restored.keys()]))  # fmt: skip
-    if orphans:
-        message = f'{len(orphans)} image(s) without partner: {", ".join(orphans[:20])}'
-        if not allow_missing:
-            raise ValueError(f'{message}. Add them or pass --allow-missing.')
-        print(message)
-    common = sorted(restored.keys() & degraded.keys())
-    if not common:
-        raise ValueError('no restored image has a degraded partner of the same relative path.')
-    return [(restored[key], degraded[key]) for key in common]
-
-
-def main(argv: list[str] | None = None) -> None:
+def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('checkpoint', type=Path, help='converted or trained checkpoint')
     parser.add_argument('--config', type=Path, default=CONFIG, help='config of the checkpoint')
     parser.add_argument('--restored', type=Path, required=True, help='image or folder')
     parser.add_argument('--degraded', type=Path, required=True, help='image or folder')
+    parser.add_argument('--method-dirs', action='store_true', help='--restored has a sub-folder for each method: compare them')
+    parser.add_argument('--crop', choices=('center', 'grid', 'whole'), default='center', help='what of an image is scored')
+    parser.add_argument('--ref-interp', choices=('nearest', 'bicubic'), default='nearest', help='resizing of degraded images')
     parser.add_argument('--out', type=Path, default=Path('ckdn_scores'), help='folder for scores.csv, .json and .html')
-    parser.add_argument('--batch-size', type=int, default=8)
-    parser.add_argument('--workers', type=int, default=0, help='processes that decode while the network runs')
+    parser.add_argument('--batch-size', type=int, default=8, help='crops in a forward pass')
+    parser.add_argument('--workers', type=int, default=2, help='processes that decode while the network runs')
     parser.add_argument('--device', default='cpu')
     parser.add_argument('--allow-missing', action='store_true', help='leave out images without a partner')
-    args = parser.parse_args(argv)
-    pairs = match(*(images_by_stem(place) for place in (args.restored, args.degraded)), args.allow_missing)
-    rows = score(pairs, args)
-    args.out.mkdir(parents=True, exist_ok=True)
-    with (args.out / 'scores.csv').open('w', newline='', encoding='utf-8') as stream:
-        writer = csv.DictWriter(stream, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-    (args.out / 'scores.json').write_text(json.dumps(rows, indent=1) + '\n', encoding='utf-8')
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse(argv)
+    from openmsra.ckdn.inferencer import CKDNInferencer
+    from openmsra.ckdn.pairs import swap_signs
+
+    keys, pairs = listed(args)
+    inferencer = CKDNInferencer(args.config, args.checkpoint, args.device)
+    workers = args.workers if len(pairs) > args.batch_size else 0
+    rows = inferencer(pairs, args.crop, args.ref_interp, args.batch_size, workers, progress=True)
+    rows = [dict(row, method=method, image=image) for (method, image), row in zip(keys, rows, strict=True)]
+    failed, scored = ([row for row in rows if ('error' in row) == state] for state in (True, False))
+    if scored:
+        sample = inferencer.swapped_logits([(row['restored'], row['degraded']) for row in scored[:SWAP_SAMPLE]])
+        for sign in swap_signs(args.restored, args.degraded, scored, sample):
+            print(f'warning: are --restored and --degraded exchanged? {sign}.', file=sys.stderr)
+        write(sorted(scored, key=lambda row: -row['score']), failed, args)
+    if failed:
+        reasons = '\n'.join(row['error'] for row in failed[:20])
+        raise ToolError(f'{len(failed)} of {len(rows)} pairs could not be scored, the others are in {args.out}:\n{reasons}'
+                        if scored else f'no pair could be scored:\n{reasons}')  # fmt: skip
+
+
+def listed(args: argparse.Namespace) -> tuple[list[tuple[str, str]], list[tuple[Path, Path]]]:
+    """(method, image) and (restored file, degraded file) of all pairs."""
+    from openmsra.ckdn.pairs import images_by_stem, match, method_folders
+
+    folders = method_folders(args.restored) if args.method_dirs else {'': args.restored}
+    degraded = images_by_stem(args.degraded)
+    found = {(method, image): pair for method, folder in folders.items()
+             for image, pair in match(images_by_stem(folder), degraded, args.allow_missing).items()}  # fmt: skip
+    return list(found), list(found.values())
+
+
+def write(rows: list[dict], failed: list[dict], args: argparse.Namespace) -> None:
+    """scores.csv, scores.json and scores.html; with several methods also their comparison."""
+    from openmsra.ckdn.compare import compare_methods
     from openmsra.ckdn.sheet import write_sheet
 
-    write_sheet(rows, args.out / 'scores.html')
+    args.out.mkdir(parents=True, exist_ok=True)
+    comparison = compare_methods(rows) if len({row['method'] for row in rows}) > 1 else None
+    plain = [{name: row[name] for name in COLUMNS} for row in rows]
+    with (args.out / 'scores.csv').open('w', newline='', encoding='utf-8') as stream:
+        writer = csv.DictWriter(stream, COLUMNS)
+        writer.writeheader()
+        writer.writerows(plain)
+    report = dict(checkpoint=args.checkpoint.name, sha256=hashlib.sha256(args.checkpoint.read_bytes()).hexdigest(),
+                  crop=args.crop, ref_interp=args.ref_interp, scores=plain, failed=failed, comparison=comparison)  # fmt: skip
+    (args.out / 'scores.json').write_text(json.dumps(report, indent=1) + '\n', encoding='utf-8')
+    write_sheet(rows, args.out / 'scores.html', comparison)
+    for line in comparison['methods'] if comparison else ():
+        print(f'{line["method"]}: mean rank {line["mean_rank"]:.2f}, mean score {line["mean_score"]:.4f}')
     print(f'wrote {len(rows)} scores to {args.out}')
-
-
-def score(pairs: list[tuple[Path, Path]], args: argparse.Namespace) -> list[dict]:
-    """Rows (restored, degraded, score, logit), best first."""
-    import torch
-    from mmengine.dataset import pseudo_collate
-    from torch.utils.data import DataLoader
-    from tqdm import tqdm
-
-    from openmsra.apis import init_model
-    from openmsra.ckdn.datasets import PairList
-
-    model = init_model(args.config, args.checkpoint, args.device)
-    loader = DataLoader(PairList(pairs), args.batch_size, num_workers=args.workers, collate_fn=pseudo_collate)
-    with torch.inference_mode():
-        samples = [sample for batch in tqdm(loader) for sample in model.test_step(batch)]
-    rows = [dict(restored=str(restored), degraded=str(degraded), score=sample.pred_score, logit=sample.pred_logit)
-            for (restored, degraded), sample in zip(pairs, samples, strict=True)]  # fmt: skip
-    return sorted(rows, key=lambda row: -row['score'])
 
 
 if __name__ == '__main__':

@@ -2,6 +2,8 @@
 
 network, model, losses   the parts, the four-output network and its slim inference, both training stages
 transforms               the official preprocessing
+pairs, crops, inferencer, compare, sheet
+                         scoring of image files and folders
 datasets, hooks, metrics PIPAL and synthetic pairs, the stage switch, correlations
 """
 
@@ -11,6 +13,7 @@ compat.bridge_torchvision()
 
 from openmsra.ckdn.datasets import PhotoPairs, PIPALDataset  # noqa: E402
 from openmsra.ckdn.hooks import TwoStageHook  # noqa: E402
+from openmsra.ckdn.inferencer import CKDNInferencer  # noqa: E402
 from openmsra.ckdn.losses import CKDNLoss, ConditionalDistillation, elo_expectation  # noqa: E402
 from openmsra.ckdn.metrics import IQACorrelation  # noqa: E402
 from openmsra.ckdn.model import CKDN, PairDataPreprocessor  # noqa: E402
@@ -18,6 +21,7 @@ from openmsra.ckdn.transforms import LoadPair, PackPair, ResizeCropPair  # noqa:
 
 __all__ = [
     'CKDN',
+    'CKDNInferencer',
     'CKDNLoss',
     'ConditionalDistillation',
     'IQACorrelation',

@@ -4,11 +4,9 @@ import re
 from pathlib import Path
 
 import numpy as np
-from mmengine.dataset import BaseDataset, Compose
+from mmengine.dataset import BaseDataset
 from PIL import Image, ImageFilter
-from torch.utils.data import Dataset
 
-from openmsra.ckdn.transforms import LoadPair, PackPair, ResizeCropPair
 from openmsra.registry import DATASETS
 
 TRAIN_VERSIONS = {0: (0, 1, *range(8, 12)), 1: tuple(range(9)), 2: tuple(range(10)), 3: (*range(5), *range(11, 17)),
@@ -126,18 +124,3 @@ class PhotoPairs(BaseDataset):
         return [dict(restored=image, degraded=degraded, pristine=Image.fromarray(pristine), other=restored[i - 1],
                      gt_score=score[i], gt_other_score=score[i - 1], scene=f'{name}{k}')
                 for i, image in enumerate(restored)]  # fmt: skip
-
-
-class PairList(Dataset):
-    """Pairs (restored, degraded) of image files, through the official preprocessing."""
-
-    def __init__(self, pairs: list[tuple[Path, Path]]) -> None:
-        self.pairs = pairs
-        self.pipeline = Compose([LoadPair(), ResizeCropPair(), PackPair()])
-
-    def __len__(self) -> int:
-        return len(self.pairs)
-
-    def __getitem__(self, index: int) -> dict:
-        restored, degraded = map(str, self.pairs[index])
-        return self.pipeline(dict(restored_path=restored, degraded_path=degraded))

@@ -20,7 +20,13 @@ LAUNCHER_ENV = {
     'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
     'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
 }
-USER_ERRORS = (ConfigError, CheckpointError, FileNotFoundError)
+
+
+class ToolError(ValueError):
+    """Arguments or files of a command that cannot be used; the message says which and what to do."""
+
+
+USER_ERRORS = (ConfigError, CheckpointError, FileNotFoundError, ToolError)
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,25 +1,73 @@
-"""Pairs are found by relative stem; images that cannot be scored are refused with their name."""
+"""Pairs are found by relative stem; images that cannot be scored are named; methods are compared on common images."""
 
+import csv
+import json
 import runpy
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from skimage import data
 
+from openmsra.ckdn import CKDN
+from openmsra.ckdn.compare import compare_methods, paired_bootstrap
+from openmsra.ckdn.crops import cut, tile_offsets
+from openmsra.ckdn.inferencer import CKDNInferencer
+from openmsra.ckdn.pairs import PairError, images_by_stem, match, method_folders, swap_signs
 from openmsra.ckdn.transforms import ImageError, check_pair, load_rgb
+from openmsra.core.checkpoint import CheckpointError
+from openmsra.core.launch import ToolError
 
-TOOL = runpy.run_path(str(Path(__file__).resolve().parents[2] / 'tools/ckdn_score.py'))
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = ROOT / 'configs/ckdn/ckdn_r18_1xb8-2e_photos_instant.py'
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory) -> Path:
+    torch.manual_seed(0)
+    model = CKDN(depth=18, base_channels=8, head_dim=64)
+    model.init_weights()
+    file = tmp_path_factory.mktemp('ckdn') / 'weights.pth'
+    torch.save(dict(state_dict=model.state_dict()), file)
+    return file
+
+
+@pytest.fixture
+def folders(tmp_path) -> tuple[Path, Path]:
+    """A degraded folder, and two methods that restored it, one with an image less."""
+    rng, photo = np.random.default_rng(0), data.astronaut()
+    for name, (top, left) in (('a', (0, 100)), ('x/b', (120, 60)), ('c', (60, 200))):
+        pristine = photo[top : top + 200, left : left + 300]
+        noisy = np.clip(pristine + rng.normal(0, 25, pristine.shape), 0, 255).astype(np.uint8)
+        for folder, pixels in (('degraded', noisy), ('methods/copy', noisy), ('methods/clean', pristine)):
+            file = tmp_path / folder / f'{name}.png'
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).save(file)
+    return tmp_path / 'methods', tmp_path / 'degraded'
+
+
+def score(checkpoint: Path, restored: Path, degraded: Path, out: Path, *options: str) -> dict:
+    tool = runpy.run_path(str(ROOT / 'tools/ckdn_score.py'))['main']
+    arguments = ['--config', CONFIG, '--restored', restored, '--degraded', degraded, '--out', out, '--workers', '0', *options]
+    tool([str(argument) for argument in (checkpoint, *arguments)])
+    return json.loads((out / 'scores.json').read_text())
 
 
 def test_pairs_by_stem_and_orphans(tmp_path):
     for name in ('r/a.png', 'r/x/b.png', 'd/a.jpg', 'd/x/b.png', 'd/c.png'):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
-    sides = [TOOL['images_by_stem'](tmp_path / side) for side in 'rd']
-    with pytest.raises(ValueError, match=r'c\.png.*--allow-missing'):
-        TOOL['match'](*sides, False)
-    assert [pair[1].name for pair in TOOL['match'](*sides, True)] == ['a.jpg', 'b.png']
+    sides = [images_by_stem(tmp_path / side) for side in 'rd']
+    with pytest.raises(PairError, match=r'c\.png.*--allow-missing'):
+        match(*sides, False)
+    assert [pair[1].name for pair in match(*sides, True).values()] == ['a.jpg', 'b.png']
+    (tmp_path / 'd/a.png').touch()
+    with pytest.raises(PairError, match='one stem'):
+        images_by_stem(tmp_path / 'd')
+    with pytest.raises(PairError, match='directly in it'):
+        method_folders(tmp_path / 'd')
 
 
 def test_images_that_cannot_be_scored(tmp_path):
@@ -41,14 +89,107 @@ def test_images_that_cannot_be_scored(tmp_path):
         check_pair(Image.new('RGB', (40, 30)), Image.new('RGB', (30, 40)), 'a')
 
 
+def test_methods_are_compared_and_reported(checkpoint, folders, tmp_path):
+    report = score(checkpoint, *folders, tmp_path / 'out', '--method-dirs')
+    assert [row['score'] for row in report['scores']] == sorted((row['score'] for row in report['scores']), reverse=True)
+    assert report['comparison']['images'] == 3
+    assert {row['method'] for row in report['comparison']['methods']} == {'copy', 'clean'}
+    with (tmp_path / 'out/scores.csv').open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == 6 and {row['height'] for row in rows} == {'200'} and {row['crop'] for row in rows} == {'center'}
+    page = (tmp_path / 'out/scores.html').read_text()
+    assert page.count('data:image/jpeg;base64,') == 12 and '<option>clean</option>' in page
+
+
+def test_broken_images_are_reported_after_the_others_are_written(checkpoint, folders, tmp_path):
+    methods, degraded = folders
+    (methods / 'clean/a.png').write_bytes(b'no image')
+    with pytest.raises(ToolError, match=r'(?s)1 of 3 .*a\.png: not an image'):
+        score(checkpoint, methods / 'clean', degraded, tmp_path / 'out')
+    report = json.loads((tmp_path / 'out/scores.json').read_text())
+    assert len(report['scores']) == 2 and len(report['failed']) == 1
+
+
+@pytest.mark.parametrize('crop', ['grid', 'whole'])
+def test_crops_see_all_pixels_of_both_images(crop):
+    photo = Image.fromarray(data.astronaut()).crop((0, 0, 500, 300))
+    restored, degraded = cut(photo, photo.resize((250, 150)), crop)
+    assert restored.shape == degraded.shape == ((6, 3, 288, 288) if crop == 'grid' else (1, 3, 300, 500))
+    last = torch.from_numpy(np.array(photo)[-288:, -288:]).permute(2, 0, 1)
+    torch.testing.assert_close(restored[-1, :, -288:, -288:], last)
+
+
+def test_tiles_cover_the_border_without_gap():
+    assert tile_offsets(288) == [0]
+    assert tile_offsets(300) == [0, 12]
+    assert tile_offsets(576) == [0, 144, 288]
+    small, _ = cut(*[Image.new('RGB', (100, 40))] * 2, 'grid')
+    assert small.shape[1:] == (3, 288, 288) and len(small) == len(tile_offsets(720))
+
+
+def test_grid_is_the_mean_over_its_tiles_and_batches_do_not_matter(checkpoint, folders):
+    methods, degraded = folders
+    pairs = list(match(images_by_stem(methods / 'clean'), images_by_stem(degraded), False).values())
+    inferencer = CKDNInferencer(CONFIG, checkpoint)
+    rows = inferencer(pairs, crop='grid', batch_size=2)
+    tiles = cut(*(load_rgb(file) for file in pairs[0]), 'grid')
+    with torch.no_grad():
+        logits = inferencer.model.score_logits(*map(inferencer.model.data_preprocessor.stack, tiles))
+    assert rows[0]['logit'] == pytest.approx(float(logits.mean()), rel=1e-5)
+    assert rows[0]['logit_p10'] == pytest.approx(float(logits.quantile(0.1)), rel=1e-5)
+    assert rows[0]['tiles'] == len(logits) > 1
+    alone = [inferencer([pair], crop='grid')[0]['logit'] for pair in pairs]
+    assert [row['logit'] for row in rows] == pytest.approx(alone, rel=1e-5)
+    assert inferencer(pairs, workers=1) == inferencer(pairs)
+
+
+def test_the_inferencer_refuses_to_work_without_weights():
+    with pytest.raises(CheckpointError, match='give a checkpoint'):
+        CKDNInferencer(CONFIG, '')
+
+
+def test_exchanged_folders_are_noticed(checkpoint, folders, tmp_path, capsys):
+    methods, degraded = folders
+    (methods / 'clean').rename(tmp_path / 'restored')
+    score(checkpoint, degraded, tmp_path / 'restored', tmp_path / 'out')
+    assert 'exchanged? the names say so' in capsys.readouterr().err
+    score(checkpoint, tmp_path / 'restored', degraded, tmp_path / 'out')
+    assert 'the names' not in capsys.readouterr().err
+    rows = [dict(height=20, width=30, degraded_size=(60, 40), logit=0.0)] * 4
+    assert 'larger' in swap_signs(Path('a'), Path('b'), rows, [-1.0] * 4)[0]
+    rows = [dict(height=40, width=60, degraded_size=(60, 40), logit=0.0)] * 4
+    assert swap_signs(Path('a'), Path('b'), rows, [1.0, 1.0, 1.0, -1.0]) == ['exchanged, 3 of 4 pairs score higher']
+    assert swap_signs(Path('a'), Path('b'), rows, [1.0, 1.0, -1.0, -1.0]) == []
+
+
+def test_identical_images_are_noticed(checkpoint, folders, tmp_path):
+    methods, degraded = folders
+    with pytest.warns(UserWarning, match='identical'):
+        score(checkpoint, methods / 'copy', degraded, tmp_path / 'out')
+
+
+def test_paired_bootstrap_and_common_images():
+    rng = np.random.default_rng(0)
+    scene = rng.normal(0, 10, 200)
+    result = paired_bootstrap(scene + 1 + rng.normal(0, 0.1, 200), scene)
+    assert result['low'] < result['difference'] < result['high'] and result['low'] > 0.9 and result['wins'] == 1
+    assert paired_bootstrap(scene, scene) == dict(difference=0, low=0, high=0, wins=0.5)
+    rows = [dict(method=m, image=i, score=s) for m, i, s in (('A', '1', 0.9), ('A', '2', 0.8), ('B', '1', 0.5), ('B', '3', 0.9))]
+    result = compare_methods(rows)
+    assert result['images'] == 1 and result['methods'][0] == dict(method='A', mean_score=0.9, mean_rank=1.0)
+    assert result['pairs'][0]['difference'] == pytest.approx(0.4)
+    with pytest.raises(ValueError, match='in common'):
+        compare_methods(rows[1:3])
+
+
 def test_sheet_holds_every_pair_in_order_and_escapes_names(tmp_path):
     from openmsra.ckdn.sheet import write_sheet
 
     rows = []
-    for name, score in (('<b>', 0.75), ('plain', 0.5)):
+    for name, value in (('<b>', 0.75), ('plain', 0.5)):
         path = tmp_path / f'{name}.png'
         Image.new('RGB', (400, 200), (200, 30, 30)).save(path)
-        rows.append(dict(restored=str(path), degraded=str(path), score=score))
+        rows.append(dict(restored=str(path), degraded=str(path), score=value))
     write_sheet(rows, tmp_path / 'sheet.html')
     text = (tmp_path / 'sheet.html').read_text(encoding='utf-8')
     assert text.index('0.7500') < text.index('0.5000')
