@@ -45,8 +45,8 @@ def init_model(
         model = MODELS.build(model_cfg)
     if checkpoint is not None:
         load_weights(model, load_file(checkpoint), checkpoint)
-        if hasattr(model, 'drop_training_heads'):
-            model.drop_training_heads()
+        if hasattr(model, 'prepare_inference'):
+            model.prepare_inference()
     elif hasattr(model, 'init_weights'):
         model.init_weights()
     model.cfg = cfg

@@ -38,5 +38,5 @@ val_evaluator = dict(type='IQACorrelation', group_by='scene')
 test_evaluator = dict(type='IQACorrelation', group_by='scene')
 auto_scale_lr = dict(base_batch_size=64, enable=False)
 find_unused_parameters = True
-default_hooks = dict(checkpoint=dict(max_keep_ckpts=10, save_best='iqa/SRCC'))
+default_hooks = dict(checkpoint=dict(max_keep_ckpts=10, save_best='iqa/SRCC_PLCC_sum', rule='greater'))
 randomness = dict(seed=42, diff_rank_seed=True)

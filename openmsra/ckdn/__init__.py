@@ -4,19 +4,24 @@ network, model, losses   the parts, the four-output network and its slim inferen
 transforms               the official preprocessing
 pairs, crops, inferencer, compare, sheet
                          scoring of image files and folders
-datasets, hooks, metrics PIPAL and synthetic pairs, the stage switch, correlations
+pipal, fr_datasets, photos, degrade
+                         data sets, and degraded inputs for those that have none
+hooks, metrics           the stage switch, correlations
 """
 
 from openmsra import compat
 
 compat.bridge_torchvision()
 
-from openmsra.ckdn.datasets import PhotoPairs, PIPALDataset  # noqa: E402
+from openmsra.ckdn.degrade import SyntheticDegraded  # noqa: E402
+from openmsra.ckdn.fr_datasets import FRLabelDataset  # noqa: E402
 from openmsra.ckdn.hooks import TwoStageHook  # noqa: E402
 from openmsra.ckdn.inferencer import CKDNInferencer  # noqa: E402
 from openmsra.ckdn.losses import CKDNLoss, ConditionalDistillation, elo_expectation  # noqa: E402
 from openmsra.ckdn.metrics import IQACorrelation  # noqa: E402
 from openmsra.ckdn.model import CKDN, PairDataPreprocessor  # noqa: E402
+from openmsra.ckdn.photos import PhotoPairs  # noqa: E402
+from openmsra.ckdn.pipal import PIPALDataset  # noqa: E402
 from openmsra.ckdn.transforms import LoadPair, PackPair, ResizeCropPair  # noqa: E402
 
 __all__ = [
@@ -24,6 +29,7 @@ __all__ = [
     'CKDNInferencer',
     'CKDNLoss',
     'ConditionalDistillation',
+    'FRLabelDataset',
     'IQACorrelation',
     'LoadPair',
     'PIPALDataset',
@@ -31,6 +37,7 @@ __all__ = [
     'PairDataPreprocessor',
     'PhotoPairs',
     'ResizeCropPair',
+    'SyntheticDegraded',
     'TwoStageHook',
     'elo_expectation',
 ]

@@ -56,6 +56,7 @@ class CKDNInferencer:
         if not checkpoint:
             raise CheckpointError('CKDNInferencer: give a checkpoint; random weights score nothing.')
         self.model = init_model(config, checkpoint, device)
+        self.model.fold_batch_norms()
         self.device = torch.device(device)
 
     def __call__(self, pairs: Sequence[Pair], crop: str = 'center', ref_interp: str = 'nearest', batch_size: int = 8,

@@ -9,7 +9,7 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor
 from torch.nn import functional as F
 
-from openmsra.ckdn.network import BLOCKS, PlainBlock, init_convolutions, make_head, make_stage, make_stem
+from openmsra.ckdn.network import BLOCKS, PlainBlock, fold_batch_norms, init_convolutions, make_head, make_stage, make_stem
 from openmsra.core.checkpoint import CheckpointError, load_file
 from openmsra.registry import MODELS
 
@@ -98,6 +98,7 @@ class CKDN(BaseModel):
         self.keep_training_heads, self.imagenet_weights = keep_training_heads, imagenet_weights
         self.losses = MODELS.build(dict(dict(type='ConditionalDistillation'), **(loss or {})))
         self.stage = 'score'
+        self.folded = False
 
     def init_weights(self) -> None:
         init_convolutions(self)
@@ -124,8 +125,12 @@ class CKDN(BaseModel):
                     raise CheckpointError(f'{path}: no {source} for {target}: {", ".join(missing[:8])} missing.')
                 getattr(self, target).load_state_dict(part)
 
-    def drop_training_heads(self) -> None:
-        """Remove what only training needs (C' and f'), unless ``keep_training_heads`` is set; the log says so."""
+    def prepare_inference(self) -> None:
+        """Called once weights are loaded for inference: remove what only training needs (C' and f'), unless
+
+        ``keep_training_heads`` is set (the log says so), and lay the weights out channels last, which is faster.
+        """
+        self.to(memory_format=torch.channels_last)
         present = [name for name in TRAINING_HEADS if hasattr(self, name)]
         if self.keep_training_heads or not present:
             return
@@ -133,6 +138,26 @@ class CKDN(BaseModel):
         for name in present:
             delattr(self, name)
         print_log(f'CKDN: dropped {", ".join(present)} ({count:,} parameters): only training uses them.', 'current')
+
+    def fold_batch_norms(self) -> None:
+        """Fold every batch norm into its convolution: equal scores (to rounding), less time; only to score with.
+
+        Raises:
+            RuntimeError: the network is in training mode.
+        """
+        for child in self.children():
+            fold_batch_norms(child)
+        self.folded = True
+
+    def train(self, mode: bool = True) -> 'CKDN':
+        """Switch the mode.
+
+        Raises:
+            RuntimeError: training of a network without batch norms.
+        """
+        if mode and self.folded:
+            raise RuntimeError('CKDN: the batch norms are folded into the convolutions; load the checkpoint again to train.')
+        return super().train(mode)
 
     def embed_restored(self, image: Tensor) -> Tensor:
         """Q: normalised image (B, 3, H, W) to quality-sensitive features (B, 256, H/4, W/4)."""

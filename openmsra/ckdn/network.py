@@ -4,6 +4,7 @@ Shapes at the official size: image (B, 3, 288, 288), branch (B, 256, 72, 72), co
 """
 
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 BLOCKS = {18: (BasicBlock, 2, 2), 34: (BasicBlock, 3, 4), 50: (Bottleneck, 3, 4), 101: (Bottleneck, 3, 4)}
@@ -48,6 +49,24 @@ def make_head(channels: int, hidden: int, dropout: float) -> nn.Sequential:
         nn.Linear(hidden, hidden), nn.ReLU(inplace=True), nn.Dropout(dropout),
         nn.Linear(hidden, 1),
     )  # fmt: skip
+
+
+def fold_batch_norms(module: nn.Module) -> None:
+    """Fold each batch norm into the convolution that stands before it (its neighbour among the children).
+
+    Raises:
+        RuntimeError: a batch norm in training mode, whose statistics are not fixed.
+    """
+    previous, before = None, None
+    for name, child in list(module.named_children()):
+        if isinstance(child, nn.BatchNorm2d) and isinstance(before, nn.Conv2d):
+            if child.training:
+                raise RuntimeError('batch norms can be folded in evaluation mode only; call eval() first.')
+            setattr(module, previous, fuse_conv_bn_eval(before, child))
+            setattr(module, name, nn.Identity())
+        else:
+            fold_batch_norms(child)
+        previous, before = name, child
 
 
 def init_convolutions(module: nn.Module) -> None:

@@ -160,7 +160,7 @@ def test_parameter_counts(state):
     model = filled(state)
     assert sum(p.numel() for p in model.parameters()) == 13_387_650
     assert list(model.state_dict()) and len(model.state_dict()) == 290
-    model.drop_training_heads()
+    model.prepare_inference()
     assert sum(p.numel() for p in model.parameters()) == 6_919_041
 
 
@@ -222,6 +222,26 @@ def test_loss_of_a_restoration_network_moves_the_restored_image_only():
     assert restored.grad.abs().sum() > 0
     assert degraded.grad is None
     assert all(parameter.grad is None for parameter in loss.metric.parameters())
+
+
+@torch.no_grad()
+@pytest.mark.parametrize('comparator', ['residual', 'plain'])
+def test_folded_batch_norms_score_the_same_and_cannot_be_trained(comparator):
+    model, inputs = tiny(comparator=comparator), batch()
+    with pytest.raises(RuntimeError, match='(?i)eval'):
+        tiny().fold_batch_norms()
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            for value in (module.running_mean, module.running_var, module.weight, module.bias):
+                value.copy_(torch.rand_like(value) + 0.5)
+    model.eval()
+    expected = model.score_logits(inputs['restored'], inputs['degraded'])
+    model.prepare_inference()
+    model.fold_batch_norms()
+    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in model.modules())
+    torch.testing.assert_close(model.score_logits(inputs['restored'], inputs['degraded']), expected, rtol=1e-4, atol=1e-5)
+    with pytest.raises(RuntimeError, match='load the checkpoint again'):
+        model.train()
 
 
 def test_refused_inputs():
