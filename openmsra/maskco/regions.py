@@ -76,7 +76,8 @@ class RegionPool(nn.Module):
         rows = torch.arange(batch, device=boxes.device, dtype=boxes.dtype).repeat_interleave(count)
         rois = torch.cat([rows[:, None], boxes.flatten(0, 1)], dim=1).to(features.dtype)
         scale = features.shape[-1] / size
-        return roi_align(features, rois, self.bins, scale, self.samples, 'avg', True).unflatten(0, (batch, count))
+        # mmcv reads the memory as if it were contiguous, whatever the strides say
+        return roi_align(features.contiguous(), rois, self.bins, scale, self.samples, 'avg', True).unflatten(0, (batch, count))
 
     def _by_grid(self, features: torch.Tensor, boxes: torch.Tensor, size: int) -> torch.Tensor:
         n, (batch, count) = self.bins * self.samples, boxes.shape[:2]
