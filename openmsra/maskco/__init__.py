@@ -5,6 +5,7 @@ regions, heads           masks, RoIAlign, mask prediction head
 contrast, model          momentum update, queue, InfoNCE; the model, also as MoCo v2
 images, scenes           unlabelled images from folders and lists; digits on photographs
 metrics, hooks           probes of frozen features; the queue and the pretext task under watch
+export, inferencer       the backbone as an ordinary ResNet; embeddings of images and regions
 """
 
 from openmsra import compat
@@ -17,6 +18,7 @@ import mmpretrain.models  # noqa: E402, F401 - backbones and projection
 from openmsra.maskco.heads import MaskPredictionHead  # noqa: E402
 from openmsra.maskco.hooks import PretextWatch  # noqa: E402
 from openmsra.maskco.images import UnlabelledImages  # noqa: E402
+from openmsra.maskco.inferencer import MaskCoInferencer  # noqa: E402
 from openmsra.maskco.metrics import FrozenProbe  # noqa: E402
 from openmsra.maskco.model import MaskCo  # noqa: E402
 from openmsra.maskco.preprocessor import ViewDataPreprocessor  # noqa: E402
@@ -27,6 +29,7 @@ __all__ = [
     'DigitScenes',
     'FrozenProbe',
     'MaskCo',
+    'MaskCoInferencer',
     'MaskPredictionHead',
     'PackProbe',
     'PackRegionViews',

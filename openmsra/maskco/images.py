@@ -52,14 +52,27 @@ class UnlabelledImages(BaseDataset):
         """The pipeline's output; ``None`` for an unreadable or too small image, so that another one is drawn."""
         row = self.get_data_info(idx)
         try:
-            with Image.open(row['img_path']) as image:
-                pixels = np.asarray(ImageOps.exif_transpose(image).convert('RGB'))
-        except (UnidentifiedImageError, OSError) as error:
-            return self._skip(row, f'{error}')
+            pixels = read_rgb(row['img_path'])
+        except ValueError as error:
+            return self._skip(f'{error}')
         if min(pixels.shape[:2]) < self.min_side:
-            return self._skip(row, f'{pixels.shape[1]}x{pixels.shape[0]} pixels, at least {self.min_side} are asked for')
+            size = f'{pixels.shape[1]}x{pixels.shape[0]}'
+            return self._skip(f'{row["img_path"]}: {size} pixels, at least {self.min_side} are asked for')
         return self.pipeline(dict(row, img=pixels))
 
-    def _skip(self, row: dict, reason: str) -> None:
+    def _skip(self, reason: str) -> None:
         self.unreadable += 1
-        print_log(f'{row["img_path"]}: left out ({reason}); {self.unreadable} so far in this worker.', 'current', logging.WARNING)
+        print_log(f'{reason} Left out; {self.unreadable} so far in this worker.', 'current', logging.WARNING)
+
+
+def read_rgb(path: str | Path) -> np.ndarray:
+    """Pixels (H, W, 3), 8 bit, in the orientation that the EXIF entry asks for.
+
+    Raises:
+        ValueError: not an image, or damaged.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.asarray(ImageOps.exif_transpose(image).convert('RGB'))
+    except (UnidentifiedImageError, OSError) as error:
+        raise ValueError(f'{path}: not an image, or damaged ({error}).') from None
