@@ -17,7 +17,7 @@ EXTRAS = {
     'ftcn': VIDEOS,
     'ckdn': [*ENGINE, 'scikit-image', 'tqdm'],
     'mcn': VIDEOS,
-    'maskco': IMAGES,
+    'maskco': [*IMAGES, 'scikit-image', 'scikit-learn', 'matplotlib'],
     'export': ['onnx', 'onnxruntime', 'onnxscript'],
     'tests': ['pytest', 'pytest-timeout', 'pytest-xdist', 'ruff'],
     'benchmarks': ['timm'],

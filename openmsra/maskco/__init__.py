@@ -1,0 +1,40 @@
+"""MaskCo: contrastive mask prediction pre-trains image encoders (ICCV 2021, arXiv 2108.07954). No code was published.
+
+geometry, transforms     crops, flips, boxes; two views with corresponding regions
+regions, heads           masks, RoIAlign, mask prediction head
+contrast, model          momentum update, queue, InfoNCE; the model, also as MoCo v2
+images, scenes           unlabelled images from folders and lists; digits on photographs
+metrics, hooks           probes of frozen features; the queue and the pretext task under watch
+export, inferencer       the backbone as an ordinary ResNet; embeddings of images and regions
+"""
+
+from openmsra import compat
+
+compat.bridge_torchvision()
+
+import mmpretrain.datasets.transforms  # noqa: E402, F401 - photometric transforms of the views
+import mmpretrain.models  # noqa: E402, F401 - backbones and projection
+
+from openmsra.maskco.heads import MaskPredictionHead  # noqa: E402
+from openmsra.maskco.hooks import PretextWatch  # noqa: E402
+from openmsra.maskco.images import UnlabelledImages  # noqa: E402
+from openmsra.maskco.inferencer import MaskCoInferencer  # noqa: E402
+from openmsra.maskco.metrics import FrozenProbe  # noqa: E402
+from openmsra.maskco.model import MaskCo  # noqa: E402
+from openmsra.maskco.preprocessor import ViewDataPreprocessor  # noqa: E402
+from openmsra.maskco.scenes import DigitScenes  # noqa: E402
+from openmsra.maskco.transforms import PackProbe, PackRegionViews, TwoRegionViews  # noqa: E402
+
+__all__ = [
+    'DigitScenes',
+    'FrozenProbe',
+    'MaskCo',
+    'MaskCoInferencer',
+    'MaskPredictionHead',
+    'PackProbe',
+    'PackRegionViews',
+    'PretextWatch',
+    'TwoRegionViews',
+    'UnlabelledImages',
+    'ViewDataPreprocessor',
+]

@@ -1,0 +1,82 @@
+"""The momentum update, the queue of keys and InfoNCE."""
+
+import torch
+import torch.nn.functional as F
+from mmengine.dist import all_gather, broadcast, get_rank, get_world_size
+from torch import nn
+
+
+@torch.no_grad()
+def ema_update(keys: nn.Module, queries: nn.Module, momentum: float) -> None:
+    """Move the key encoder: k <- (1 - momentum) * k + momentum * q; buffers are copied (MoCo v2, MaskCo).
+
+    Args:
+        keys, queries: modules of the same structure.
+        momentum: step in [0, 1], 0.001 in MoCo v2; 1 copies.
+    """
+    torch._foreach_lerp_(list(keys.parameters()), list(queries.parameters()), momentum)
+    for own, other in zip(keys.buffers(), queries.buffers(), strict=True):
+        own.copy_(other)
+
+
+@torch.no_grad()
+def enqueue(queue: torch.Tensor, pointer: torch.Tensor, keys: torch.Tensor) -> None:
+    """Write keys (N, D) into the circular queue (D, K) from ``pointer`` (1,) on, in place; any N, also over the end.
+
+    Of more than K keys the last K stay.
+    """
+    length = queue.shape[1]
+    positions = (pointer + torch.arange(keys.shape[0], device=queue.device)) % length
+    queue.index_copy_(1, positions[-length:], keys[-length:].T.to(queue.dtype))
+    pointer.add_(keys.shape[0]).remainder_(length)
+
+
+def logits_of(
+    queries: torch.Tensor, positives: torch.Tensor, queue: torch.Tensor, negatives: torch.Tensor, valid: torch.Tensor,
+    temperature: float,
+) -> torch.Tensor:  # fmt: skip
+    """Similarities over temperature: the positive first, the queue, then other regions of the same image.
+
+    Args:
+        queries, positives: (B, R, D), of unit length.
+        queue: (D, K).
+        negatives: (B, J, D); J may be 0.
+        valid: (B, J); an invalid negative gets minus infinity, so that it adds exactly 0 to the denominator.
+
+    Returns:
+        (B * R, 1 + K + J).
+    """
+    positive = (queries * positives).sum(-1, keepdim=True)
+    columns = [positive, queries @ queue]
+    if negatives.shape[1]:
+        same_image = torch.einsum('brd,bjd->brj', queries, negatives)
+        columns.append(same_image.masked_fill(~valid[:, None], -torch.inf))
+    return torch.cat(columns, dim=-1).flatten(0, 1) / temperature
+
+
+def info_nce(logits: torch.Tensor) -> torch.Tensor:
+    """Mean of -log softmax of the first column of (N, 1 + negatives)."""
+    return F.cross_entropy(logits, logits.new_zeros(logits.shape[0], dtype=torch.long))
+
+
+def shuffle_over_devices(*tensors: torch.Tensor) -> tuple[tuple[torch.Tensor, ...], torch.Tensor | None]:
+    """Deal the images of all devices out at random, their boxes with them, so that BatchNorm betrays no pair.
+
+    Returns:
+        this device's share of each tensor, and what :func:`unshuffle_over_devices` needs; one device changes nothing.
+    """
+    world = get_world_size()
+    if world == 1:
+        return tensors, None
+    count = tensors[0].shape[0]
+    order = torch.randperm(count * world, device=tensors[0].device)
+    broadcast(order, src=0)
+    mine = order.view(world, -1)[get_rank()]
+    return tuple(torch.cat(all_gather(tensor.contiguous()))[mine] for tensor in tensors), order.argsort()
+
+
+def unshuffle_over_devices(vectors: torch.Tensor, places: torch.Tensor | None) -> torch.Tensor:
+    """Bring vectors (B, ...) back to the device and row of their image."""
+    if places is None:
+        return vectors
+    return torch.cat(all_gather(vectors.contiguous()))[places.view(get_world_size(), -1)[get_rank()]]

@@ -1,0 +1,129 @@
+"""Crops, flips and boxes: where one region of an image lies in each view.
+
+Boxes are (x1, y1, x2, y2) in continuous pixel edges: the pixel in column i covers [i, i + 1). Crops are (x, y, w, h) in
+whole pixels of the original image. All laws of sizes and overlaps are ours: the paper gives none.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class View:
+    """How a square view was cut: crop, then resize to ``size`` pixels, then perhaps a horizontal flip.
+
+    Args:
+        crop: (x, y, w, h) in original pixels.
+        flip: whether the view is mirrored.
+        size: side of the view in pixels.
+    """
+
+    crop: tuple[int, int, int, int]
+    flip: bool
+    size: int
+
+    def to_view(self, boxes: np.ndarray) -> np.ndarray:
+        """Original boxes (..., 4) in view pixels; they may reach out of the view."""
+        x, y, w, h = self.crop
+        offset, scale = np.array([x, y, x, y]), self.size / np.array([w, h, w, h])
+        moved = (np.asarray(boxes, float) - offset) * scale
+        return self._mirrored(moved)
+
+    def to_original(self, boxes: np.ndarray) -> np.ndarray:
+        """View boxes (..., 4) in original pixels, the inverse of :meth:`to_view`."""
+        x, y, w, h = self.crop
+        offset, scale = np.array([x, y, x, y]), np.array([w, h, w, h]) / self.size
+        return self._mirrored(np.asarray(boxes, float)) * scale + offset
+
+    def _mirrored(self, boxes: np.ndarray) -> np.ndarray:
+        if not self.flip:
+            return boxes
+        return np.stack([self.size - boxes[..., 2], boxes[..., 1], self.size - boxes[..., 0], boxes[..., 3]], -1)
+
+    @property
+    def box(self) -> np.ndarray:
+        """The crop as a box (4,) in original pixels."""
+        x, y, w, h = self.crop
+        return np.array([x, y, x + w, y + h], float)
+
+
+def area(boxes: np.ndarray) -> np.ndarray:
+    """Areas (...) of boxes (..., 4); an empty or inverted box has 0."""
+    sides = np.clip(boxes[..., 2:] - boxes[..., :2], 0, None)
+    return sides[..., 0] * sides[..., 1]
+
+
+def intersect(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Intersections (..., 4); inverted, with area 0, where the boxes do not meet."""
+    return np.concatenate(
+        [np.maximum(first[..., :2], second[..., :2]), np.minimum(first[..., 2:], second[..., 2:])], axis=-1
+    )
+
+
+def iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Intersection over union of boxes (..., 4) that broadcast."""
+    common = area(intersect(first, second))
+    return common / (area(first) + area(second) - common)
+
+
+def random_crop(width: int, height: int, scale: tuple, ratio: tuple, rng: np.random.Generator) -> tuple[int, int, int, int]:
+    """A random resized crop (x, y, w, h): area share from ``scale``, log-uniform aspect from ``ratio``, ten tries.
+
+    After ten misses the largest centred crop whose aspect is in range, as in torchvision and MoCo v2.
+    """
+    for _ in range(10):
+        target = rng.uniform(*scale) * width * height
+        aspect = np.exp(rng.uniform(*np.log(ratio)))
+        w, h = round(np.sqrt(target * aspect)), round(np.sqrt(target / aspect))
+        if 0 < w <= width and 0 < h <= height:
+            return int(rng.integers(width - w + 1)), int(rng.integers(height - h + 1)), w, h
+    aspect = np.clip(width / height, *ratio)
+    w, h = min(width, round(height * aspect)), min(height, round(width / aspect))
+    return (width - w) // 2, (height - h) // 2, w, h
+
+
+def common_region(query: View, key: View, min_overlap: float, min_side: float) -> np.ndarray | None:
+    """The part (4,) of the original image that both views show, or ``None`` if it is too small.
+
+    Args:
+        min_overlap: least share of the smaller crop, in [0, 1].
+        min_side: least side in pixels of either view.
+    """
+    common = intersect(query.box, key.box)
+    if area(common) < min_overlap * min(area(query.box), area(key.box)) or area(common) == 0:
+        return None
+    sides = [view.to_view(common) for view in (query, key)]
+    return common if all((box[2:] - box[:2]).min() >= min_side for box in sides) else None
+
+
+def random_box(inside: np.ndarray, size: float, scale: tuple, ratio: tuple, rng: np.random.Generator) -> np.ndarray:
+    """A box (4,) within ``inside``: area ``scale`` of a square of side ``size``, log-uniform aspect, uniform position.
+
+    Sides that do not fit are clipped to those of ``inside``.
+    """
+    target, aspect = rng.uniform(*scale) * size * size, np.exp(rng.uniform(*np.log(ratio)))
+    sides = np.minimum([np.sqrt(target * aspect), np.sqrt(target / aspect)], inside[2:] - inside[:2])
+    corner = inside[:2] + rng.uniform(size=2) * (inside[2:] - inside[:2] - sides)
+    return np.concatenate([corner, corner + sides])
+
+
+def random_negatives(
+    taken: np.ndarray, count: int, size: float, scale: tuple, ratio: tuple, max_iou: float, rng: np.random.Generator,
+    tries: int = 20,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Boxes of the key view that are other regions than ``taken`` (R, 4).
+
+    Returns:
+        boxes (count, 4) in view pixels and whether each is valid (count,); a box for which ``tries`` draws overlap
+        a taken one by more than ``max_iou`` is invalid and covers the whole view.
+    """
+    whole = np.array([0, 0, size, size], float)
+    boxes, valid = np.tile(whole, (count, 1)), np.zeros(count, bool)
+    for j in range(count):
+        for _ in range(tries):
+            box = random_box(whole, size, scale, ratio, rng)
+            if iou(box, taken).max() <= max_iou:
+                boxes[j], valid[j] = box, True
+                break
+    return boxes, valid

@@ -1,0 +1,42 @@
+"""The pretext task under watch: a queue that does not suit the data, batches that spoil the contrast."""
+
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+
+from openmsra.registry import HOOKS
+
+
+@HOOKS.register_module()
+class PretextWatch(Hook):
+    """Warns of settings that are known to fail, and logs how far the queue has been filled with real keys.
+
+    Args:
+        std_floor: below this mean standard deviation of the query vectors the features are said to collapse (a healthy
+            value is about 1 / sqrt(D)).
+    """
+
+    def __init__(self, std_floor: float = 0.01) -> None:
+        self.std_floor = std_floor
+
+    def before_train(self, runner) -> None:
+        queue = _model(runner).queue.shape[1]
+        images = len(runner.train_dataloader.dataset)
+        if queue > images:
+            runner.logger.warning(
+                f'MaskCo: the queue holds {queue} keys and the data set {images} images, so that the queue holds keys of the '
+                f'query image itself. Set model.queue_len to at most {max(1, images // 4)} and model.momentum to 0.005-0.01.'
+            )
+        if runner.world_size == 1:
+            runner.logger.info('MaskCo: one device, so shuffling of BatchNorm has no effect (use SyncBN or GN on several).')
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        queue = _model(runner).queue.shape[1]
+        batch = len(data_batch['inputs'][0]) * data_batch['regions']['key'].shape[1] * runner.world_size
+        runner.message_hub.update_scalar('train/queue_fill', min(1.0, (runner.iter + 1) * batch / queue))
+        std = float(outputs['query_std'])
+        if self.every_n_inner_iters(batch_idx, 50) and std < self.std_floor:
+            runner.logger.warning(f'MaskCo: standard deviation {std:.4f} of the query vectors: they collapse.')
+
+
+def _model(runner):
+    return runner.model.module if is_model_wrapper(runner.model) else runner.model

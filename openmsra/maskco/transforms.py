@@ -1,0 +1,167 @@
+"""Two augmented views of an image with the regions that correspond."""
+
+from collections.abc import Sequence
+
+import mmcv
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+from mmengine.dataset import Compose
+
+from openmsra.maskco.geometry import View, area, common_region, random_box, random_crop, random_negatives
+from openmsra.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class TwoRegionViews(BaseTransform):
+    """Query and key view (MoCo v2's augmentation), and where regions of one lie in the other (MaskCo, framework figure).
+
+    Reads ``img`` (H, W, 3). Adds ``views`` (two (S, S, 3) arrays), ``geometry`` (two :class:`View`), ``boxes_original``,
+    ``query_boxes``, ``key_boxes`` (R, 4), ``negative_boxes`` (J, 4), ``negative_valid`` (J,) and ``redraws``. The paper
+    says that a region of the query view is masked and that its place in the key view is the positive; every number
+    about overlap, size and negatives is ours.
+
+    Args:
+        size: side of the views in pixels.
+        crop_scale, crop_ratio: area share and aspect of the random resized crops.
+        flip: probability of a horizontal flip, per view.
+        photometric: transforms that change values only, drawn separately for each view.
+        share_crop: the key view takes the query's crop (flip and photometry stay separate).
+        min_overlap, min_common_side: the common part must have this share of the smaller crop and this side in pixels
+            of both views; otherwise the key crop is drawn again, ten times, then the query's crop is taken.
+        num_regions: disjoint regions per image; repeated where the common part has no room for as many.
+        region_scale, region_ratio, min_region_side: area share of the query view, aspect, and least side in pixels.
+        num_negatives, negative_iou: other regions of the key view, and their largest overlap with the region.
+
+    Raises:
+        ValueError: a setting is out of range, an image is smaller than 2 pixels, regions do not fit.
+    """
+
+    def __init__(
+        self, size: int = 224, crop_scale: Sequence[float] = (0.2, 1.0), crop_ratio: Sequence[float] = (3 / 4, 4 / 3),
+        flip: float = 0.5, photometric: Sequence[dict] = (), share_crop: bool = False, min_overlap: float = 0.2,
+        min_common_side: float = 64, num_regions: int = 1, region_scale: Sequence[float] = (0.1, 0.3),
+        region_ratio: Sequence[float] = (0.5, 2.0), min_region_side: float = 32, num_negatives: int = 4,
+        negative_iou: float = 0.1,
+    ) -> None:  # fmt: skip
+        for name, (low, high), top in (('crop_scale', crop_scale, 1), ('region_scale', region_scale, 1),
+                                       ('crop_ratio', crop_ratio, np.inf), ('region_ratio', region_ratio, np.inf)):  # fmt: skip
+            if not 0 < low <= high <= top:
+                raise ValueError(f'TwoRegionViews: {name}=({low}, {high}) must rise and lie in (0, {top}].')
+        if not 0 < min_region_side <= min_common_side <= size:
+            raise ValueError(
+                f'TwoRegionViews: a region of at least {min_region_side} pixels must fit into a common part of at least '
+                f'{min_common_side} and a view of {size}; lower min_region_side or min_common_side.'
+            )
+        if region_scale[0] * size * size * num_regions > 0.5 * size * size:
+            raise ValueError(
+                f'TwoRegionViews: {num_regions} region(s) of at least {region_scale[0]:g} of the view leave too little '
+                'context to predict from; lower num_regions or region_scale.'
+            )
+        self.size, self.crop_scale, self.crop_ratio, self.flip = size, tuple(crop_scale), tuple(crop_ratio), flip
+        self.photometric = Compose([TRANSFORMS.build(step) for step in photometric])
+        self.share_crop, self.min_overlap, self.min_common_side = share_crop, min_overlap, min_common_side
+        self.num_regions, self.num_negatives, self.negative_iou = num_regions, num_negatives, negative_iou
+        self.region_scale, self.region_ratio = tuple(region_scale), tuple(region_ratio)
+        self.min_region_side = min_region_side
+
+    def transform(self, results: dict) -> dict:
+        image = results['img']
+        if min(image.shape[:2]) < 2:
+            raise ValueError(f'{results.get("img_path", "image")}: {image.shape[:2]} pixels are too few for a crop.')
+        rng = np.random.default_rng(np.random.randint(2**31))  # seeded through numpy's global state, as mmcv's transforms
+        query, key, common, redraws = self._draw_views(image.shape[1], image.shape[0], rng)
+        boxes = self._draw_regions(query, key, common, rng)
+        key_boxes = self._inside(key.to_view(boxes), results)
+        negatives, valid = random_negatives(
+            key_boxes, self.num_negatives, self.size, self.region_scale, self.region_ratio, self.negative_iou, rng
+        )
+        results.update(
+            views=[self._render(image, view) for view in (query, key)], geometry=[query, key], boxes_original=boxes,
+            query_boxes=self._inside(query.to_view(boxes), results), key_boxes=key_boxes, negative_boxes=negatives,
+            negative_valid=valid, redraws=redraws,
+        )  # fmt: skip
+        return results
+
+    def _draw_views(self, width: int, height: int, rng: np.random.Generator) -> tuple[View, View, np.ndarray, int]:
+        query = self._draw_view(random_crop(width, height, self.crop_scale, self.crop_ratio, rng), rng)
+        for redraws in range(0 if self.share_crop else 11):
+            key = self._draw_view(random_crop(width, height, self.crop_scale, self.crop_ratio, rng), rng)
+            common = common_region(query, key, self.min_overlap, self.min_common_side)
+            if common is not None:
+                return query, key, common, redraws
+        return query, self._draw_view(query.crop, rng), query.box, 0 if self.share_crop else 11
+
+    def _draw_view(self, crop: tuple[int, int, int, int], rng: np.random.Generator) -> View:
+        return View(crop, bool(rng.uniform() < self.flip), self.size)
+
+    def _draw_regions(self, query: View, key: View, common: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Disjoint boxes (R, 4) of the common part, in original pixels."""
+        inside, boxes = query.to_view(common), []
+        for _ in range(100 * self.num_regions):
+            box = random_box(inside, self.size, self.region_scale, self.region_ratio, rng)
+            original = query.to_original(box)
+            sides = [box[2:] - box[:2], np.subtract(*np.split(key.to_view(original), 2)[::-1])]
+            if np.min(sides) >= self.min_region_side - 1e-6 and not self._meets(original, boxes):
+                boxes.append(original)
+            if len(boxes) == self.num_regions:
+                return np.stack(boxes)
+        if not boxes:  # the common part is big enough by construction: all of it is the region
+            boxes.append(common)
+        # repeating a region keeps the batch rectangular where the common part has no room for another one
+        return np.stack([boxes[i % len(boxes)] for i in range(self.num_regions)])
+
+    @staticmethod
+    def _meets(box: np.ndarray, others: list[np.ndarray]) -> bool:
+        return any(area(np.concatenate([np.maximum(box[:2], other[:2]), np.minimum(box[2:], other[2:])])) > 0
+                   for other in others)  # fmt: skip
+
+    def _inside(self, boxes: np.ndarray, results: dict) -> np.ndarray:
+        if boxes.min() < -1e-6 * self.size or boxes.max() > self.size * (1 + 1e-6):
+            raise ValueError(f'{results.get("img_path", "image")}: the region {boxes.tolist()} is outside a view.')
+        return np.clip(boxes, 0, self.size)
+
+    def _render(self, image: np.ndarray, view: View) -> np.ndarray:
+        x, y, w, h = view.crop
+        pixels = mmcv.imresize(image[y : y + h, x : x + w], (self.size, self.size), backend='pillow')
+        pixels = pixels[:, ::-1] if view.flip else pixels
+        return self.photometric(dict(img=np.ascontiguousarray(pixels)))['img']
+
+
+@TRANSFORMS.register_module()
+class PackRegionViews(BaseTransform):
+    """The two views and their regions as tensors, for :class:`MaskCo`."""
+
+    def transform(self, results: dict) -> dict:
+        return dict(
+            inputs=[_tensor(view) for view in results['views']],
+            regions=dict(
+                query=torch.from_numpy(results['query_boxes']).float(),
+                key=torch.from_numpy(results['key_boxes']).float(),
+                negatives=torch.from_numpy(results['negative_boxes']).float(),
+                valid=torch.from_numpy(results['negative_valid']),
+                redraws=torch.tensor(float(results['redraws'])),
+            ),
+        )
+
+
+@TRANSFORMS.register_module()
+class PackProbe(BaseTransform):
+    """An image with its labels for the probes.
+
+    Reads ``img``, ``bank`` (whether the image belongs to the part that a probe is fitted on) and either ``gt_label`` or
+    ``gt_boxes`` (R, 4) with ``gt_box_labels`` (R,).
+    """
+
+    def transform(self, results: dict) -> dict:
+        targets = dict(bank=torch.tensor(bool(results['bank'])))
+        if 'gt_label' in results:
+            targets['label'] = torch.tensor(int(results['gt_label']))
+        if 'gt_boxes' in results:
+            targets['boxes'] = torch.as_tensor(results['gt_boxes']).float()
+            targets['box_labels'] = torch.as_tensor(results['gt_box_labels']).long()
+        return dict(inputs=_tensor(results['img']), regions=targets)
+
+
+def _tensor(image: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))

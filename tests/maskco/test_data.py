@@ -1,0 +1,133 @@
+"""Unlabelled images, scenes of digits, probes, the watch over the queue, embeddings."""
+
+
+import numpy as np
+import pytest
+import torch
+from mmengine.dataset import default_collate
+from PIL import Image
+
+from openmsra.apis import init_model
+from openmsra.core.checkpoint import save_file
+from openmsra.maskco import DigitScenes, FrozenProbe, MaskCoInferencer, PretextWatch, UnlabelledImages
+
+INSTANT = 'maskco_r18-tiny_1xb32-2e_digits_instant'
+
+
+@pytest.fixture
+def folder(tmp_path):
+    rng = np.random.default_rng(0)
+    (tmp_path / 'deep').mkdir()
+    for i, name in enumerate(('a.png', 'deep/b.png')):
+        Image.fromarray(rng.integers(0, 255, (40, 50 + i, 3), np.uint8)).save(tmp_path / name)
+    (tmp_path / 'broken.jpg').write_bytes(b'no image')
+    return tmp_path
+
+
+
+def test_folder_is_searched_and_broken_images_are_counted(folder, monkeypatch):
+    said = []
+    monkeypatch.setattr('openmsra.maskco.images.print_log', lambda message, *args: said.append(message))
+    dataset = UnlabelledImages(data_root=str(folder), pipeline=[], min_side=10)
+    assert len(dataset) == 3
+    assert dataset.prepare_data(0)['img'].shape == (40, 50, 3)
+    broken = next(i for i in range(3) if dataset.get_data_info(i)['img_path'].endswith('broken.jpg'))
+    assert dataset.prepare_data(broken) is None
+    assert dataset.unreadable == 1 and 'broken.jpg: not an image' in said[0]
+    assert dataset[broken]['img'].shape[0] == 40  # another image takes its place
+    small = UnlabelledImages(data_root=str(folder), pipeline=[], min_side=45)
+    assert small.prepare_data(0) is None and '50x40 pixels, at least 45' in said[-1]
+
+
+def test_exif_orientation(tmp_path):
+    image = Image.fromarray(np.zeros((20, 30, 3), np.uint8))
+    exif = image.getexif()
+    exif[0x0112] = 6
+    image.save(tmp_path / 'a.jpg', exif=exif)
+    assert UnlabelledImages(data_root=str(tmp_path), pipeline=[])[0]['img'].shape == (30, 20, 3)
+
+
+def test_dead_links_of_a_list_are_left_out_and_counted(folder, monkeypatch):
+    said = []
+    monkeypatch.setattr('openmsra.maskco.images.print_log', lambda message, *args: said.append(message))
+    (folder / 'list.tsv').write_text('a.png\tcaption\ngone.png\tcaption\n\ndeep/b.png\n')
+    dataset = UnlabelledImages(data_root=str(folder), ann_file=str(folder / 'list.tsv'), pipeline=[])
+    assert len(dataset) == 2
+    assert '1 of 3 images are missing' in said[0]
+
+
+def test_folder_without_images(tmp_path):
+    with pytest.raises(FileNotFoundError, match='no images'):
+        UnlabelledImages(data_root=str(tmp_path), pipeline=[])
+    with pytest.raises(FileNotFoundError, match='no such folder'):
+        UnlabelledImages(data_root=str(tmp_path / 'x'), pipeline=[])
+
+
+def test_scenes_hold_their_rule_and_their_digits():
+    train = DigitScenes(split='train', count=200, pipeline=[])
+    rule = [(row['gt_box_labels'][i] + 1) % 10 == row['gt_box_labels'][i + 1] for row in train for i in (0, 2)]
+    assert 0.7 < np.mean(rule) < 0.9
+    probe = DigitScenes(split='probe', count=(60, 40), pipeline=[])
+    assert sum(row['bank'] for row in probe) == 60
+    free = [(row['gt_box_labels'][i] + 1) % 10 == row['gt_box_labels'][i + 1] for row in probe for i in (0, 2)]
+    assert np.mean(free) < 0.25
+    again = DigitScenes(split='train', count=3, pipeline=[])
+    np.testing.assert_array_equal(again[2]['img'], train[2]['img'])
+    for row in (train[0], probe[0]):
+        assert len(set(row['gt_box_labels'])) == 4
+        assert (row['gt_boxes'] >= 0).all() and (row['gt_boxes'] <= 64).all()
+    assert DigitScenes(split='train', count=1, kind='single', pipeline=[])[0]['gt_boxes'].shape == (1, 4)
+    with pytest.raises(ValueError, match="'multi', 'single'"):
+        DigitScenes(split='train', count=1, kind='none', pipeline=[])
+
+
+def test_probe_on_features_of_known_quality():
+    rng = np.random.default_rng(0)
+    metric = FrozenProbe()
+    for i in range(200):
+        label = i % 4
+        good, useless = np.eye(4)[label] + 0.1 * rng.normal(size=4), rng.normal(size=(2, 4))
+        metric.process({}, [{name: torch.as_tensor(value) for name, value in dict(
+            feature=good, label=label, bank=i < 120, region_features=useless, box_labels=rng.integers(4, size=2)).items()}])
+    figures = metric.compute_metrics(metric.results)
+    assert figures['knn'] == figures['linear'] == 100
+    assert figures['region_linear'] < 45 and figures['region_knn'] < 45
+    with pytest.raises(ValueError, match='both are needed'):
+        metric.compute_metrics([row for row in metric.results if row['bank']])
+
+
+def test_watch_warns_of_a_queue_larger_than_the_data():
+    said = []
+
+    class Runner:
+        world_size, train_dataloader = 1, type('Loader', (), dict(dataset=range(400)))
+        model = torch.nn.Module()
+        logger = type('Log', (), dict(warning=lambda self, text: said.append(text), info=lambda self, text: None))()
+
+    Runner.model.queue = torch.zeros(4, 401)
+    PretextWatch().before_train(Runner)
+    assert 'at most 100' in said[0]
+    Runner.model.queue = torch.zeros(4, 400)
+    PretextWatch().before_train(Runner)
+    assert len(said) == 1
+
+
+def test_embeddings_equal_the_bare_network(folder):
+    model = init_model(INSTANT)
+    save_file(dict(state_dict=model.state_dict()), folder / 'net.pth')
+    inferencer = MaskCoInferencer(INSTANT, folder / 'net.pth', size=32)
+    with pytest.raises(ValueError, match='broken.jpg: not an image'):
+        inferencer(folder)
+    (folder / 'broken.jpg').unlink()
+    rows = inferencer(folder, boxes=[np.array([[0, 0, 50, 40]]), np.array([[0, 0, 20, 20], [5, 5, 30, 30]])])
+    assert [row['region_features'].shape for row in rows] == [(1, 64), (2, 64)]
+    assert [row['image'] for row in rows] == [str(folder / 'a.png'), str(folder / 'deep' / 'b.png')]
+    image = np.asarray(Image.open(folder / 'a.png').resize((32, 32), Image.Resampling.BILINEAR))
+    batch = default_collate([dict(inputs=torch.from_numpy(image.transpose(2, 0, 1).copy()))])
+    with torch.no_grad():
+        expected = model(model.data_preprocessor(batch)['inputs'])[-1].mean((2, 3))[0]
+    np.testing.assert_allclose(rows[0]['feature'], expected / expected.norm(), atol=1e-5)
+    with pytest.raises(FileNotFoundError, match='no such image'):
+        inferencer(folder / 'nowhere.png')
+    with pytest.raises(ValueError, match='1 arrays of boxes for 2'):
+        inferencer(folder, boxes=[np.zeros((1, 4))])

@@ -1,0 +1,175 @@
+"""Invariants of the model: what the query sees, where gradients go, and MoCo v2 as a special case."""
+
+import numpy as np
+import pytest
+import torch
+
+import openmsra.maskco  # noqa: F401 - registers the model
+from openmsra.registry import MODELS
+
+CONFIG = dict(
+    type='MaskCo',
+    backbone=dict(type='mmpretrain.ResNet_CIFAR', depth=18, base_channels=4, stem_channels=4, num_stages=3, strides=(1, 2, 2),
+                  dilations=(1, 1, 1), out_indices=(2,)),
+    neck=dict(type='mmpretrain.MoCoV2Neck', in_channels=16, hid_channels=16, out_channels=8, with_avg_pool=False),
+    mph=dict(type='MaskPredictionHead', channels=16),
+    queue_len=10, feat_dim=8,
+)  # fmt: skip
+
+
+def build(**options):
+    torch.manual_seed(0)
+    model = MODELS.build({**CONFIG, **options})
+    model.init_weights()
+    return model
+
+
+def batch(count=4, negatives=2, regions=1):
+    torch.manual_seed(1)
+    corner = torch.rand(count, regions + negatives, 2) * 12
+    boxes = torch.cat([corner, corner + 8 + 10 * torch.rand(count, regions + negatives, 2)], -1)
+    views = [torch.randn(count, 3, 32, 32) for _ in range(2)]
+    return views, dict(query=boxes[:, :regions].flip(0), key=boxes[:, :regions], negatives=boxes[:, regions:],
+                       valid=torch.ones(count, negatives, dtype=torch.bool), redraws=torch.zeros(count))  # fmt: skip
+
+
+def test_masked_pixels_cannot_leak():
+    """What is under the mask changes the keys and not one bit of the queries."""
+    model = build().eval()
+    views, regions = batch()
+    regions['query'] = regions['key']
+    changed = [view.clone() for view in views]
+    for i, box in enumerate(regions['query'][:, 0]):
+        x1, y1, x2, y2 = (int(edge) for edge in (*box[:2].ceil(), *box[2:].floor()))
+        for view in changed:
+            view[i, :, y1:y2, x1:x2] += 3
+    with torch.no_grad():
+        before, after = (model.encode_queries(view[0], regions['query']) for view in (views, changed))
+        keys = [model.encode_keys(view[1], regions)[0] for view in (views, changed)]
+    assert torch.equal(before, after)
+    assert (keys[0] - keys[1]).abs().amax((1, 2)).min() > 1e-4
+    unmasked = build(mask=None).eval()
+    with torch.no_grad():
+        seen = [unmasked.encode_queries(view[0], regions['query']) for view in (views, changed)]
+    assert (seen[0] - seen[1]).abs().max() > 1e-4
+
+
+def test_head_starts_as_the_identity_and_equal_views_agree():
+    model = build(mask=None).eval()
+    views, regions = batch()
+    features = model.backbone(views[0])[-1]
+    assert torch.equal(model.mph(features), features)
+    query = model.encode_queries(views[0], regions['key'])
+    key = model.encode_keys(views[0], regions)[0]
+    torch.testing.assert_close((query * key).sum(-1), torch.ones(4, 1))
+
+
+def test_gradient_reaches_the_query_branch_only():
+    model = build()
+    losses = model.loss(*batch())
+    losses['loss'].backward()
+    assert all(p.grad is None and not p.requires_grad for p in model.encoder_k.parameters())
+    assert not model.queue.requires_grad
+    for weight in (model.backbone.conv1.weight, model.backbone.layer3[0].downsample[0].weight, model.neck.mlp[0].weight):
+        assert weight.grad.abs().sum() > 0
+    assert model.mph.blocks[-1].convs[-1].norm.weight.grad.abs().sum() > 0
+
+
+def test_keys_are_queued_after_the_backward_pass():
+    model = build()
+    before = model.queue.clone()
+    views, regions = batch()
+    losses = model.loss(views, regions)
+    assert torch.equal(model.queue, before)
+    losses['loss'].backward()
+    assert model.queue_ptr.item() == 4
+    assert (model.queue[:, :4] != before[:, :4]).any(0).all()
+    assert torch.equal(model.queue[:, 4:], before[:, 4:])
+    torch.testing.assert_close(model.queue.norm(dim=0), torch.ones(10))
+
+
+def test_moco_v2_is_the_special_case_and_equals_mmpretrain():
+    """Without mask, head and regions: first loss and gradients of mmpretrain's MoCo v2 on the same weights."""
+    ours = build(region='view', mask=None, mph=None)
+    neck = {**CONFIG['neck'], 'with_avg_pool': True}
+    head = dict(type='mmpretrain.ContrastiveHead', temperature=0.2, loss=dict(type='mmpretrain.CrossEntropyLoss'))
+    theirs = MODELS.build(dict(type='mmpretrain.MoCo', backbone=CONFIG['backbone'], neck=neck, head=head, queue_len=12,
+                               feat_dim=8, data_preprocessor=dict(type='mmpretrain.SelfSupDataPreprocessor')))  # fmt: skip
+    ours.queue = torch.nn.functional.normalize(torch.randn(8, 12), dim=0)
+    for part in ('backbone', 'neck'):
+        getattr(theirs, part).load_state_dict(getattr(ours, part).state_dict())
+    theirs.queue.copy_(ours.queue)
+    views, regions = batch()
+    losses = ours.loss(views, regions)['loss'], theirs.loss(views, [])['loss']
+    assert losses[0].item() == pytest.approx(losses[1].item(), abs=1e-6)
+    for loss in losses:
+        loss.backward()
+    for name, parameter in theirs.backbone.named_parameters():
+        torch.testing.assert_close(ours.backbone.get_parameter(name).grad, parameter.grad, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(ours.queue, theirs.queue, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize('options', [dict(mph_side='both'), dict(mph=None), dict(mask='learned'), dict(mask='blur'),
+                                     dict(mph=dict(type='MaskPredictionHead', channels=16, kernel=1))])  # fmt: skip
+def test_options_train(options):
+    model = build(**options)
+    optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1e-2)
+    views, regions = batch(negatives=0)
+    regions['query'] = regions['key']
+    first = None
+    for _ in range(12):
+        loss = model.loss([views[0], views[0]], regions)['loss']
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        first = first or loss.item()
+    assert torch.isfinite(loss)
+    if options.get('mask') == 'learned':
+        assert model.fill.abs().sum() > 0
+    if options.get('mph_side') == 'both':
+        assert len(model.encoder_k) == 3
+
+
+def test_several_regions_average_over_regions():
+    model = build().eval()
+    views, regions = batch(regions=2, negatives=0)
+    with torch.no_grad():
+        queries = model.encode_queries(views[0], regions['query'])
+    assert queries.shape == (4, 2, 8)
+
+
+def test_parameter_counts_of_the_paper_sizes():
+    model = MODELS.build(dict(type='MaskCo', backbone=dict(type='mmpretrain.ResNet', depth=50),
+                              neck=dict(type='mmpretrain.MoCoV2Neck', in_channels=2048, hid_channels=2048, out_channels=128,
+                                        with_avg_pool=False),
+                              mph=dict(type='MaskPredictionHead', channels=2048), queue_len=16))  # fmt: skip
+    sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
+    assert sizes['backbone'] == 23_508_032
+    assert sizes['mph'] == 8_925_184
+    assert sizes['neck'] == 4_458_624
+    assert sizes['encoder_k'] == 27_966_656
+
+
+@pytest.mark.parametrize(
+    'options, message',
+    [
+        (dict(region='patch'), "'box' and 'view'"),
+        (dict(mask='black'), 'image_mean'),
+        (dict(mph=None, mph_side='both'), 'without a mask prediction head'),
+        (dict(queue_len=0), 'positive'),
+    ],
+)
+def test_options_that_contradict(options, message):
+    with pytest.raises(ValueError, match=message):
+        build(**options)
+
+
+def test_random_state_is_numpys():
+    from openmsra.maskco.transforms import TwoRegionViews
+
+    image = np.random.default_rng(0).integers(0, 255, (80, 90, 3), np.uint8)
+    runs = []
+    for _ in range(2):
+        np.random.seed(5)
+        runs.append(TwoRegionViews()(dict(img=image)))
+    np.testing.assert_array_equal(runs[0]['views'], runs[1]['views'])
