@@ -4,11 +4,12 @@
     stride_1  40 frames, every window: rewritten network against the plain one clip by clip
     stride_8  the same video, every eighth window, against the plain network at stride 1
 
-Memory is the growth of the peak resident set of a fresh process.
+Memory is the growth of the peak resident set (VmHWM) of a fresh process, so that this needs Linux.
 """
 
 import multiprocessing
-import resource
+import re
+from pathlib import Path
 
 import torch
 
@@ -67,9 +68,14 @@ def _peak(rewrite: bool, threads: int) -> float:
     net, clip = network(rewrite), torch.randn(1, 3, 32, 224, 224)
     with torch.inference_mode():
         net(clip[:, :, :, :32, :32])  # libraries are loaded before the count starts
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _high_water()
     forward(net, clip)()
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return _high_water() - before
+
+
+def _high_water() -> float:
+    """MiB; unlike ``ru_maxrss`` it does not inherit the peak of the parent process."""
+    return int(re.search(r'VmHWM:\s+(\d+)', Path('/proc/self/status').read_text())[1]) / 1024
 
 
 def video(nets: dict[str, FTCN], device: torch.device) -> dict[str, dict]:
