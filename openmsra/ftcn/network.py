@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from openmsra.ftcn import fast
+
 # temporal kernel of conv `a`, cycled over the blocks of stages 2 to 5
 TEMPORAL_KERNELS = ((3,), (3, 1), (3, 1), (1, 3))
 # convolutions that the official conversion creates anew
@@ -249,12 +251,15 @@ class ResNet3D(nn.Module):
         temporal_pool: the 2x1x1 max pool between stages 2 and 3.
         r2plus1d: (2+1)D middle convolutions.
         overlapping_pool: the 3x3 pool of the stem; off, it is 2x2.
+        rewrite: without gradients, on a CPU, in evaluation mode a fully temporal network runs in the equal form of
+            :mod:`openmsra.ftcn.fast`, which calls no submodule: switch it off for forward hooks.
     """
 
     def __init__(self, depths: Sequence[int] = (3, 4, 6, 3), channels: int = 64, stop_stage: int = 4,
                  spatial_kernels: Sequence[int] = (1, 1, 1, 1, 1), temporal: bool = True, temporal_pool: bool = True,
-                 r2plus1d: bool = False, overlapping_pool: bool = True) -> None:  # fmt: skip
+                 r2plus1d: bool = False, overlapping_pool: bool = True, rewrite: bool = True) -> None:  # fmt: skip
         super().__init__()
+        self.rewrite, self.r2plus1d = rewrite, r2plus1d
         if not 2 <= stop_stage <= 5:
             raise ValueError(f'stop_stage must be 2, 3, 4 or 5, got {stop_stage}')
         if len(spatial_kernels) != 5 or any(kernel % 2 == 0 for kernel in spatial_kernels):
@@ -281,6 +286,8 @@ class ResNet3D(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """Clips (B, 3, T, H, W) to (B, C, T', H', W')."""
+        if self.rewrite and not torch.is_grad_enabled() and x.device.type == 'cpu' and fast.applies(self):
+            return fast.features(self, x)
         x = self.s1(x)
         for stage in self.stages:
             if stage == 3:

@@ -45,7 +45,7 @@ def tiny(clip_len: int = 8, size: int = 64, head: dict | None = None, **backbone
 
 @pytest.mark.parametrize('clip', ORACLES['clips'], ids=['normal', 'strong'])
 def test_outputs_are_the_official_ones(clip):
-    model = FTCN().eval()
+    model = FTCN(dict(rewrite=False)).eval()
     model.load_state_dict(state(clip['strong']))
     seen = {}
     for name, module in STAGES.items():
@@ -66,6 +66,9 @@ def test_outputs_are_the_official_ones(clip):
         np.testing.assert_allclose(values, expected['values'], rtol=1e-4, atol=2e-5)
     assert logit.shape == (1,)
     assert logit.item() == pytest.approx(clip['logit'], rel=1e-4)
+    model.resnet.rewrite = True
+    with torch.inference_mode():
+        assert model(x, mode='tensor').item() == pytest.approx(clip['logit'], rel=1e-4)
 
 
 def test_converter_is_strict(tmp_path):
