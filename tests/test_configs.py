@@ -62,10 +62,7 @@ def test_config_is_checked_and_its_model_builds(path):
     assert 'base_batch_size' in cfg.get('auto_scale_lr', {}) or 'optim_wrapper' not in cfg
 
 
-NO_MINI_YET = pytest.mark.xfail(strict=True, reason='CKDN has no mini config yet')
-
-
-@pytest.mark.parametrize('paper', [pytest.param(paper, marks=NO_MINI_YET if paper == 'ckdn' else ()) for paper in PAPERS])
+@pytest.mark.parametrize('paper', PAPERS)
 def test_paper_has_its_page_and_three_sizes(paper):
     stems = [path.stem for path in LEAVES if path.parent.name == paper]
     assert any(stem.endswith('_mini') for stem in stems)

@@ -4,7 +4,7 @@ network, model, losses   the parts, the four-output network and its slim inferen
 transforms               the official preprocessing
 pairs, crops, inferencer, compare, sheet
                          scoring of image files and folders
-pipal, fr_datasets, photos, degrade
+pipal, fr_datasets, photos, photo_archive, degrade, restore
                          data sets, and degraded inputs for those that have none
 hooks, metrics           the stage switch, correlations
 """
@@ -20,6 +20,7 @@ from openmsra.ckdn.inferencer import CKDNInferencer  # noqa: E402
 from openmsra.ckdn.losses import CKDNLoss, ConditionalDistillation, elo_expectation  # noqa: E402
 from openmsra.ckdn.metrics import IQACorrelation  # noqa: E402
 from openmsra.ckdn.model import CKDN, PairDataPreprocessor  # noqa: E402
+from openmsra.ckdn.photo_archive import RestoredPhotos  # noqa: E402
 from openmsra.ckdn.photos import PhotoPairs  # noqa: E402
 from openmsra.ckdn.pipal import PIPALDataset  # noqa: E402
 from openmsra.ckdn.transforms import LoadPair, PackPair, ResizeCropPair  # noqa: E402
@@ -37,6 +38,7 @@ __all__ = [
     'PairDataPreprocessor',
     'PhotoPairs',
     'ResizeCropPair',
+    'RestoredPhotos',
     'SyntheticDegraded',
     'TwoStageHook',
     'elo_expectation',

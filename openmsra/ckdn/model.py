@@ -80,6 +80,9 @@ class CKDN(BaseModel):
         _one_of('comparator', comparator, ('residual', 'plain'))
         _one_of('reference', reference, REFERENCES)
         _one_of('detach', detach, DETACH)
+        if official_stages and (reference != 'degraded' or not distil):
+            raise ValueError(f"official_stages trains all four outputs: it needs reference='degraded' and distil=True, "
+                             f'got {reference=} {distil=}')  # fmt: skip
         block, first, second = BLOCKS[depth]
         width = base_channels * block.expansion
         compare = block if comparator == 'residual' else PlainBlock

@@ -1,0 +1,146 @@
+"""CKDN in miniature, on photographs: what does a degraded reference bring, and what the pristine one in training?
+
+Patches of photographs are degraded in four ways and restored in seven; the label of a version is its rank by SSIM among the
+versions of one degraded patch. No human looked at them. Photographs and restorers of the test are unseen in training.
+
+    arms     SRCC within the versions of one degraded patch, mean over the patches, for each way of training
+    FR given D   the full-reference arm with the degraded patch at test: the failure that motivates the paper
+    version oracle, constant   predictors that look at no image
+
+Every run goes through tools/train.py with the mini config; an arm changes the options below and nothing else.
+"""
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.dataset import pseudo_collate
+from torch.utils.data import DataLoader
+
+from openmsra.apis import init_model
+from openmsra.ckdn.compare import paired_bootstrap
+from openmsra.ckdn.metrics import correlations, version_oracle
+from openmsra.core.launch import load_config
+from openmsra.registry import DATASETS
+
+ROOT = Path(__file__).resolve().parents[1]
+CONFIG = 'configs/ckdn/ckdn_r18_1xb64-8e_photos_mini.py'
+ARMS: dict[str, list[str]] = {
+    'no reference': ['model.reference=none'],
+    'DR': ['model.distil=False'],
+    'DR + pristine score': ['model.loss.kd_weight=0.0'],
+    'CKDN, power 1': [],
+    'CKDN, power 1, detached': ['model.detach=pristine'],
+    'CKDN, official loss': ['model.loss.kd_weight=30.0', 'model.loss.kd_power=2'],
+    'CKDN, power 1, ranking stage': ['custom_hooks.0.rank_epochs=4'],
+    'full reference': ['model.reference=pristine'],
+}
+SWAPPED, ORACLE = 'full reference given D', 'version oracle'
+COMPARED = [('DR', 'no reference'), ('full reference', 'DR'), ('DR + pristine score', 'DR'), ('CKDN, power 1', 'DR'),
+            ('CKDN, power 1', 'DR + pristine score'), ('CKDN, power 1, detached', 'DR + pristine score'),
+            ('CKDN, official loss', 'DR + pristine score'), ('CKDN, power 1, ranking stage', 'CKDN, power 1'),
+            ('CKDN, official loss', 'no reference'), ('DR', SWAPPED), ('CKDN, power 1', SWAPPED)]  # fmt: skip
+
+
+def run(seeds: list[int], processes: int, folder: Path) -> dict:
+    """All runs; SRCC of each arm and seed, and paired comparisons over the degraded patches."""
+    archive = load_config(ROOT / CONFIG).train_dataloader.dataset.archive
+    DATASETS.build(dict(type='RestoredPhotos', archive=archive, split='train', pipeline=[]))  # once, before the runs
+    jobs = [(arm, seed, folder) for seed in seeds for arm in ARMS]
+    with ThreadPoolExecutor(processes) as pool:
+        for number, _ in enumerate(pool.map(lambda job: _train(*job), jobs), start=1):
+            print(f'{number}/{len(jobs)} runs', flush=True)
+    scores: dict[str, dict[str, list[np.ndarray]]] = {split: {} for split in ('val', 'test')}
+    for split, table in scores.items():
+        for arm in ARMS:
+            table[arm] = [_srcc(arm, seed, folder, split) for seed in seeds]
+        table[SWAPPED] = [_srcc('full reference', seed, folder, split, reference='degraded') for seed in seeds]
+    oracle = _oracle(archive)
+    return dict(
+        settings=dict(config=CONFIG, arms=ARMS, seeds=seeds, patches=len(oracle)),
+        srcc={split: {arm: [float(values.mean()) for values in rows] for arm, rows in table.items()}
+              for split, table in scores.items()},
+        image_blind={ORACLE: float(oracle.mean()), 'constant': None},
+        comparisons=[dict(first=a, second=b, by_seed=[float((x - y).mean()) for x, y in zip(scores['test'][a], scores['test'][b])],
+                          **paired_bootstrap(np.mean(scores['test'][a], 0), np.mean(scores['test'][b], 0)))
+                     for a, b in COMPARED],
+    )  # fmt: skip
+
+
+def _train(arm: str, seed: int, folder: Path) -> None:
+    work_dir = _work_dir(arm, seed, folder)
+    if not (work_dir / 'last_checkpoint').exists():
+        command = [sys.executable, 'tools/train.py', CONFIG, '--work-dir', str(work_dir), '--seed', str(seed)]
+        options = ['--cfg-options', *ARMS[arm]] if ARMS[arm] else []
+        done = subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f'{command} failed:\n{done.stderr[-3000:]}')
+
+
+def _work_dir(arm: str, seed: int, folder: Path) -> Path:
+    return folder / f'{arm.replace(" ", "_").replace(",", "")}_seed{seed}'
+
+
+@torch.inference_mode()
+def _srcc(arm: str, seed: int, folder: Path, split: str, reference: str | None = None) -> np.ndarray:
+    """SRCC within each degraded patch of a split; 0 for patches that an arm scores alike."""
+    work_dir = _work_dir(arm, seed, folder)
+    model = init_model(work_dir / Path(CONFIG).name, (work_dir / 'last_checkpoint').read_text().strip())
+    reference = reference or ('pristine' if arm == 'full reference' else 'degraded')
+    cfg = dict(model.cfg.test_dataloader.dataset.to_dict(), split=split, reference=reference)
+    loader = DataLoader(DATASETS.build(cfg), 256, collate_fn=pseudo_collate)
+    rows: dict[str, list[tuple[float, float]]] = {}
+    for batch in loader:
+        if arm == 'full reference':
+            batch['inputs']['pristine'] = batch['inputs']['degraded']
+        for sample in model.test_step(batch):
+            rows.setdefault(sample.scene, []).append((sample.pred_score, sample.gt_score))
+    figures = [correlations(*np.array(group).T) for _, group in sorted(rows.items())]
+    return np.array([figure['SRCC'] if figure else 0.0 for figure in figures])
+
+
+def _oracle(archive: str) -> np.ndarray:
+    dataset = DATASETS.build(dict(type='RestoredPhotos', archive=archive, split='test', pipeline=[]))
+    rows = [dict(scene=row['scene'], version=row['version'], target=row['gt_score'])
+            for row in map(dataset.get_data_info, range(len(dataset)))]  # fmt: skip
+    groups: dict[str, list[tuple[float, float]]] = {}
+    for row, score in zip(rows, version_oracle(rows), strict=True):
+        groups.setdefault(row['scene'], []).append((score, row['target']))
+    return np.array([(correlations(*np.array(group).T) or dict(SRCC=0.0))['SRCC'] for group in groups.values()])
+
+
+def table(result: dict) -> str:
+    """The figures as text."""
+    lines = [f'{"SRCC x 100, mean ± spread over seeds":40} unseen photographs   and unseen restorers']
+    for arm in result['srcc']['test']:
+        cells = [f'{100 * np.mean(v):6.1f} ± {100 * np.std(v, ddof=min(1, len(v) - 1)):.1f}'
+                 for v in (result['srcc'][split][arm] for split in ('val', 'test'))]  # fmt: skip
+        lines.append(f'{arm:40} {cells[0]:>18}   {cells[1]:>20}')
+    lines.append(f'{ORACLE:40} {"":>18}   {100 * result["image_blind"][ORACLE]:14.1f}')
+    lines += [f'{row["first"]} - {row["second"]}: {100 * row["difference"]:+.1f} ({100 * row["low"]:+.1f} to {100 * row["high"]:+.1f})'
+              for row in result['comparisons']]  # fmt: skip
+    return '\n'.join(lines)
+
+
+def draw(result: dict, file: Path) -> None:
+    """Every arm with its seeds, on unseen restorers of unseen photographs."""
+    import matplotlib.pyplot as plt
+
+    arms = sorted(result['srcc']['test'], key=lambda arm: np.mean(result['srcc']['test'][arm]))
+    figure, axis = plt.subplots(figsize=(7.5, 4))
+    for y, arm in enumerate(arms):
+        values = result['srcc']['test'][arm]
+        axis.barh(y, np.mean(values), color='#c8d6e5' if arm.startswith('full') else '#7fa3c7')
+        axis.plot(values, [y] * len(values), 'k.', markersize=5)
+    axis.axvline(result['image_blind'][ORACLE], color='#b03a2e', linestyle='--', label='version oracle (sees no image)')
+    axis.set_yticks(range(len(arms)), arms)
+    axis.set_xlabel('SRCC within one degraded patch, unseen photographs and restorers; dots: seeds')
+    axis.legend(loc='lower right')
+    axis.spines[['top', 'right']].set_visible(False)
+    figure.tight_layout()
+    file.parent.mkdir(exist_ok=True)
+    figure.savefig(file, dpi=130)
+    plt.close(figure)
