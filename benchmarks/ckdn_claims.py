@@ -64,9 +64,7 @@ def run(seeds: list[int], processes: int, folder: Path) -> dict:
         srcc={split: {arm: [float(values.mean()) for values in rows] for arm, rows in table.items()}
               for split, table in scores.items()},
         image_blind={ORACLE: float(oracle.mean()), 'constant': None},
-        comparisons=[dict(first=a, second=b, by_seed=[float((x - y).mean()) for x, y in zip(scores['test'][a], scores['test'][b])],
-                          **paired_bootstrap(np.mean(scores['test'][a], 0), np.mean(scores['test'][b], 0)))
-                     for a, b in COMPARED],
+        comparisons=[_compared(a, b, scores['test']) for a, b in COMPARED],
     )  # fmt: skip
 
 
@@ -102,6 +100,13 @@ def _srcc(arm: str, seed: int, folder: Path, split: str, reference: str | None =
     return np.array([figure['SRCC'] if figure else 0.0 for figure in figures])
 
 
+def _compared(first: str, second: str, srcc: dict[str, list[np.ndarray]]) -> dict:
+    """Difference of two arms by seed; the interval is over patches, of the means over the seeds."""
+    by_seed = [float((a - b).mean()) for a, b in zip(srcc[first], srcc[second], strict=True)]
+    interval = paired_bootstrap(np.mean(srcc[first], axis=0), np.mean(srcc[second], axis=0))
+    return dict(first=first, second=second, by_seed=by_seed, **interval)
+
+
 def _oracle(archive: str) -> np.ndarray:
     dataset = DATASETS.build(dict(type='RestoredPhotos', archive=archive, split='test', pipeline=[]))
     rows = [dict(scene=row['scene'], version=row['version'], target=row['gt_score'])
@@ -120,8 +125,9 @@ def table(result: dict) -> str:
                  for v in (result['srcc'][split][arm] for split in ('val', 'test'))]  # fmt: skip
         lines.append(f'{arm:40} {cells[0]:>18}   {cells[1]:>20}')
     lines.append(f'{ORACLE:40} {"":>18}   {100 * result["image_blind"][ORACLE]:14.1f}')
-    lines += [f'{row["first"]} - {row["second"]}: {100 * row["difference"]:+.1f} ({100 * row["low"]:+.1f} to {100 * row["high"]:+.1f})'
-              for row in result['comparisons']]  # fmt: skip
+    for row in result['comparisons']:
+        difference, low, high = (100 * row[key] for key in ('difference', 'low', 'high'))
+        lines.append(f'{row["first"]} - {row["second"]}: {difference:+.1f} ({low:+.1f} to {high:+.1f})')
     return '\n'.join(lines)
 
 
