@@ -63,6 +63,7 @@ class CKDN(BaseModel):
         official_stages: run all parts in both stages, as the official code does: parts without a loss then get zero
             gradients (weight decay shrinks them) and their batch statistics move. Off: they stay untouched.
         keep_training_heads: keep C' and f' when a checkpoint is loaded for inference.
+        equal_branches: start T as a copy of Q, as ImageNet weights do.
         imagenet_weights: local ResNet file (keys of torchvision or mmpretrain) to start from.
         loss: config of the training losses.
 
@@ -73,8 +74,8 @@ class CKDN(BaseModel):
     def __init__(self, depth: int = 50, base_channels: int = 64, head_dim: int = 2048, dropout: float = 0.5,
                  share_branches: bool = False, comparator: str = 'residual', reference: str = 'degraded',
                  detach: str = 'none', distil: bool = True, official_stages: bool = False,
-                 keep_training_heads: bool = False, imagenet_weights: str | None = None, loss: dict | None = None,
-                 data_preprocessor: dict | None = None, init_cfg: dict | None = None) -> None:  # fmt: skip
+                 keep_training_heads: bool = False, equal_branches: bool = False, imagenet_weights: str | None = None,
+                 loss: dict | None = None, data_preprocessor: dict | None = None, init_cfg: dict | None = None) -> None:  # fmt: skip
         super().__init__(MODELS.build(data_preprocessor or dict(type='PairDataPreprocessor')), init_cfg)
         _one_of('depth', depth, tuple(BLOCKS))
         _one_of('comparator', comparator, ('residual', 'plain'))
@@ -99,12 +100,16 @@ class CKDN(BaseModel):
         self.share_branches, self.reference, self.detach = share_branches, reference, detach
         self.distil, self.official_stages = distil and reference == 'degraded', official_stages
         self.keep_training_heads, self.imagenet_weights = keep_training_heads, imagenet_weights
+        self.equal_branches = equal_branches and not share_branches
         self.losses = MODELS.build(dict(dict(type='ConditionalDistillation'), **(loss or {})))
         self.stage = 'score'
         self.folded = False
 
     def init_weights(self) -> None:
         init_convolutions(self)
+        if self.equal_branches:
+            self.dte_1.load_state_dict(self.qse_1.state_dict())
+            self.dte_2.load_state_dict(self.qse_2.state_dict())
         if self.imagenet_weights is not None:
             self.load_imagenet(self.imagenet_weights)
 

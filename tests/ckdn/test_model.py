@@ -179,9 +179,7 @@ def test_alignment_alone_reaches_only_the_reference_branch():
 
 @torch.no_grad()
 def test_equal_branches_see_only_the_difference():
-    model = tiny().eval()
-    model.dte_1.load_state_dict(model.qse_1.state_dict())
-    model.dte_2.load_state_dict(model.qse_2.state_dict())
+    model = tiny(equal_branches=True).eval()
     inputs = batch(3)
     scores = model(dict(restored=inputs['restored'], degraded=inputs['restored']))
     torch.testing.assert_close(scores, scores[:1].expand(3), rtol=0, atol=0)
@@ -222,6 +220,43 @@ def test_loss_of_a_restoration_network_moves_the_restored_image_only():
     assert restored.grad.abs().sum() > 0
     assert degraded.grad is None
     assert all(parameter.grad is None for parameter in loss.metric.parameters())
+
+
+@torch.no_grad()
+def test_the_distance_of_the_references_is_symmetric_and_quadratic():
+    model, inputs = tiny().eval(), batch()
+    features = model.embed_restored(inputs['restored'])
+    forward = model._both_references(features, inputs['degraded'], inputs['pristine'])[2]
+    backward = model._both_references(features, inputs['pristine'], inputs['degraded'])[2]
+    torch.testing.assert_close(forward, backward)
+    expected = (model.embed_reference(inputs['degraded']) - model.embed_reference(inputs['pristine'])).square().mean((1, 2, 3))
+    torch.testing.assert_close(forward, expected)
+    model.embed_reference = lambda image, embed=model.embed_reference: 3 * embed(image)
+    torch.testing.assert_close(model._both_references(features, inputs['degraded'], inputs['pristine'])[2], 9 * forward)
+
+
+@pytest.mark.parametrize('prefix', ['', 'backbone.'])
+def test_imagenet_weights_start_all_parts_and_lacking_ones_are_named(tmp_path, prefix):
+    source = tiny()
+    renamed = {'qse_1': 'conv1', 'qse_2': 'layer1', 'csp': 'layer2'}
+    weights = {key.replace(part, name, 1): value for key, value in source.state_dict().items()
+               for part, name in renamed.items() if key.startswith(f'{part}.')}  # fmt: skip
+    torch.save(dict(state_dict={prefix + key: value for key, value in weights.items()}), tmp_path / 'resnet.pth')
+    model = CKDN(depth=18, base_channels=4, head_dim=16, imagenet_weights=str(tmp_path / 'resnet.pth'))
+    model.init_weights()
+    own = model.state_dict()
+    for part, name in (('dte_1', 'conv1'), ('dte_2', 'layer1'), ('aux_csp', 'layer2')):
+        keys = [key for key in weights if key.startswith(f'{name}.')]
+        assert keys and all(torch.equal(own[key.replace(name, part, 1)], weights[key]) for key in keys)
+    del weights['layer2.0.conv1.weight']
+    torch.save(dict(state_dict=weights), tmp_path / 'resnet.pth')
+    with pytest.raises(CheckpointError, match=r'csp.*0\.conv1\.weight'):
+        model.init_weights()
+
+
+def test_the_four_outputs_need_both_references():
+    with pytest.raises(ValueError, match='official_stages'):
+        CKDN(official_stages=True, reference='none')
 
 
 @torch.no_grad()
