@@ -75,7 +75,8 @@ class CKDN(BaseModel):
                  share_branches: bool = False, comparator: str = 'residual', reference: str = 'degraded',
                  detach: str = 'none', distil: bool = True, official_stages: bool = False,
                  keep_training_heads: bool = False, equal_branches: bool = False, imagenet_weights: str | None = None,
-                 loss: dict | None = None, data_preprocessor: dict | None = None, init_cfg: dict | None = None) -> None:  # fmt: skip
+                 loss: dict | None = None, data_preprocessor: dict | None = None,
+                 init_cfg: dict | None = None) -> None:  # fmt: skip
         super().__init__(MODELS.build(data_preprocessor or dict(type='PairDataPreprocessor')), init_cfg)
         _one_of('depth', depth, tuple(BLOCKS))
         _one_of('comparator', comparator, ('residual', 'plain'))
