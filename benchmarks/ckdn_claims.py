@@ -27,7 +27,7 @@ from openmsra.core.launch import load_config
 from openmsra.registry import DATASETS
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIG = 'configs/ckdn/ckdn_r18_1xb64-8e_photos_mini.py'
+CONFIG = 'configs/ckdn/ckdn_r18_1xb64-10e_photos_mini.py'
 ARMS: dict[str, list[str]] = {
     'no reference': ['model.reference=none'],
     'DR': ['model.distil=False'],
