@@ -131,3 +131,11 @@ def test_embeddings_equal_the_bare_network(folder):
         inferencer(folder / 'nowhere.png')
     with pytest.raises(ValueError, match='1 arrays of boxes for 2'):
         inferencer(folder, boxes=[np.zeros((1, 4))])
+
+
+def test_views_are_drawn(run_tool, tmp_path):
+    config = f'configs/maskco/{INSTANT}.py'
+    run_tool('tools/analysis/maskco_views.py', config, tmp_path / 'views.png', '--images', '3')
+    with Image.open(tmp_path / 'views.png') as picture:
+        colours = {tuple(colour) for colour in np.asarray(picture.convert('RGB')).reshape(-1, 3)}
+    assert {(0, 255, 0), (255, 0, 0)} <= colours
