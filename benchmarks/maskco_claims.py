@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.dataset import default_collate
+from mmengine.registry import DefaultScope
 
 from openmsra.apis import init_model
 from openmsra.core.launch import load_config
@@ -59,7 +60,8 @@ def _probe(arm: str, seed: int, folder: Path) -> dict[str, float]:
     config = _config(arm)
     model = init_model(config, None if arm == RANDOM else _work_dir(arm, seed, folder) / 'epoch_15.pth')
     settings = load_config(config).val_dataloader
-    dataset, metric = DATASETS.build(settings.dataset), METRICS.build(dict(type='FrozenProbe'))
+    with DefaultScope.overwrite_default_scope('openmsra'):
+        dataset, metric = DATASETS.build(settings.dataset), METRICS.build(dict(type='FrozenProbe'))
     for start in range(0, len(dataset), settings.batch_size):
         rows = [dataset[i] for i in range(start, min(start + settings.batch_size, len(dataset)))]
         metric.process({}, model.val_step(default_collate(rows)))

@@ -8,7 +8,7 @@ data_preprocessor = dict(type='ViewDataPreprocessor', mean=[127.5, 127.5, 127.5]
 model = dict(
     type='MaskCo',
     backbone=dict(type='mmpretrain.ResNet_CIFAR', depth=18, base_channels=16, stem_channels=16, num_stages=3,
-                  strides=(1, 2, 2), dilations=(1, 1, 1), out_indices=(2,)),
+                  strides=(2, 2, 1), dilations=(1, 1, 1), out_indices=(2,)),
     neck=dict(type='mmpretrain.MoCoV2Neck', in_channels=64, hid_channels=128, out_channels=64, with_avg_pool=False),
     mph=dict(type='MaskPredictionHead', channels=64, mid_channels=32),
     queue_len=1024,

@@ -4,6 +4,7 @@ geometry, transforms     crops, flips, boxes; two views with corresponding regio
 regions, heads           masks, RoIAlign, mask prediction head
 contrast, model          momentum update, queue, InfoNCE; the model, also as MoCo v2
 images, scenes           unlabelled images from folders and lists; digits on photographs
+probe_data               labelled images and boxes for probes
 metrics, hooks           probes of frozen features; the queue and the pretext task under watch
 export, inferencer       the backbone as an ordinary ResNet; embeddings of images and regions
 """
@@ -22,12 +23,15 @@ from openmsra.maskco.inferencer import MaskCoInferencer  # noqa: E402
 from openmsra.maskco.metrics import FrozenProbe  # noqa: E402
 from openmsra.maskco.model import MaskCo  # noqa: E402
 from openmsra.maskco.preprocessor import ViewDataPreprocessor  # noqa: E402
+from openmsra.maskco.probe_data import CocoRegions, LabelledFolder  # noqa: E402
 from openmsra.maskco.scenes import DigitScenes  # noqa: E402
 from openmsra.maskco.transforms import PackProbe, PackRegionViews, TwoRegionViews  # noqa: E402
 
 __all__ = [
+    'CocoRegions',
     'DigitScenes',
     'FrozenProbe',
+    'LabelledFolder',
     'MaskCo',
     'MaskCoInferencer',
     'MaskPredictionHead',

@@ -1,5 +1,7 @@
 """Probes of frozen features: nearest neighbours and linear classifiers, for images and for regions."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from mmengine.evaluator import BaseMetric
 
@@ -10,11 +12,13 @@ from openmsra.registry import METRICS
 class FrozenProbe(BaseMetric):
     """Accuracy (%) of classifiers on features that are not trained further.
 
-    Images with ``bank`` are fitted on, the others tested: ``knn`` and ``linear`` where images have labels,
-    ``region_knn`` and ``region_linear`` where boxes have. Both kinds are ours; the linear one is a logistic regression on
-    standardised features.
+    Images with ``bank`` are fitted on, the others tested. Images with labels give ``knn`` and ``linear``; images with
+    boxes give ``region_knn`` and ``region_linear`` (also by size of the box: ``_small``, ``_medium``, ``_large``, thirds
+    of the test boxes) and ``image_map``, the mean average precision of telling from the whole image which classes it
+    holds. All are ours; the linear ones are logistic regressions on standardised features.
 
     Args:
+        probes: which of 'knn' and 'linear' are made; 'image_map' belongs to 'linear'.
         neighbours: k of the vote by cosine similarity.
         strength: inverse regularisation of the logistic regression.
 
@@ -25,10 +29,13 @@ class FrozenProbe(BaseMetric):
     default_prefix = 'probe'
 
     def __init__(
-        self, neighbours: int = 5, strength: float = 1.0, collect_device: str = 'cpu', prefix: str | None = None
-    ) -> None:
+        self, probes: Sequence[str] = ('knn', 'linear'), neighbours: int = 5, strength: float = 1.0, collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:  # fmt: skip
         super().__init__(collect_device, prefix)
-        self.neighbours, self.strength = neighbours, strength
+        if not probes or set(probes) - {'knn', 'linear'}:
+            raise ValueError(f"FrozenProbe: probes={tuple(probes)}; valid are 'knn' and 'linear'.")
+        self.probes, self.neighbours, self.strength = tuple(probes), neighbours, strength
 
     def process(self, data_batch: dict, data_samples: list[dict]) -> None:
         for sample in data_samples:
@@ -39,25 +46,64 @@ class FrozenProbe(BaseMetric):
         rest = [row for row in results if not row['bank']]
         if not bank or not rest:
             raise ValueError(f'FrozenProbe: {len(bank)} images to fit on and {len(rest)} to test on; both are needed.')
-        figures = {}
-        if 'label' in bank[0]:
-            parts = [(np.stack([row['feature'] for row in rows]), np.stack([row['label'] for row in rows]).astype(int))
-                     for rows in (bank, rest)]  # fmt: skip
-            figures |= self._accuracies(parts, '')
-        if 'box_labels' in bank[0]:
-            parts = [(np.concatenate([row['region_features'] for row in rows]),
-                      np.concatenate([row['box_labels'] for row in rows]).astype(int)) for rows in (bank, rest)]  # fmt: skip
-            figures |= self._accuracies(parts, 'region_')
-        if not figures:
+        if 'label' not in bank[0] and 'box_labels' not in bank[0]:
             raise ValueError('FrozenProbe: the images have neither gt_label nor gt_boxes with gt_box_labels.')
+        figures = {}
+        for probe in self.probes:
+            if 'label' in bank[0]:
+                features, labels = zip(*((_stack(rows, 'feature'), _stack(rows, 'label')) for rows in (bank, rest)), strict=True)
+                figures[probe] = _percent(self._hits(probe, features, labels))
+            if 'box_labels' in bank[0]:
+                figures |= self._region_figures(probe, bank, rest)
+        if 'box_labels' in bank[0] and 'linear' in self.probes:
+            figures['image_map'] = self._image_map(bank, rest)
         return figures
 
-    def _accuracies(self, parts: list[tuple[np.ndarray, np.ndarray]], prefix: str) -> dict[str, float]:
-        from sklearn.linear_model import LogisticRegression
+    def _region_figures(self, probe: str, bank: list[dict], rest: list[dict]) -> dict[str, float]:
+        features, labels = zip(
+            *((_join(rows, 'region_features'), _join(rows, 'box_labels')) for rows in (bank, rest)), strict=True
+        )
+        hits, boxes = self._hits(probe, features, labels), _join(rest, 'boxes')
+        third = np.argsort(np.argsort((boxes[:, 2:] - boxes[:, :2]).prod(1), kind='stable')) * 3 // len(boxes)
+        by_size = {f'region_{probe}_{name}': _percent(hits[third == i]) for i, name in enumerate(('small', 'medium', 'large'))
+                   if (third == i).any()}  # fmt: skip
+        return {f'region_{probe}': _percent(hits), **by_size}
+
+    def _hits(self, probe: str, features: tuple, labels: tuple) -> np.ndarray:
+        """Whether each test row is classified right."""
         from sklearn.neighbors import KNeighborsClassifier
+
+        model = KNeighborsClassifier(self.neighbours, metric='cosine') if probe == 'knn' else self._linear()
+        return model.fit(features[0], labels[0]).predict(features[1]) == labels[1]
+
+    def _linear(self):
+        from sklearn.linear_model import LogisticRegression
         from sklearn.pipeline import make_pipeline
         from sklearn.preprocessing import StandardScaler
 
-        models = dict(knn=KNeighborsClassifier(self.neighbours, metric='cosine'),
-                      linear=make_pipeline(StandardScaler(), LogisticRegression(C=self.strength, max_iter=500)))  # fmt: skip
-        return {prefix + name: 100 * float(model.fit(*parts[0]).score(*parts[1])) for name, model in models.items()}
+        return make_pipeline(StandardScaler(), LogisticRegression(C=self.strength, max_iter=500))
+
+    def _image_map(self, bank: list[dict], rest: list[dict]) -> float:
+        from sklearn.metrics import average_precision_score
+
+        present = [[set(row['box_labels']) for row in rows] for rows in (bank, rest)]
+        precisions = []
+        for label in sorted(set.union(*present[0])):
+            fitted, tested = (np.array([label in labels for labels in rows]) for rows in present)
+            if fitted.all() or not tested.any():
+                continue
+            model = self._linear().fit(_stack(bank, 'feature'), fitted)
+            precisions.append(average_precision_score(tested, model.decision_function(_stack(rest, 'feature'))))
+        return 100 * float(np.mean(precisions)) if precisions else float('nan')
+
+
+def _stack(rows: list[dict], key: str) -> np.ndarray:
+    return np.stack([row[key] for row in rows])
+
+
+def _join(rows: list[dict], key: str) -> np.ndarray:
+    return np.concatenate([row[key] for row in rows])
+
+
+def _percent(hits: np.ndarray) -> float:
+    return 100 * float(hits.mean())

@@ -16,7 +16,7 @@ from openmsra.maskco.contrast import (
     shuffle_over_devices,
     unshuffle_over_devices,
 )
-from openmsra.maskco.regions import FILLS, RegionPool, box_mask, fill_mask
+from openmsra.maskco.regions import FILLS, MASK_SHAPES, RegionPool, fill_mask
 from openmsra.registry import MODELS
 
 
@@ -40,6 +40,7 @@ class MaskCo(BaseModel):
         temperature: tau.
         region: 'box' contrasts regions, 'view' whole views.
         mask: fill of the hole, one of 'mean', 'image_mean', 'noise', 'blur', 'learned'; ``None`` hides nothing.
+        mask_shape: 'box' hides all of a region (ours), 'ellipse' the inscribed ellipse.
         mph: mask prediction head; ``None`` for none.
         mph_side: 'query' (ours) or 'both'; then the key encoder holds a momentum copy of it.
         pool: arguments of :class:`RegionPool`.
@@ -50,16 +51,18 @@ class MaskCo(BaseModel):
 
     def __init__(
         self, backbone: dict, neck: dict, queue_len: int = 65536, feat_dim: int = 128, momentum: float = 0.001,
-        temperature: float = 0.2, region: str = 'box', mask: str | None = 'mean', mph: dict | None = None,
-        mph_side: str = 'query', pool: dict | None = None, data_preprocessor: dict | None = None,
+        temperature: float = 0.2, region: str = 'box', mask: str | None = 'mean', mask_shape: str = 'box',
+        mph: dict | None = None, mph_side: str = 'query', pool: dict | None = None, data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:  # fmt: skip
         super().__init__(data_preprocessor, init_cfg)
-        _check_options(region, mask, mph, mph_side, queue_len, temperature)
+        _check_options(region, mask, mask_shape, mph, mph_side)
+        if queue_len < 1 or temperature <= 0:
+            raise ValueError(f'MaskCo: queue_len={queue_len}, temperature={temperature}; both must be positive.')
         self.backbone, self.neck = MODELS.build(backbone), MODELS.build(neck)
         self.mph = MODELS.build(mph) if mph else nn.Identity()
         self.momentum, self.temperature = momentum, temperature
-        self.region, self.mask, self.mph_side = region, mask, mph_side
+        self.region, self.mask, self.mask_shape, self.mph_side = region, mask, mask_shape, mph_side
         self.fill = nn.Parameter(torch.zeros(3)) if mask == 'learned' else None
         self.pool = RegionPool(**(pool or {}))
         self.encoder_k = copy.deepcopy(self._encoder_q()).requires_grad_(False)
@@ -130,7 +133,7 @@ class MaskCo(BaseModel):
         """Views (B, 3, S, S) with their regions filled."""
         if self.mask is None:
             return views
-        return fill_mask(views, box_mask(boxes, views.shape[-1]), self.mask, self.fill)
+        return fill_mask(views, MASK_SHAPES[self.mask_shape](boxes, views.shape[-1]), self.mask, self.fill)
 
     def _vectors(self, features: torch.Tensor, boxes: torch.Tensor, neck: nn.Module, size: int) -> torch.Tensor:
         pooled = features.mean((2, 3))[:, None] if self.region == 'view' else self.pool(features, boxes, size)
@@ -178,14 +181,11 @@ class MaskCo(BaseModel):
         return [{name: column[i] for name, column in columns.items()} for i in range(len(inputs))]
 
 
-def _check_options(region: str, mask: str | None, mph: dict | None, mph_side: str, queue_len: int, temperature: float) -> None:
-    if region not in ('box', 'view'):
-        raise ValueError(f"MaskCo: region={region!r}; valid are 'box' and 'view'.")
-    if mask is not None and mask not in FILLS:
-        raise ValueError(f'MaskCo: mask={mask!r}; valid are None and {", ".join(FILLS)}.')
-    if mph_side not in ('query', 'both'):
-        raise ValueError(f"MaskCo: mph_side={mph_side!r}; valid are 'query' and 'both'.")
+def _check_options(region: str, mask: str | None, mask_shape: str, mph: dict | None, mph_side: str) -> None:
+    choices = dict(region=(region, ('box', 'view')), mask=(mask, (None, *FILLS)), mask_shape=(mask_shape, tuple(MASK_SHAPES)),
+                   mph_side=(mph_side, ('query', 'both')))  # fmt: skip
+    for name, (value, valid) in choices.items():
+        if value not in valid:
+            raise ValueError(f'MaskCo: {name}={value!r}; valid are {", ".join(map(repr, valid))}.')
     if mph_side == 'both' and mph is None:
         raise ValueError("MaskCo: mph_side='both' without a mask prediction head; give mph.")
-    if queue_len < 1 or temperature <= 0:
-        raise ValueError(f'MaskCo: queue_len={queue_len}, temperature={temperature}; both must be positive.')

@@ -7,12 +7,26 @@ from torch import nn
 FILLS = ('mean', 'image_mean', 'noise', 'blur', 'learned')
 
 
+def ellipse_mask(boxes: torch.Tensor, size: int) -> torch.Tensor:
+    """Which pixels (B, 1, S, S) have their centre in the ellipse inscribed in any of the boxes (B, R, 4).
+
+    The corners of the region stay visible, about a fifth of it.
+    """
+    centres = torch.arange(size, device=boxes.device) + 0.5
+    middle, radius = (boxes[..., :2] + boxes[..., 2:]) / 2, (boxes[..., 2:] - boxes[..., :2]) / 2
+    distance = ((centres - middle[..., None]) / radius[..., None]).square()  # (B, R, 2, S)
+    return (distance[:, :, 1, :, None] + distance[:, :, 0, None, :] <= 1).any(1, keepdim=True)
+
+
 def box_mask(boxes: torch.Tensor, size: int) -> torch.Tensor:
     """Which pixels (B, 1, S, S) any of the boxes (B, R, 4) touches: edges are rounded outward, so nothing leaks."""
     low, high = boxes[..., :2].floor(), boxes[..., 2:].ceil()
     grid = torch.arange(size, device=boxes.device)
     covered = (grid >= low[..., None]) & (grid < high[..., None])  # (B, R, 2, S)
     return (covered[:, :, 1, :, None] & covered[:, :, 0, None, :]).any(1, keepdim=True)
+
+
+MASK_SHAPES = {'box': box_mask, 'ellipse': ellipse_mask}
 
 
 def fill_mask(images: torch.Tensor, mask: torch.Tensor, fill: str, learned: torch.Tensor | None = None) -> torch.Tensor:

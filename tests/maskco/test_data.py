@@ -10,6 +10,7 @@ from PIL import Image
 from openmsra.apis import init_model
 from openmsra.core.checkpoint import save_file
 from openmsra.maskco import DigitScenes, FrozenProbe, MaskCoInferencer, PretextWatch, UnlabelledImages
+from tools.analysis.maskco_views import main as draw_views
 
 INSTANT = 'maskco_r18-tiny_1xb32-2e_digits_instant'
 
@@ -88,12 +89,34 @@ def test_probe_on_features_of_known_quality():
         label = i % 4
         good, useless = np.eye(4)[label] + 0.1 * rng.normal(size=4), rng.normal(size=(2, 4))
         metric.process({}, [{name: torch.as_tensor(value) for name, value in dict(
-            feature=good, label=label, bank=i < 120, region_features=useless, box_labels=rng.integers(4, size=2)).items()}])
+            feature=good, label=label, bank=i < 120, region_features=useless, box_labels=rng.integers(4, size=2),
+            boxes=[[0, 0, 1 + i, 1], [0, 0, 400, 400]]).items()}])  # fmt: skip
     figures = metric.compute_metrics(metric.results)
     assert figures['knn'] == figures['linear'] == 100
     assert figures['region_linear'] < 45 and figures['region_knn'] < 45
+    sizes = [figures[f'region_knn_{size}'] for size in ('small', 'medium', 'large')]
+    assert np.dot(sizes, [54, 53, 53]) / 160 == pytest.approx(figures['region_knn'])
+    assert set(FrozenProbe(['knn']).compute_metrics(metric.results)) == {name for name in figures if 'knn' in name}
     with pytest.raises(ValueError, match='both are needed'):
         metric.compute_metrics([row for row in metric.results if row['bank']])
+    with pytest.raises(ValueError, match='neither gt_label nor'):
+        metric.compute_metrics([dict(bank=row['bank']) for row in metric.results])
+    with pytest.raises(ValueError, match="'knn' and 'linear'"):
+        FrozenProbe(['svm'])
+
+
+def test_image_map_tells_what_an_image_holds():
+    rng = np.random.default_rng(0)
+    rows = []
+    for i in range(300):
+        labels = rng.permutation(5)[:2]
+        feature = np.isin(range(5), labels) + 0.05 * rng.normal(size=5)
+        rows.append(dict(feature=feature, box_labels=labels, region_features=rng.normal(size=(2, 5)), bank=i < 200,
+                         boxes=np.array([[0, 0, 1, 1]] * 2)))  # fmt: skip
+    assert FrozenProbe().compute_metrics(rows)['image_map'] == pytest.approx(100)
+    for row in rows:
+        row['feature'] = rng.normal(size=5)
+    assert 30 < FrozenProbe().compute_metrics(rows)['image_map'] < 60  # two of five classes are there
 
 
 def test_watch_warns_of_a_queue_larger_than_the_data():
@@ -131,3 +154,10 @@ def test_embeddings_equal_the_bare_network(folder):
         inferencer(folder / 'nowhere.png')
     with pytest.raises(ValueError, match='1 arrays of boxes for 2'):
         inferencer(folder, boxes=[np.zeros((1, 4))])
+
+
+def test_views_are_drawn(tmp_path):
+    draw_views([f'configs/maskco/{INSTANT}.py', str(tmp_path / 'views.png'), '--images', '3'])
+    with Image.open(tmp_path / 'views.png') as picture:
+        colours = {tuple(colour) for colour in np.asarray(picture.convert('RGB')).reshape(-1, 3)}
+    assert {(0, 255, 0), (255, 0, 0)} <= colours

@@ -8,6 +8,7 @@ from openmsra.core.checkpoint import CheckpointError, load_file, save_file
 from openmsra.core.launch import load_config
 from openmsra.maskco.export import backbone_weights
 from openmsra.registry import MODELS
+from tools.model_converters.maskco_export import main as export
 
 compat.bridge_torchvision()
 
@@ -19,7 +20,7 @@ def pretrained():
     return MODELS.build(cfg).eval()
 
 
-def test_torchvision_and_mmpretrain_load_it_strictly_and_give_the_same_map(pretrained, run_tool, tmp_path):
+def test_torchvision_and_mmpretrain_load_it_strictly_and_give_the_same_map(pretrained, tmp_path):
     import torchvision
     from mmpretrain.models import ResNet
 
@@ -27,7 +28,7 @@ def test_torchvision_and_mmpretrain_load_it_strictly_and_give_the_same_map(pretr
         buffer.uniform_(0.5, 2)
     save_file(dict(state_dict=pretrained.state_dict()), tmp_path / 'in.pth')
     for style in ('torchvision', 'mmpretrain'):
-        run_tool('tools/model_converters/maskco_export.py', tmp_path / 'in.pth', tmp_path / f'{style}.pth', '--style', style)
+        export([str(tmp_path / 'in.pth'), str(tmp_path / f'{style}.pth'), '--style', style])
     images = torch.randn(1, 3, 64, 64)
     with torch.no_grad():
         expected = pretrained(images)[-1]

@@ -153,7 +153,8 @@ def test_parameter_counts_of_the_paper_sizes():
 @pytest.mark.parametrize(
     'options, message',
     [
-        (dict(region='patch'), "'box' and 'view'"),
+        (dict(region='patch'), "'box', 'view'"),
+        (dict(mask_shape='star'), "'box', 'ellipse'"),
         (dict(mask='black'), 'image_mean'),
         (dict(mph=None, mph_side='both'), 'without a mask prediction head'),
         (dict(queue_len=0), 'positive'),
@@ -173,3 +174,31 @@ def test_random_state_is_numpys():
         np.random.seed(5)
         runs.append(TwoRegionViews()(dict(img=image)))
     np.testing.assert_array_equal(runs[0]['views'], runs[1]['views'])
+
+
+def test_moco_v2_of_mmpretrain_is_converted(tmp_path):
+    from openmsra.apis import init_model
+    from openmsra.core.checkpoint import CheckpointError, save_file
+    from openmsra.core.launch import load_config
+    from tools.model_converters.maskco_from_mmpretrain import main as convert
+
+    config = 'configs/maskco/mocov2_r18-tiny_1xb64-15e_digits_mini.py'
+    cfg = load_config(config).model
+    head = dict(type='mmpretrain.ContrastiveHead', temperature=0.2, loss=dict(type='mmpretrain.CrossEntropyLoss'))
+    theirs = MODELS.build(dict(type='mmpretrain.MoCo', backbone=cfg.backbone, neck=dict(cfg.neck, with_avg_pool=True), head=head,
+                               queue_len=1024, feat_dim=64,
+                               data_preprocessor=dict(type='mmpretrain.SelfSupDataPreprocessor')))  # fmt: skip
+    torch.nn.init.normal_(theirs.encoder_k.module[1].mlp[0].weight)
+    save_file(dict(state_dict=theirs.state_dict()), tmp_path / 'theirs.pth')
+    convert([str(tmp_path / 'theirs.pth'), str(tmp_path / 'ours.pth'), '--config', config])
+    ours = init_model(config, tmp_path / 'ours.pth')
+    images = torch.randn(2, 3, 32, 32)
+    theirs.eval()
+    with torch.no_grad():
+        assert torch.equal(ours(images)[-1], theirs.backbone(images)[-1])
+        views = dict(key=torch.zeros(2, 1, 4), negatives=torch.zeros(2, 0, 4))
+        key = torch.nn.functional.normalize(theirs.encoder_k(images)[0], dim=1)
+        torch.testing.assert_close(ours.encode_keys(images, views)[0][:, 0], key, atol=1e-5, rtol=0)
+    assert torch.equal(ours.queue, theirs.queue)
+    with pytest.raises(CheckpointError, match='of another shape'):
+        convert([str(tmp_path / 'theirs.pth'), str(tmp_path / 'no.pth')])

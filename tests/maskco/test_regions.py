@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from openmsra.maskco.regions import RegionPool, box_mask, fill_mask
+from openmsra.maskco.regions import RegionPool, box_mask, ellipse_mask, fill_mask
 from tests.references import maskco_contrast as reference
 
 MODES = ['grid', pytest.param('mmcv', marks=pytest.mark.full)]
@@ -67,6 +67,15 @@ def test_fill_shows_nothing_of_what_it_hides(fill):
         outputs.append(fill_mask(image, mask, fill, torch.tensor([1.0, 2, 3])))
     assert torch.equal(*outputs)
     assert torch.equal(torch.where(mask, 0.0, outputs[0]), torch.where(mask, 0.0, images))
+
+
+def test_ellipse_covers_pi_quarters_of_its_box_and_nothing_outside():
+    boxes = torch.tensor([[[10.0, 20, 90, 60]], [[0, 0, 100, 100]]])
+    mask = ellipse_mask(boxes, 100)
+    assert not (mask & ~box_mask(boxes, 100)).any()
+    shares = mask.sum((1, 2, 3)) / torch.tensor([80 * 40, 100 * 100])
+    assert shares.tolist() == pytest.approx([np.pi / 4] * 2, rel=0.01)
+    assert mask[0, 0, 40, 50] and not mask[0, 0, 21, 11]
 
 
 def test_unknown_mode():
