@@ -13,6 +13,7 @@ from openmsra.core.checkpoint import CheckpointError
 from openmsra.core.config_check import ConfigError, check_config
 from openmsra.core.runner import OpenMSRARunner
 from openmsra.core.suggest import did_you_mean
+from openmsra.core.video import VideoError
 
 # where each launcher leaves rank, world size and local rank
 LAUNCHER_ENV = {
@@ -20,7 +21,7 @@ LAUNCHER_ENV = {
     'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
     'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
 }
-USER_ERRORS = (ConfigError, CheckpointError, FileNotFoundError)
+USER_ERRORS = (ConfigError, CheckpointError, FileNotFoundError, VideoError)
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:

@@ -51,7 +51,7 @@ class HaarDetector:
 
 
 class YuNetDetector:
-    """OpenCV's YuNet from an ONNX file of yours; nothing is downloaded.
+    """OpenCV's YuNet from an ONNX file of yours; nothing is downloaded. Its landmarks have the order of the template.
 
     Raises:
         FileNotFoundError: no such model file.
@@ -65,14 +65,9 @@ class YuNetDetector:
     def __call__(self, frame: np.ndarray) -> list[Face]:
         self.network.setInputSize(frame.shape[1::-1])
         _, rows = self.network.detect(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-        faces = [Face(np.concatenate([row[:2], row[:2] + row[2:4]]), _image_left_first(row[4:14].reshape(5, 2)), float(row[14]))
+        faces = [Face(np.concatenate([row[:2], row[:2] + row[2:4]]), row[4:14].reshape(5, 2), float(row[14]))
                  for row in ([] if rows is None else rows.astype(float))]  # fmt: skip
         return [face for face in faces if min(face.box[2:] - face.box[:2]) >= self.min_size]
-
-
-def _image_left_first(points: np.ndarray) -> np.ndarray:
-    """YuNet names eyes and corners from the person's side, which is the image's left first; a mirrored order is undone."""
-    return points if points[0, 0] <= points[1, 0] else points[[1, 0, 2, 4, 3]]
 
 
 def boxes_from_json(path: str | Path) -> list[list[Face]]:
