@@ -13,6 +13,7 @@ from openmsra.core.checkpoint import CheckpointError
 from openmsra.core.config_check import ConfigError, check_config
 from openmsra.core.runner import OpenMSRARunner
 from openmsra.core.suggest import did_you_mean
+from openmsra.core.video import VideoError
 
 # where each launcher leaves rank, world size and local rank
 LAUNCHER_ENV = {
@@ -26,7 +27,7 @@ class ToolError(ValueError):
     """Arguments or files of a command that cannot be used; the message says which and what to do."""
 
 
-USER_ERRORS = (ConfigError, CheckpointError, FileNotFoundError, ToolError)
+USER_ERRORS = (ConfigError, CheckpointError, FileNotFoundError, VideoError, ToolError)
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:

@@ -1,42 +1,105 @@
-"""Videos as RGB frames: decord where it is installed, else OpenCV."""
+"""Videos as RGB frames: decord or PyAV where they are installed, else OpenCV."""
 
 import importlib.util
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-BACKENDS = ('auto', 'decord', 'opencv')
 SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg')
+IMAGES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
+Frame = tuple[np.ndarray, float]  # (H, W, 3) uint8 RGB and its time in seconds
 
 
 class VideoError(ValueError):
     """A video that cannot be decoded; the message names the file and the reason."""
 
 
-def read_video(path: str | Path, backend: str = 'auto', limit: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """All frames of a video in order.
+class VideoFile:
+    """A video that can be walked through any number of times, one frame in memory at a time.
 
     Args:
         path: video file.
-        backend: 'decord', 'opencv' or 'auto' (decord where installed). The two may differ by single grey values.
+        backend: 'decord', 'pyav', 'opencv' or 'auto' (the first of these that is installed). Their colour conversions may
+            differ by single grey values.
         limit: at most this many frames from the start.
-
-    Returns:
-        frames (N, H, W, 3), uint8 RGB, and the time of each in seconds (N,); times of a variable frame rate are uneven.
 
     Raises:
         FileNotFoundError: there is no such file.
-        VideoError: the file is empty, damaged, without video stream, or shorter than its header says by over 10 %.
+        ImportError: the backend is not installed.
+        VideoError: the file is empty; while walking: it is damaged, has no video stream, or ends before 90 % of the
+            frames that its header announces.
     """
-    reader = _reader(path, backend)
-    frames, times = [], []
-    for frame, time in reader(Path(path), limit):
-        frames.append(frame)
-        times.append(time)
+
+    def __init__(self, path: str | Path, backend: str = 'auto', limit: int | None = None) -> None:
+        self.path, self.limit, self.decode = Path(path), limit, _decoder(backend)
+        if not self.path.is_file():
+            raise FileNotFoundError(f'{path}: there is no such video file.')
+        if not self.path.stat().st_size:
+            raise VideoError(f'{path}: the file is empty.')
+
+    def __iter__(self) -> Iterator[Frame]:
+        count = 0
+        for frame in self.decode(self.path, self.limit):
+            count += 1
+            yield frame
+        if not count:
+            raise VideoError(f'{self.path}: no frame could be decoded; it is damaged or holds no video stream (audio only?).')
+        announced = _announced(self.path)
+        if count < 0.9 * min(announced, self.limit or announced):
+            raise VideoError(f'{self.path}: only {count} of {announced} frames could be decoded; it is truncated or damaged.')
+
+
+class ImageFolder:
+    """The images of a folder, in order of their names, as a video of ``fps`` frames a second.
+
+    Raises:
+        FileNotFoundError: no such folder, or it holds no image.
+        VideoError: while walking: an image does not decode.
+    """
+
+    def __init__(self, path: str | Path, fps: float = 25.0, limit: int | None = None) -> None:
+        self.files = images_of(path)[:limit]
+        self.path, self.fps = Path(path), fps
+        if not self.files:
+            raise FileNotFoundError(f'{path}: no such folder of images ({", ".join(IMAGES)}).')
+
+    def __iter__(self) -> Iterator[Frame]:
+        for number, file in enumerate(self.files):
+            image = cv2.imread(str(file))
+            if image is None:
+                raise VideoError(f'{file}: not a readable image')
+            yield cv2.cvtColor(image, cv2.COLOR_BGR2RGB), number / self.fps
+
+
+def images_of(folder: str | Path) -> list[Path]:
+    """The image files directly in a folder, sorted; none if it is no folder."""
+    return sorted(path for path in Path(folder).glob('*') if path.suffix.lower() in IMAGES)
+
+
+def record_camera(source: int | str, seconds: float) -> list[Frame]:
+    """Frames of a camera (its index) or a stream (its address), for some seconds or to its end.
+
+    Raises:
+        VideoError: the camera does not open or gives no frame.
+    """
+    camera, frames = cv2.VideoCapture(source), []
+    rate = camera.get(cv2.CAP_PROP_FPS) or 25.0
+    while len(frames) < seconds * rate and (read := camera.read())[0]:
+        frames.append((cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB), len(frames) / rate))
+    camera.release()
     if not frames:
-        raise VideoError(f'{path}: no frame could be decoded; the file is damaged or holds no video stream (audio only?).')
+        raise VideoError(f'camera {source}: it gives no frames; check its index and that no other program uses it.')
+    return frames
+
+
+def read_video(path: str | Path, backend: str = 'auto', limit: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+    """All frames (N, H, W, 3), uint8 RGB, and their times in seconds (N,); a variable frame rate shows as uneven times.
+
+    Arguments and errors are those of :class:`VideoFile`.
+    """
+    frames, times = zip(*VideoFile(path, backend, limit), strict=True)
     return np.stack(frames), np.array(times)
 
 
@@ -45,53 +108,74 @@ def read_frames(path: str | Path, indices: Sequence[int], backend: str = 'auto')
 
     Raises:
         IndexError: a number is negative or behind the last frame.
-        FileNotFoundError, VideoError: see :func:`read_video`.
+        FileNotFoundError, VideoError: see :class:`VideoFile`.
     """
     if min(indices) < 0:
         raise IndexError(f'{path}: frame number {min(indices)} is negative')
-    frames, _ = read_video(path, backend, limit=max(indices) + 1)
-    if max(indices) >= len(frames):
-        raise IndexError(f'{path}: frame {max(indices)} asked for, but the video ends after {len(frames)} frames')
-    return frames[np.asarray(indices)]
+    kept, wanted, count = {}, set(indices), 0
+    for number, (frame, _) in enumerate(VideoFile(path, backend, max(indices) + 1)):
+        count = number + 1
+        if number in wanted:
+            kept[number] = frame
+    if missing := wanted - kept.keys():
+        raise IndexError(f'{path}: frame {max(missing)} asked for, but the video ends after {count} frames')
+    return np.stack([kept[number] for number in indices])
 
 
-def _reader(path: str | Path, backend: str):
-    if backend not in BACKENDS:
-        raise ValueError(f'backend must be one of {", ".join(BACKENDS)}, got {backend!r}')
-    if not Path(path).is_file():
-        raise FileNotFoundError(f'{path}: there is no such video file.')
-    if not Path(path).stat().st_size:
-        raise VideoError(f'{path}: the file is empty.')
-    installed = importlib.util.find_spec('decord') is not None
-    if backend == 'decord' and not installed:
-        raise ImportError("backend 'decord' is not installed: `pip install decord`, or take 'opencv'.")
-    return _decord if installed and backend != 'opencv' else _opencv
+def _decoder(backend: str) -> Callable[[Path, int | None], Iterator[Frame]]:
+    installed = {name: importlib.util.find_spec(MODULES[name]) is not None for name in MODULES}
+    if backend == 'auto':
+        backend = next(name for name, present in installed.items() if present)
+    if backend not in installed:
+        raise ValueError(f'backend must be auto, {" or ".join(installed)}, got {backend!r}')
+    if not installed[backend]:
+        raise ImportError(f"video backend {backend!r} is not installed: `pip install {MODULES[backend]}`, or take 'opencv'.")
+    return DECODERS[backend]
 
 
-def _decord(path: Path, limit: int | None) -> Iterator[tuple[np.ndarray, float]]:
+def _decord(path: Path, limit: int | None) -> Iterator[Frame]:
     import decord
 
     try:
         video = decord.VideoReader(str(path), num_threads=1)
-        count = len(video) if limit is None else min(limit, len(video))
-        for index in range(count):
+        for index in range(len(video) if limit is None else min(limit, len(video))):
             yield video[index].asnumpy(), float(video.get_frame_timestamp(index)[0])
     except (decord.DECORDError, RuntimeError) as error:
         raise VideoError(f'{path}: decord cannot decode it ({str(error).strip().splitlines()[-1][:200]}).') from None
 
 
-def _opencv(path: Path, limit: int | None) -> Iterator[tuple[np.ndarray, float]]:
-    video = cv2.VideoCapture(str(path))
-    announced = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
-    read = 0
+def _pyav(path: Path, limit: int | None) -> Iterator[Frame]:
+    import av
+
     try:
-        while limit is None or read < limit:
-            success, frame = video.read()
-            if not success:
-                break
-            read += 1
-            yield cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), video.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                return
+            for number, frame in enumerate(container.decode(video=0)):
+                if number == limit:
+                    return
+                yield frame.to_ndarray(format='rgb24'), float(frame.time)
+    except av.FFmpegError as error:
+        raise VideoError(f'{path}: PyAV cannot decode it ({error}).') from None
+
+
+def _opencv(path: Path, limit: int | None) -> Iterator[Frame]:
+    video, count = cv2.VideoCapture(str(path)), 0
+    try:
+        while (limit is None or count < limit) and (read := video.read())[0]:
+            count += 1
+            yield cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB), video.get(cv2.CAP_PROP_POS_MSEC) / 1000
     finally:
         video.release()
-    if read and read < 0.9 * min(announced, limit or announced):
-        raise VideoError(f'{path}: only {read} of {announced} frames could be decoded; the file is truncated or damaged.')
+
+
+def _announced(path: Path) -> int:
+    """Frames according to the header; estimated from the duration where the container does not count them."""
+    video = cv2.VideoCapture(str(path))
+    count = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+    video.release()
+    return max(count, 0)
+
+
+MODULES = {'decord': 'decord', 'pyav': 'av', 'opencv': 'cv2'}
+DECODERS = {'decord': _decord, 'pyav': _pyav, 'opencv': _opencv}

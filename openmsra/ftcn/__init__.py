@@ -1,8 +1,10 @@
 """FTCN: fully temporal convolutions and a temporal transformer detect forged face videos (ICCV 2021, arXiv 2108.06693).
 
-network, model      the network with its options, loss and prediction
+network, model      the network with its options, loss and prediction; fast is its exact rewrite for inference
 clips, synthetic    clips of aligned faces, clips with synthetic forgeries
 schedule, metrics   the learning rate, clip- and video-level figures
+faces, align        detectors and tracks of faces, one transform per clip
+inferencer, report  scores of a video over time; JSON, CSV, plot and annotated video of them
 """
 
 from openmsra import compat
@@ -10,6 +12,7 @@ from openmsra import compat
 compat.bridge_torchvision()
 
 from openmsra.ftcn.clips import AugmentClip, FaceClips, PackClip  # noqa: E402
+from openmsra.ftcn.inferencer import FTCNInferencer, TrackScore, VideoScore  # noqa: E402
 from openmsra.ftcn.metrics import VideoForgeryMetric  # noqa: E402
 from openmsra.ftcn.model import FTCN, ClipDataPreprocessor  # noqa: E402
 from openmsra.ftcn.schedule import WarmupCosineLR  # noqa: E402
@@ -19,9 +22,12 @@ __all__ = [
     'FTCN',
     'AugmentClip',
     'ClipDataPreprocessor',
+    'FTCNInferencer',
     'FaceClips',
     'PackClip',
     'SyntheticForgeries',
+    'TrackScore',
     'VideoForgeryMetric',
+    'VideoScore',
     'WarmupCosineLR',
 ]

@@ -3,6 +3,8 @@
 A transform per frame would add the jitter that the detector looks for.
 """
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -41,23 +43,22 @@ def loose_box(box: np.ndarray, shape: tuple[int, int], margin: float = 0.5) -> n
     return np.round(np.clip((x1 - width, y1 - height, x2 + width, y2 + height), 0, last)).astype(int)
 
 
-def align_clip(frames: np.ndarray, boxes: np.ndarray, landmarks: np.ndarray, size: int = 224) -> np.ndarray:
-    """Warp all frames (T, H, W, 3) with one transform: (T, size, size, 3), black outside the loose box of each frame.
+def align_clip(crops: Sequence[np.ndarray], corners: np.ndarray, landmarks: np.ndarray, size: int = 224) -> np.ndarray:
+    """Warp all crops with one transform: (T, size, size, 3), black outside each crop.
 
     Args:
-        boxes: (T, 4) as x1, y1, x2, y2.
+        crops: T images (h, w, 3) cut from the frames with :func:`loose_box`.
+        corners: (T, 2) x and y of their top left corners in the frames.
         landmarks: (T, 5, 2) in pixels of the frames.
     """
-    count = len(frames)
-    matrix = fit_similarity(landmarks.reshape(-1, 2), np.tile(template(size), (count, 1)))
-    return np.stack([_warp(*pair, matrix, size) for pair in zip(frames, boxes, strict=True)])
+    matrix = fit_similarity(landmarks.reshape(-1, 2), np.tile(template(size), (len(crops), 1)))
+    return np.stack([_warp(*pair, matrix, size) for pair in zip(crops, corners, strict=True)])
 
 
-def _warp(frame: np.ndarray, box: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
-    x1, y1, x2, y2 = loose_box(box, frame.shape[:2])
+def _warp(crop: np.ndarray, corner: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
     moved = matrix.copy()
-    moved[:, 2] += matrix[:, :2] @ (x1, y1)
-    return cv2.warpAffine(frame[y1:y2, x1:x2], moved, (size, size))
+    moved[:, 2] += matrix[:, :2] @ corner
+    return cv2.warpAffine(crop, moved, (size, size))
 
 
 def landmarks_of_box(box: np.ndarray) -> np.ndarray:

@@ -2,15 +2,16 @@
 
 No operation before the head mixes positions except max pools, so that the image is worked off in strips of rows, each
 from the stem to the last stage: activations stay in the cache and the full-resolution map never exists. Activations are
-(T, P, C), time slowest, P positions: a 1x1x1 convolution is one matrix product, a (k, 1, 1) convolution k products of
-contiguous slices. Batch norm is folded into the product in front of it, the last product of a block is added to the
-shortcut in place.
+(T, P, C), time slowest, P positions of one or more clips: a 1x1x1 convolution is one matrix product, a (k, 1, 1)
+convolution k products of contiguous slices. Batch norm is folded into the product in front of it; the last product of a
+block is added to the shortcut in place.
 """
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-ROWS = 16  # input rows of a strip of one output row at the released stop stage; sets the cache footprint
+POSITIONS = 8192  # points in time and space behind the stem that are worked off together; sets the cache footprint
 
 
 def applies(network: nn.Module) -> bool:
@@ -75,31 +76,30 @@ class Block:
 
 
 class Stem:
-    """The stem on a range of output rows."""
+    """The stem on a range of output rows of a few clips."""
 
     def __init__(self, stem: nn.Module) -> None:
         matrices, self.bias = folded(stem.conv, stem.bn)
         self.matrix, self.count = torch.cat(matrices), len(matrices)  # (5 * 3, C): one product of neighbouring frames
         self.overlapping = stem.pool.kernel_size == (1, 3, 3)
 
-    def __call__(self, clip: Tensor, low: int, high: int) -> tuple[Tensor, int]:
-        """Frames (T, H, W, 3) to (T, P, C): rows ``low`` to ``high`` of the map of quarter size, and its columns."""
-        frames, height, width = clip.shape[0], clip.shape[1] // 2, clip.shape[2] // 2
+    def __call__(self, clips: Tensor, low: int, high: int) -> tuple[Tensor, int]:
+        """Frames (T, B, H, W, 3) to (T, P, C): rows ``low`` to ``high`` of the map of quarter size, and its columns."""
+        frames, count, height, width = *clips.shape[:2], clips.shape[2] // 2, clips.shape[3] // 2
         top = max(2 * low - 1, 0) if self.overlapping else 2 * low
-        strip = clip[:, 2 * top : 2 * min(2 * high, height), : 2 * width]
-        padded = torch.nn.functional.pad(strip, (0, 0, 0, 0, 0, 0, self.count // 2, self.count // 2))
+        strip = clips[:, :, 2 * top : 2 * min(2 * high, height), : 2 * width]
+        padded = functional.pad(strip, (0, 0, 0, 0, 0, 0, 0, 0, self.count // 2, self.count // 2))
         neighbours = torch.cat([padded[k : k + frames] for k in range(self.count)], dim=-1)
-        x = torch.addmm(self.bias, neighbours.flatten(0, 2), self.matrix).unflatten(0, (frames, -1))
+        x = torch.addmm(self.bias, neighbours.flatten(0, 3), self.matrix).unflatten(0, (frames, -1))
         x = halve(x, 2 * width).relu_()
         if not self.overlapping:
             return halve(x, width), width // 2
-        x = x.unflatten(1, (-1, width))
-        if top == 2 * low:  # behind ReLU a zero is as good as the pool's padding
-            x = torch.nn.functional.pad(x, (0, 0, 0, 0, 1, 0))
-        x = torch.nn.functional.pad(x, (0, 0, 1, width % 2, 0, (x.shape[1] + 1) % 2))
-        x = torch.maximum(torch.maximum(x[:, 0:-2:2], x[:, 1:-1:2]), x[:, 2::2])
+        x = x.unflatten(1, (count, -1, width))
+        above = int(top == 2 * low)  # behind ReLU a zero is as good as the pool's padding
+        x = functional.pad(x, (0, 0, 1, width % 2, above, (x.shape[2] + above + 1) % 2))
         x = torch.maximum(torch.maximum(x[:, :, 0:-2:2], x[:, :, 1:-1:2]), x[:, :, 2::2])
-        return x.flatten(1, 2), x.shape[2]
+        x = torch.maximum(torch.maximum(x[:, :, :, 0:-2:2], x[:, :, :, 1:-1:2]), x[:, :, :, 2::2])
+        return x.flatten(1, 3), x.shape[3]
 
 
 @torch.no_grad()
@@ -108,21 +108,27 @@ def features(network: nn.Module, clips: Tensor) -> Tensor:
     stem = Stem(network.s1.pathway0_stem)
     stages = {stage: [Block(block) for block in getattr(network, f's{stage}')] for stage in network.stages}
     step = 2 ** (network.stages[-1] - 2)  # rows behind the stem for one output row
-    return torch.stack([_clip(clip, stem, stages, step, network.temporal_pool) for clip in clips])
+    height, width = (((n // 2 + 1) // 2 if stem.overlapping else n // 4) for n in clips.shape[3:])
+    height = height // step * step
+    row = clips.shape[2] * max(width, 1)
+    rows = min(max(step, POSITIONS // row // step * step), height)
+    group = max(1, POSITIONS // (row * rows))
+    clips = clips.permute(2, 0, 3, 4, 1)
+    out = []
+    for few in clips.split(group, dim=1):
+        few = few.contiguous()
+        strips = [_strip(few, low, min(low + rows, height), stem, stages, network.temporal_pool)
+                  for low in range(0, height, rows)]  # fmt: skip
+        out.append(torch.cat(strips, dim=2))
+    return torch.cat(out, dim=1).permute(1, 4, 0, 2, 3)
 
 
-def _clip(clip: Tensor, stem: Stem, stages: dict[int, list[Block]], step: int, temporal_pool: bool) -> Tensor:
-    height = clip.shape[2] // 2
-    height = (height + 1) // 2 if stem.overlapping else height // 2
-    clip = clip.permute(1, 2, 3, 0).contiguous()
-    strip = max(step, ROWS // 4 // step * step)
-    strips = []
-    for low in range(0, height // step * step, strip):
-        x, width = stem(clip, low, min(low + strip, height // step * step))
-        for stage, blocks in stages.items():
-            if stage == 3 and temporal_pool:
-                x = torch.maximum(x[0 : len(x) // 2 * 2 : 2], x[1::2])
-            for block in blocks:
-                x, width = block(x, width)
-        strips.append(x.unflatten(1, (-1, width)))
-    return torch.cat(strips, dim=1).permute(3, 0, 1, 2)
+def _strip(clips: Tensor, low: int, high: int, stem: Stem, stages: dict[int, list[Block]], temporal_pool: bool) -> Tensor:
+    """From frames (T, B, H, W, 3) to rows of the last stage (T', B, rows, W', C)."""
+    x, width = stem(clips, low, high)
+    for stage, blocks in stages.items():
+        if stage == 3 and temporal_pool:
+            x = torch.maximum(x[0 : len(x) // 2 * 2 : 2], x[1::2])
+        for block in blocks:
+            x, width = block(x, width)
+    return x.unflatten(1, (clips.shape[1], -1, width))

@@ -56,7 +56,7 @@ class FTCN(BaseModel):
             self.resnet.head = AverageHead(self.resnet.channels, **head)
         else:
             raise ValueError(f"head kind must be 'transformer' or 'average', got {kind!r}")
-        self.official_init = official_init
+        self.clip_len, self.size, self.official_init = clip_len, size, official_init
 
     def init_weights(self) -> None:
         init_weights(self.resnet, self.official_init)

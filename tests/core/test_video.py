@@ -6,9 +6,16 @@ import cv2
 import numpy as np
 import pytest
 
-from openmsra.core.video import VideoError, read_frames, read_video
+from openmsra.core import video
+from openmsra.core.video import ImageFolder, VideoError, VideoFile, read_frames, read_video, record_camera
 
-BACKENDS = ('decord', 'opencv')
+BACKENDS = ('decord', 'pyav', 'opencv')
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request):
+    pytest.importorskip(video.MODULES[request.param])
+    return request.param
 
 
 @pytest.fixture(scope='module')
@@ -24,7 +31,6 @@ def film(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize('backend', BACKENDS)
 def test_frames_are_rgb_in_order_with_times(film, backend):
     frames, times = read_video(film, backend)
     assert frames.shape == (24, 48, 64, 3) and frames.dtype == np.uint8
@@ -42,7 +48,6 @@ def test_numbers_outside_the_video_are_refused(film):
         read_frames(film, [-1])
 
 
-@pytest.mark.parametrize('backend', BACKENDS)
 def test_broken_files_are_named(tmp_path, film, backend):
     with pytest.raises(FileNotFoundError, match='none.mp4'):
         read_video(tmp_path / 'none.mp4', backend)
@@ -58,6 +63,43 @@ def test_broken_files_are_named(tmp_path, film, backend):
             read_video(tmp_path / f'{name}.mp4', backend)
 
 
-def test_unknown_backend_is_refused(film):
+def test_truncated_file_is_refused_where_it_ends(tmp_path, film, backend):
+    whole = film.read_bytes()
+    cut = tmp_path / 'cut.avi'
+    cut.write_bytes(whole[: len(whole) * 3 // 4])
+    with pytest.raises(VideoError, match='cut.avi'):
+        read_video(cut, backend)
+
+
+def test_a_video_is_walked_through_twice(film, backend):
+    file = VideoFile(film, backend)
+    walks = [np.stack([frame for frame, _ in file]) for _ in range(2)]
+    np.testing.assert_array_equal(*walks)
+
+
+def test_unknown_and_missing_backends_are_refused(film, monkeypatch):
     with pytest.raises(ValueError, match='opencv'):
         read_video(film, 'ffmpeg')
+    monkeypatch.setattr(video.importlib.util, 'find_spec', lambda name: None if name != 'cv2' else name)
+    with pytest.raises(ImportError, match='pip install decord'):
+        read_video(film, 'decord')
+    assert len(read_video(film)[0]) == 24  # auto falls back
+
+
+def test_folder_of_images(tmp_path):
+    for number in (2, 0, 1):
+        cv2.imwrite(str(tmp_path / f'{number}.png'), np.full((8, 9, 3), (0, 0, 50 * number), np.uint8))
+    frames, times = zip(*ImageFolder(tmp_path, fps=10), strict=True)
+    assert [frame[0, 0].tolist() for frame in frames] == [[0, 0, 0], [50, 0, 0], [100, 0, 0]]
+    assert times == (0, 0.1, 0.2)
+    (tmp_path / '3.png').write_text('no image')
+    with pytest.raises(VideoError, match='3.png'):
+        list(ImageFolder(tmp_path))
+    with pytest.raises(FileNotFoundError, match='none'):
+        ImageFolder(tmp_path / 'none')
+
+
+def test_camera(film):
+    assert [time for _, time in record_camera(str(film), 0.2)] == [k / 25 for k in range(5)]
+    with pytest.raises(VideoError, match='99'):
+        record_camera(99, 1)

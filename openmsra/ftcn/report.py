@@ -1,0 +1,99 @@
+"""A scored video as JSON, CSV, timeline plot and annotated video."""
+
+import csv
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from openmsra.core.video import Frame
+from openmsra.ftcn.inferencer import VideoScore
+
+
+def as_dict(result: VideoScore, threshold: float) -> dict:
+    """Everything but the landmarks, in plain containers; ``fake`` is None where there is no score."""
+    tracks = [
+        dict(
+            first_frame=one.track.start,
+            frames=len(one.track.boxes),
+            score=one.score,
+            clips=[dict(start=int(start) + one.track.start, score=float(score))
+                   for start, score in zip(one.starts, one.clip_scores, strict=True)],
+            boxes=one.track.boxes.round(1).tolist(),
+        )
+        for one in result.tracks
+    ]  # fmt: skip
+    fake = None if result.score is None else bool(result.score >= threshold)
+    return dict(video=result.name, score=result.score, fake=fake, threshold=threshold, frames=len(result.times),
+                warnings=result.warnings, tracks=tracks)  # fmt: skip
+
+
+def write_json(result: VideoScore, file: Path, threshold: float) -> None:
+    """See :func:`as_dict`."""
+    file.write_text(json.dumps(as_dict(result, threshold), indent=1) + '\n', encoding='utf-8')
+
+
+def write_csv(result: VideoScore, file: Path) -> None:
+    """One line for each frame of each track: frame, seconds, track, score, box."""
+    with file.open('w', newline='', encoding='utf-8') as stream:
+        writer = csv.writer(stream)
+        writer.writerow(['frame', 'seconds', 'track', 'score', 'x1', 'y1', 'x2', 'y2'])
+        for number, one in enumerate(result.tracks):
+            for k, (score, box) in enumerate(zip(one.frame_scores, one.track.boxes, strict=True)):
+                frame = one.track.start + k
+                writer.writerow([frame, f'{result.times[frame]:.4f}', number, f'{score:.6f}', *box.round(1)])
+
+
+def draw_timeline(result: VideoScore, file: Path, threshold: float) -> None:
+    """Scores of the tracks over time as PNG; frames without a face are shaded."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.2), layout='constrained')
+    axis = figure.subplots()
+    seen = np.zeros(len(result.times), bool)
+    for number, one in enumerate(result.tracks):
+        frames = one.track.start + np.arange(len(one.frame_scores))
+        seen[frames] = True
+        axis.plot(result.times[frames], one.frame_scores, label=f'face {number}: {one.score:.3f}')
+    axis.fill_between(result.times, 0, 1, where=~seen, step='mid', color='0.88', label='no face' if not seen.all() else None)
+    axis.axhline(threshold, color='0.4', linestyle='--', linewidth=1)
+    verdict = 'no score' if result.score is None else f'score {result.score:.3f}'
+    axis.set(xlabel='seconds', ylabel='probability of a forgery', ylim=(-0.02, 1.02))
+    axis.set_title(f'{Path(result.name).name}: {verdict}')
+    axis.margins(x=0)
+    if axis.get_legend_handles_labels()[0]:
+        axis.legend(loc='center left', bbox_to_anchor=(1.0, 0.5), fontsize=8)
+    figure.savefig(file, dpi=120)
+
+
+def write_annotated(result: VideoScore, frames: Iterable[Frame], file: Path, threshold: float) -> None:
+    """The video with a box and a score for each face, red from the threshold on, as MP4 (codec mp4v).
+
+    Raises:
+        OSError: the file cannot be written.
+    """
+    steps, writer = np.diff(result.times), None
+    rate = float(1 / np.median(steps)) if len(steps) and np.median(steps) > 0 else 25.0
+    for number, (frame, _) in enumerate(frames):
+        image = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
+        if writer is None:
+            writer = cv2.VideoWriter(str(file), cv2.VideoWriter_fourcc(*'mp4v'), rate, image.shape[1::-1])
+            if not writer.isOpened():
+                raise OSError(f'{file}: cannot be written as MP4; check the folder.')
+        for one in result.tracks:
+            k = number - one.track.start
+            if 0 <= k < len(one.frame_scores):
+                _draw(image, one.track.boxes[k], one.frame_scores[k], threshold)
+        writer.write(image)
+    writer.release()
+
+
+def _draw(image: np.ndarray, box: np.ndarray, score: float, threshold: float) -> None:
+    x1, y1, x2, y2 = map(int, box.round())
+    colour = (40, 40, 220) if score >= threshold else (60, 170, 60)
+    thick = max(1, image.shape[0] // 240)
+    cv2.rectangle(image, (x1, y1), (x2, y2), colour, thick)
+    cv2.putText(image, f'{score:.2f}', (x1 + 2 * thick, max(y1 - 3 * thick, 14 * thick)), cv2.FONT_HERSHEY_SIMPLEX,
+                0.5 * thick, colour, thick, cv2.LINE_AA)  # fmt: skip
