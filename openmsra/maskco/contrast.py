@@ -1,22 +1,8 @@
-"""The momentum update, the queue of keys and InfoNCE."""
+"""The queue of keys and InfoNCE."""
 
 import torch
 import torch.nn.functional as F
 from mmengine.dist import all_gather, broadcast, get_rank, get_world_size
-from torch import nn
-
-
-@torch.no_grad()
-def ema_update(keys: nn.Module, queries: nn.Module, momentum: float) -> None:
-    """Move the key encoder: k <- (1 - momentum) * k + momentum * q; buffers are copied (MoCo v2, MaskCo).
-
-    Args:
-        keys, queries: modules of the same structure.
-        momentum: step in [0, 1], 0.001 in MoCo v2; 1 copies.
-    """
-    torch._foreach_lerp_(list(keys.parameters()), list(queries.parameters()), momentum)
-    for own, other in zip(keys.buffers(), queries.buffers(), strict=True):
-        own.copy_(other)
 
 
 @torch.no_grad()

@@ -8,14 +8,8 @@ from mmengine.dist import all_gather
 from mmengine.model import BaseModel
 from torch import nn
 
-from openmsra.maskco.contrast import (
-    ema_update,
-    enqueue,
-    info_nce,
-    logits_of,
-    shuffle_over_devices,
-    unshuffle_over_devices,
-)
+from openmsra.core.ema import ema_update
+from openmsra.maskco.contrast import enqueue, info_nce, logits_of, shuffle_over_devices, unshuffle_over_devices
 from openmsra.maskco.regions import FILLS, MASK_SHAPES, RegionPool, fill_mask
 from openmsra.registry import MODELS
 
@@ -77,7 +71,7 @@ class MaskCo(BaseModel):
     def init_weights(self) -> None:
         """Initialise; the key encoder starts as a copy of the query encoder."""
         super().init_weights()
-        ema_update(self.encoder_k, self._encoder_q(), 1.0)
+        ema_update(self.encoder_k, self._encoder_q(), 0.0)
 
     def forward(self, inputs: torch.Tensor | list[torch.Tensor], regions: dict | None = None, mode: str = 'tensor'):
         """Features (``mode='tensor'``), losses ('loss') or features for probes ('predict')."""
@@ -103,7 +97,7 @@ class MaskCo(BaseModel):
         query_view, key_view = inputs
         queries = self.encode_queries(query_view, regions['query'])
         with torch.no_grad():
-            ema_update(self.encoder_k, self._encoder_q(), self.momentum)
+            ema_update(self.encoder_k, self._encoder_q(), 1 - self.momentum)
             positives, negatives = self.encode_keys(key_view, regions)
             keys = torch.cat(all_gather(positives.flatten(0, 1).contiguous()))
         with torch.autocast(queries.device.type, enabled=False):
