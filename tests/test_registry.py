@@ -5,6 +5,7 @@ import sys
 
 import pytest
 
+from openmsra import compat
 from openmsra.core.suggest import did_you_mean, nearest
 from openmsra.registry import HOOKS, MODELS
 
@@ -29,6 +30,7 @@ def test_class_of_a_paper_that_is_not_imported_names_the_import():
 
 
 def test_sibling_without_prefix_gets_its_prefix():
+    compat.bridge_torchvision()
     import mmpretrain.models  # noqa: F401
 
     with pytest.raises(KeyError, match=r'mmpretrain\.VisionTransformer'):
