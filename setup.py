@@ -14,13 +14,13 @@ VIDEOS = [*ENGINE, 'mmaction2>=1.2.0,<1.3', 'decord', 'einops']
 EXTRAS = {
     'autoformer': [*IMAGES, 'matplotlib', 'scikit-learn', 'tqdm'],
     'soft_teacher': [*ENGINE, 'onedl-mmdetection>=3.5.1,<3.6', 'pycocotools', 'imaug'],
-    'ftcn': VIDEOS,
+    'ftcn': [*VIDEOS, 'av'],
     'ckdn': [*ENGINE, 'scikit-image', 'tqdm'],
     'mcn': VIDEOS,
     'maskco': [*IMAGES, 'scikit-image', 'scikit-learn', 'matplotlib'],
     'export': ['onnx', 'onnxruntime', 'onnxscript'],
     'tests': ['pytest', 'pytest-timeout', 'pytest-xdist', 'ruff'],
-    'benchmarks': ['timm'],
+    'benchmarks': ['timm', 'scikit-video'],
 }
 
 setup(

