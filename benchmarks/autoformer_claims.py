@@ -200,5 +200,8 @@ def draw(result: dict, file: Path) -> None:
         axis.plot(curves[:, :, 0].T, curves[:, :, 1].T, color=colour, alpha=0.35, linewidth=1)
         axis.plot(curves[0, :, 0], curves[:, :, 1].mean(0), color=colour, marker='o', label=arm)
     axis.set(xlabel='iteration', ylabel='test top-1 of 30 random sub-networks (%)', xscale='log')
+    ticks = [300, 600, 1200, 2400, 4800]
+    axis.set_xticks(ticks, [str(tick) for tick in ticks])
+    axis.set_xticks([], minor=True)
     axis.legend(title='weight sharing')
     figure.savefig(file, dpi=130)
