@@ -12,10 +12,11 @@ from openmsra import compat
 
 compat.bridge_torchvision()
 
+from openmsra.core.clips import ClipDataPreprocessor  # noqa: E402
 from openmsra.ftcn.clips import AugmentClip, FaceClips, PackClip  # noqa: E402
 from openmsra.ftcn.inferencer import FTCNInferencer, TrackScore, VideoScore  # noqa: E402
 from openmsra.ftcn.metrics import VideoForgeryMetric  # noqa: E402
-from openmsra.ftcn.model import FTCN, ClipDataPreprocessor  # noqa: E402
+from openmsra.ftcn.model import FTCN  # noqa: E402
 from openmsra.ftcn.perturb import PerturbClip  # noqa: E402
 from openmsra.ftcn.schedule import WarmupCosineLR  # noqa: E402
 from openmsra.ftcn.synthetic import SyntheticForgeries  # noqa: E402

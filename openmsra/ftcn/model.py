@@ -1,31 +1,12 @@
-"""FTCN as a trainable model: normalisation, loss, prediction."""
+"""FTCN as a trainable model: loss and prediction."""
 
-from collections.abc import Sequence
-
-import torch
-from mmengine.model import BaseDataPreprocessor, BaseModel
+from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 from torch.nn import functional as F
 
 from openmsra.ftcn.network import AverageHead, ResNet3D, TransformerHead, init_weights
 from openmsra.registry import MODELS
-
-
-@MODELS.register_module()
-class ClipDataPreprocessor(BaseDataPreprocessor):
-    """Stacks RGB clips (3, T, H, W), 0..255, and normalises them: (x - mean) / std."""
-
-    def __init__(self, mean: Sequence[float] = (123.675, 116.28, 103.53),
-                 std: Sequence[float] = (58.395, 57.12, 57.375), non_blocking: bool = False) -> None:  # fmt: skip
-        super().__init__(non_blocking)
-        self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1, 1), persistent=False)
-        self.register_buffer('std', torch.tensor(std).view(3, 1, 1, 1), persistent=False)
-
-    def forward(self, data: dict, training: bool = False) -> dict:
-        data = self.cast_data(data)
-        inputs = data['inputs'] if isinstance(data['inputs'], Tensor) else torch.stack(list(data['inputs']))
-        return dict(inputs=(inputs.float() - self.mean) / self.std, data_samples=data.get('data_samples'))
 
 
 @MODELS.register_module()

@@ -1,20 +1,7 @@
-"""The queue of keys and InfoNCE."""
+"""The similarities of regions and the shuffling of BatchNorm."""
 
 import torch
-import torch.nn.functional as F
 from mmengine.dist import all_gather, broadcast, get_rank, get_world_size
-
-
-@torch.no_grad()
-def enqueue(queue: torch.Tensor, pointer: torch.Tensor, keys: torch.Tensor) -> None:
-    """Write keys (N, D) into the circular queue (D, K) from ``pointer`` (1,) on, in place; any N, also over the end.
-
-    Of more than K keys the last K stay.
-    """
-    length = queue.shape[1]
-    positions = (pointer + torch.arange(keys.shape[0], device=queue.device)) % length
-    queue.index_copy_(1, positions[-length:], keys[-length:].T.to(queue.dtype))
-    pointer.add_(keys.shape[0]).remainder_(length)
 
 
 def logits_of(
@@ -38,11 +25,6 @@ def logits_of(
         same_image = torch.einsum('brd,bjd->brj', queries, negatives)
         columns.append(same_image.masked_fill(~valid[:, None], -torch.inf))
     return torch.cat(columns, dim=-1).flatten(0, 1) / temperature
-
-
-def info_nce(logits: torch.Tensor) -> torch.Tensor:
-    """Mean of -log softmax of the first column of (N, 1 + negatives)."""
-    return F.cross_entropy(logits, logits.new_zeros(logits.shape[0], dtype=torch.long))
 
 
 def shuffle_over_devices(*tensors: torch.Tensor) -> tuple[tuple[torch.Tensor, ...], torch.Tensor | None]:

@@ -7,7 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from openmsra.maskco.contrast import enqueue, info_nce, logits_of
+from openmsra.core.contrastive import info_nce
+from openmsra.maskco.contrast import logits_of
 from tests.references import maskco_contrast as reference
 
 ONE = torch.ones(1, 1, dtype=torch.bool)
@@ -50,23 +51,6 @@ def test_equals_the_slow_reference(batch, regions, length, negatives):
     assert ours == pytest.approx(slow, abs=1e-9)
     shuffled = queue[:, torch.randperm(length)]
     assert info_nce(logits_of(q, k, shuffled, n, valid, 0.2)).item() == pytest.approx(ours, abs=1e-9)
-
-
-def test_queue_wraps_around():
-    queue, pointer = torch.zeros(1, 10), torch.zeros(1, dtype=torch.long)
-    pointers = []
-    for step in range(3):
-        enqueue(queue, pointer, torch.arange(4 * step, 4 * step + 4).float()[:, None])
-        pointers.append(pointer.item())
-    assert pointers == [4, 8, 2]
-    assert queue[0].tolist() == [10, 11, 2, 3, 4, 5, 6, 7, 8, 9]
-
-
-def test_queue_shorter_than_a_batch_keeps_the_last_keys():
-    queue, pointer = torch.zeros(1, 3), torch.zeros(1, dtype=torch.long)
-    enqueue(queue, pointer, torch.arange(8.0)[:, None])
-    assert sorted(queue[0].tolist()) == [5, 6, 7]
-    assert pointer.item() == 8 % 3
 
 
 def test_gradient_is_finite_at_the_ends():
