@@ -1,6 +1,7 @@
-"""The front door: build a model from a config and a checkpoint, list what there is."""
+"""The front door: a model or an inferencer from a config and a checkpoint, and a list of what there is."""
 
 import fnmatch
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from torch import nn
 from openmsra.core.checkpoint import load_file, load_weights
 from openmsra.core.config_check import check_config
 from openmsra.core.launch import load_config
-from openmsra.registry import MODELS
+from openmsra.registry import INFERENCERS, MODELS
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
 
@@ -51,6 +52,27 @@ def init_model(
         model.init_weights()
     model.cfg = cfg
     return model.to(device).eval()
+
+
+def init_inferencer(
+    config: str | Path | Config, checkpoint: str | Path, device: str | torch.device = 'cpu', **options
+) -> Callable:
+    """Build the inferencer of the paper that a config belongs to: files in; classes, boxes, scores or embeddings out.
+
+    Args:
+        config: a config file, a name from :func:`list_models`, or a loaded config.
+        checkpoint: the weights; no inferencer works without.
+        device: where the model goes.
+        options: further arguments of this paper's inferencer, such as ``arch`` of AutoFormer's.
+
+    Raises:
+        ConfigError: the config holds a key that nothing reads or a type that does not resolve.
+        CheckpointError: no checkpoint, or it is unsafe or damaged or does not fit the config.
+    """
+    cfg = _as_config(config, None)
+    package = f'{cfg.custom_imports.imports[0]}.'
+    (inferencer,) = (cls for cls in INFERENCERS.module_dict.values() if cls.__module__.startswith(package))
+    return inferencer(cfg, checkpoint, device=device, **options)
 
 
 def list_models(pattern: str = '*') -> list[str]:
