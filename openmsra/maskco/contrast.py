@@ -6,7 +6,7 @@ from mmengine.dist import all_gather, broadcast, get_rank, get_world_size
 
 def logits_of(
     queries: torch.Tensor, positives: torch.Tensor, queue: torch.Tensor, negatives: torch.Tensor, valid: torch.Tensor,
-    temperature: float,
+    temperature: float, hardest: int | None = None,
 ) -> torch.Tensor:  # fmt: skip
     """Similarities over temperature: the positive first, the queue, then other regions of the same image.
 
@@ -15,12 +15,14 @@ def logits_of(
         queue: (D, K).
         negatives: (B, J, D); J may be 0.
         valid: (B, J); an invalid negative gets minus infinity, so that it adds exactly 0 to the denominator.
+        hardest: only so many keys of the queue, the most similar ones, count; ``None`` for all.
 
     Returns:
-        (B * R, 1 + K + J).
+        (B * R, 1 + K + J), with ``hardest`` instead of K.
     """
     positive = (queries * positives).sum(-1, keepdim=True)
-    columns = [positive, queries @ queue]
+    queued = queries @ queue
+    columns = [positive, queued if hardest is None else queued.topk(hardest).values]
     if negatives.shape[1]:
         same_image = torch.einsum('brd,bjd->brj', queries, negatives)
         columns.append(same_image.masked_fill(~valid[:, None], -torch.inf))

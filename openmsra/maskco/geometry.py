@@ -50,7 +50,7 @@ class View:
 
 def area(boxes: np.ndarray) -> np.ndarray:
     """Areas (...) of boxes (..., 4); an empty or inverted box has 0."""
-    sides = np.clip(boxes[..., 2:] - boxes[..., :2], 0, None)
+    sides = np.maximum(boxes[..., 2:] - boxes[..., :2], 0)
     return sides[..., 0] * sides[..., 1]
 
 
@@ -97,15 +97,38 @@ def common_region(query: View, key: View, min_overlap: float, min_side: float) -
     return common if all((box[2:] - box[:2]).min() >= min_side for box in sides) else None
 
 
-def random_box(inside: np.ndarray, size: float, scale: tuple, ratio: tuple, rng: np.random.Generator) -> np.ndarray:
-    """A box (4,) within ``inside``: area ``scale`` of a square of side ``size``, log-uniform aspect, uniform position.
+def random_boxes(inside: np.ndarray, count: int, size: float, scale: tuple, ratio: tuple, rng: np.random.Generator) -> np.ndarray:
+    """Boxes (count, 4) within ``inside``: area ``scale`` of a square of side ``size``, log-uniform aspect, uniform position.
 
     Sides that do not fit are clipped to those of ``inside``.
     """
-    target, aspect = rng.uniform(*scale) * size * size, np.exp(rng.uniform(*np.log(ratio)))
-    sides = np.minimum([np.sqrt(target * aspect), np.sqrt(target / aspect)], inside[2:] - inside[:2])
-    corner = inside[:2] + rng.uniform(size=2) * (inside[2:] - inside[:2] - sides)
-    return np.concatenate([corner, corner + sides])
+    target, aspect = rng.uniform(*scale, count) * size * size, np.exp(rng.uniform(*np.log(ratio), count))
+    room = inside[2:] - inside[:2]
+    sides = np.minimum(np.sqrt(np.stack([target * aspect, target / aspect], 1)), room)
+    corners = inside[:2] + rng.uniform(size=(count, 2)) * (room - sides)
+    return np.concatenate([corners, corners + sides], axis=1)
+
+
+def random_regions(
+    query: View, key: View, common: np.ndarray, count: int, scale: tuple, ratio: tuple, min_side: float,
+    rng: np.random.Generator, tries: int = 100,
+) -> np.ndarray:  # fmt: skip
+    """Disjoint boxes (count, 4) of the common part, in original pixels; their sizes are shares of the query view.
+
+    Of ``tries`` boxes for each, those with at least ``min_side`` pixels in both views count. Where none does, all of the
+    common part is the region; where the common part has no room for as many, regions are repeated.
+    """
+    boxes = query.to_original(random_boxes(query.to_view(common), tries * count, query.size, scale, ratio, rng))
+    in_views = np.concatenate([query.to_view(boxes), key.to_view(boxes)], axis=1)
+    sides = np.concatenate([in_views[:, 2:4] - in_views[:, :2], in_views[:, 6:] - in_views[:, 4:6]], axis=1)
+    found: list[np.ndarray] = []
+    for box in boxes[sides.min(1) >= min_side - 1e-6]:
+        if not found or not area(intersect(box, np.stack(found))).any():
+            found.append(box)
+        if len(found) == count:
+            return np.stack(found)
+    found = found or [common]
+    return np.stack([found[i % len(found)] for i in range(count)])
 
 
 def random_negatives(
@@ -119,11 +142,8 @@ def random_negatives(
         a taken one by more than ``max_iou`` is invalid and covers the whole view.
     """
     whole = np.array([0, 0, size, size], float)
-    boxes, valid = np.tile(whole, (count, 1)), np.zeros(count, bool)
-    for j in range(count):
-        for _ in range(tries):
-            box = random_box(whole, size, scale, ratio, rng)
-            if iou(box, taken).max() <= max_iou:
-                boxes[j], valid[j] = box, True
-                break
-    return boxes, valid
+    drawn = random_boxes(whole, count * tries, size, scale, ratio, rng)
+    apart = (iou(drawn[:, None], taken) <= max_iou).all(1).reshape(count, tries)
+    valid = apart.any(1)
+    first = drawn.reshape(count, tries, 4)[np.arange(count), apart.argmax(1)]
+    return np.where(valid[:, None], first, whole), valid

@@ -8,7 +8,7 @@ import torch
 from mmcv.transforms import BaseTransform
 from mmengine.dataset import Compose
 
-from openmsra.maskco.geometry import View, area, common_region, random_box, random_crop, random_negatives
+from openmsra.maskco.geometry import View, area, common_region, intersect, random_crop, random_negatives, random_regions
 from openmsra.registry import TRANSFORMS
 
 
@@ -17,8 +17,10 @@ class TwoRegionViews(BaseTransform):
     """Query and key view (MoCo v2's augmentation), and where regions of one lie in the other (MaskCo, framework figure).
 
     Reads ``img`` (H, W, 3). Adds ``views`` (two (S, S, 3) arrays), ``geometry`` (two :class:`View`), ``boxes_original``,
-    ``query_boxes``, ``key_boxes`` (R, 4), ``negative_boxes`` (J, 4), ``negative_valid`` (J,) and ``redraws``. The paper
-    says that a region of the query view is masked and that its place in the key view is the positive; every number
+    ``query_boxes``, ``key_boxes`` (R, 4), ``negatives`` (a pair for query and key view of boxes (J, 4) and whether each is
+    valid (J,); ``None`` for the query without ``both_views``) and ``figures`` of the pair: ``redraws``, ``overlap`` (share
+    of the smaller crop) and, of images with ``gt_boxes``, ``common_object``: whether both crops show half of one object.
+    The paper says that a region of the query view is masked and that its place in the key view is the positive; every number
     about overlap, size and negatives is ours.
 
     Args:
@@ -32,6 +34,7 @@ class TwoRegionViews(BaseTransform):
         num_regions: disjoint regions per image; repeated where the common part has no room for as many.
         region_scale, region_ratio, min_region_side: area share of the query view, aspect, and least side in pixels.
         num_negatives, negative_iou: other regions of the key view, and their largest overlap with the region.
+        both_views: draws other regions of the query view too, for a symmetric loss.
 
     Raises:
         ValueError: a setting is out of range, an image is smaller than 2 pixels, regions do not fit.
@@ -42,7 +45,7 @@ class TwoRegionViews(BaseTransform):
         flip: float = 0.5, photometric: Sequence[dict] = (), share_crop: bool = False, min_overlap: float = 0.2,
         min_common_side: float = 64, num_regions: int = 1, region_scale: Sequence[float] = (0.1, 0.3),
         region_ratio: Sequence[float] = (0.5, 2.0), min_region_side: float = 32, num_negatives: int = 4,
-        negative_iou: float = 0.1,
+        negative_iou: float = 0.1, both_views: bool = False,
     ) -> None:  # fmt: skip
         for name, (low, high), top in (('crop_scale', crop_scale, 1), ('region_scale', region_scale, 1),
                                        ('crop_ratio', crop_ratio, np.inf), ('region_ratio', region_ratio, np.inf)):  # fmt: skip
@@ -63,7 +66,7 @@ class TwoRegionViews(BaseTransform):
         self.share_crop, self.min_overlap, self.min_common_side = share_crop, min_overlap, min_common_side
         self.num_regions, self.num_negatives, self.negative_iou = num_regions, num_negatives, negative_iou
         self.region_scale, self.region_ratio = tuple(region_scale), tuple(region_ratio)
-        self.min_region_side = min_region_side
+        self.min_region_side, self.both_views = min_region_side, both_views
 
     def transform(self, results: dict) -> dict:
         image = results['img']
@@ -71,17 +74,24 @@ class TwoRegionViews(BaseTransform):
             raise ValueError(f'{results.get("img_path", "image")}: {image.shape[:2]} pixels are too few for a crop.')
         rng = np.random.default_rng(np.random.randint(2**31))  # seeded through numpy's global state, as mmcv's transforms
         query, key, common, redraws = self._draw_views(image.shape[1], image.shape[0], rng)
-        boxes = self._draw_regions(query, key, common, rng)
-        key_boxes = self._inside(key.to_view(boxes), results)
-        negatives, valid = random_negatives(
-            key_boxes, self.num_negatives, self.size, self.region_scale, self.region_ratio, self.negative_iou, rng
+        boxes = random_regions(
+            query, key, common, self.num_regions, self.region_scale, self.region_ratio, self.min_region_side, rng
         )
+        query_boxes, key_boxes = (self._inside(view.to_view(boxes), results) for view in (query, key))
+        figures = dict(redraws=redraws, overlap=area(common) / min(area(query.box), area(key.box)))
+        if 'gt_boxes' in results:
+            figures['common_object'] = float((_shows(query, results['gt_boxes']) & _shows(key, results['gt_boxes'])).any())
         results.update(
             views=[self._render(image, view) for view in (query, key)], geometry=[query, key], boxes_original=boxes,
-            query_boxes=self._inside(query.to_view(boxes), results), key_boxes=key_boxes, negative_boxes=negatives,
-            negative_valid=valid, redraws=redraws,
+            query_boxes=query_boxes, key_boxes=key_boxes, figures=figures,
+            negatives=[self._negatives(query_boxes, rng) if self.both_views else None, self._negatives(key_boxes, rng)],
         )  # fmt: skip
         return results
+
+    def _negatives(self, taken: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        return random_negatives(
+            taken, self.num_negatives, self.size, self.region_scale, self.region_ratio, self.negative_iou, rng
+        )
 
     def _draw_views(self, width: int, height: int, rng: np.random.Generator) -> tuple[View, View, np.ndarray, int]:
         query = self._draw_view(random_crop(width, height, self.crop_scale, self.crop_ratio, rng), rng)
@@ -94,27 +104,6 @@ class TwoRegionViews(BaseTransform):
 
     def _draw_view(self, crop: tuple[int, int, int, int], rng: np.random.Generator) -> View:
         return View(crop, bool(rng.uniform() < self.flip), self.size)
-
-    def _draw_regions(self, query: View, key: View, common: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Disjoint boxes (R, 4) of the common part, in original pixels."""
-        inside, boxes = query.to_view(common), []
-        for _ in range(100 * self.num_regions):
-            box = random_box(inside, self.size, self.region_scale, self.region_ratio, rng)
-            original = query.to_original(box)
-            sides = [box[2:] - box[:2], np.subtract(*np.split(key.to_view(original), 2)[::-1])]
-            if np.min(sides) >= self.min_region_side - 1e-6 and not self._meets(original, boxes):
-                boxes.append(original)
-            if len(boxes) == self.num_regions:
-                return np.stack(boxes)
-        if not boxes:  # the common part is big enough by construction: all of it is the region
-            boxes.append(common)
-        # repeating a region keeps the batch rectangular where the common part has no room for another one
-        return np.stack([boxes[i % len(boxes)] for i in range(self.num_regions)])
-
-    @staticmethod
-    def _meets(box: np.ndarray, others: list[np.ndarray]) -> bool:
-        return any(area(np.concatenate([np.maximum(box[:2], other[:2]), np.minimum(box[2:], other[2:])])) > 0
-                   for other in others)  # fmt: skip
 
     def _inside(self, boxes: np.ndarray, results: dict) -> np.ndarray:
         if boxes.min() < -1e-6 * self.size or boxes.max() > self.size * (1 + 1e-6):
@@ -133,16 +122,12 @@ class PackRegionViews(BaseTransform):
     """The two views and their regions as tensors, for :class:`MaskCo`."""
 
     def transform(self, results: dict) -> dict:
-        return dict(
-            inputs=[_tensor(view) for view in results['views']],
-            regions=dict(
-                query=torch.from_numpy(results['query_boxes']).float(),
-                key=torch.from_numpy(results['key_boxes']).float(),
-                negatives=torch.from_numpy(results['negative_boxes']).float(),
-                valid=torch.from_numpy(results['negative_valid']),
-                redraws=torch.tensor(float(results['redraws'])),
-            ),
-        )
+        regions = dict(query=_boxes(results['query_boxes']), key=_boxes(results['key_boxes']))
+        for names, drawn in zip((('query_negatives', 'query_valid'), ('negatives', 'valid')), results['negatives'], strict=True):
+            if drawn is not None:
+                regions |= zip(names, (_boxes(drawn[0]), torch.from_numpy(drawn[1])), strict=True)
+        regions |= {name: torch.tensor(float(value)) for name, value in results['figures'].items()}
+        return dict(inputs=[_tensor(view) for view in results['views']], regions=regions)
 
 
 @TRANSFORMS.register_module()
@@ -165,3 +150,12 @@ class PackProbe(BaseTransform):
 
 def _tensor(image: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+
+
+def _boxes(boxes: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(boxes).float()
+
+
+def _shows(view: View, objects: np.ndarray) -> np.ndarray:
+    """Whether at least half of each object (N, 4) is in the crop (N,)."""
+    return area(intersect(view.box, objects)) >= 0.5 * area(objects)

@@ -53,6 +53,15 @@ def test_equals_the_slow_reference(batch, regions, length, negatives):
     assert info_nce(logits_of(q, k, shuffled, n, valid, 0.2)).item() == pytest.approx(ours, abs=1e-9)
 
 
+def test_only_the_hardest_keys():
+    torch.manual_seed(0)
+    q, k, queue, none = _unit(3, 1, 6), _unit(3, 1, 6), _unit(9, 6).T, torch.zeros(3, 0)
+    logits = logits_of(q, k, queue, none[..., None].expand(3, 0, 6), none.bool(), 0.2, hardest=4)
+    for row, query in zip(logits, q[:, 0], strict=True):
+        similar = sorted((query @ queue).tolist(), reverse=True)
+        assert row[1:].tolist() == pytest.approx([value / 0.2 for value in similar[:4]])
+
+
 def test_gradient_is_finite_at_the_ends():
     for sign in (1, -1):
         q = torch.tensor([[[1.0, 0.0]]], requires_grad=True)

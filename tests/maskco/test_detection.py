@@ -1,4 +1,4 @@
-"""mmdet builds the detection config and starts from the exported backbone."""
+"""mmdet builds the detection configs and starts from the exported backbone."""
 
 from pathlib import Path
 
@@ -12,27 +12,39 @@ from openmsra.core.checkpoint import save_file
 from openmsra.maskco.export import backbone_weights
 
 compat.bridge_torchvision()
-CONFIG = Path(__file__).resolve().parents[2] / 'configs' / 'maskco' / 'detection' / 'mask-rcnn_r50_fpn_1x_coco.py'
+CONFIGS = sorted((Path(__file__).resolve().parents[2] / 'configs' / 'maskco' / 'detection').glob('*.py'))
 
 
-@pytest.mark.full
-def test_mask_rcnn_starts_from_the_exported_backbone(tmp_path):
-    from mmdet.registry import MODELS
-    from mmdet.utils import register_all_modules
+@pytest.fixture(scope='module')
+def exported(tmp_path_factory):
+    """A backbone without pre-training, and the file that the export tool would write of it."""
     from mmpretrain.models import ResNet
 
-    register_all_modules(init_default_scope=False)
     torch.manual_seed(3)
     source = ResNet(50)
     source.init_weights()
-    weights = backbone_weights({f'backbone.{key}': value for key, value in source.state_dict().items()}, 'mmpretrain')
-    save_file(dict(state_dict=weights), tmp_path / 'backbone.pth')
-    cfg = Config.fromfile(CONFIG)
-    cfg.model.backbone.init_cfg.checkpoint = str(tmp_path / 'backbone.pth')
+    file = tmp_path_factory.mktemp('exported') / 'backbone.pth'
+    state = source.state_dict()
+    save_file(dict(state_dict=backbone_weights({f'backbone.{key}': value for key, value in state.items()}, 'mmpretrain')), file)
+    return state, file
+
+
+@pytest.mark.full
+@pytest.mark.parametrize('config', CONFIGS, ids=lambda path: path.stem)
+def test_detector_starts_from_the_exported_backbone(config, exported):
+    from mmdet.registry import MODELS
+    from mmdet.utils import register_all_modules
+
+    register_all_modules(init_default_scope=False)
+    state, file = exported
+    cfg = Config.fromfile(config)
+    parts = [cfg.model.backbone] + ([cfg.model.roi_head.shared_head] if 'shared_head' in cfg.model.roi_head else [])
+    for part in parts:
+        part.init_cfg.checkpoint = str(file)
     with DefaultScope.overwrite_default_scope('mmdet'):
         model = MODELS.build(cfg.model)
         model.init_weights()
-    own = model.backbone.state_dict()
-    assert set(own) == set(source.state_dict())
-    assert all(torch.equal(own[key], value) for key, value in source.state_dict().items())
+    own = dict(model.backbone.state_dict(), **(model.roi_head.shared_head.state_dict() if len(parts) == 2 else {}))
+    assert set(own) == set(state)
+    assert all(torch.equal(own[key], value) for key, value in state.items())
     assert all(parameter.requires_grad for parameter in model.backbone.parameters())

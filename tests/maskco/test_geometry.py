@@ -4,8 +4,18 @@ import numpy as np
 import pytest
 
 import openmsra.maskco  # noqa: F401 - registers the transforms
-from openmsra.maskco.geometry import View, area, common_region, intersect, iou, random_box, random_crop, random_negatives
-from openmsra.maskco.transforms import TwoRegionViews
+from openmsra.maskco.geometry import (
+    View,
+    area,
+    common_region,
+    intersect,
+    iou,
+    random_boxes,
+    random_crop,
+    random_negatives,
+    random_regions,
+)
+from openmsra.maskco.transforms import PackRegionViews, TwoRegionViews
 
 BOX = np.array([180, 100, 260, 160.0])
 
@@ -54,7 +64,7 @@ def test_statistics_of_our_laws_on_photographs():
         valid.append(common is not None)
         overlaps.append(area(intersect(query.box, key.box)) / min(area(query.box), area(key.box)))
         if common is not None:
-            box = random_box(query.to_view(common), 224, (0.1, 0.3), (0.5, 2), rng)
+            box = random_boxes(query.to_view(common), 1, 224, (0.1, 0.3), (0.5, 2), rng)[0]
             shares.append(area(key.to_view(query.to_original(box))) / 224**2)
     assert np.mean(valid) == pytest.approx(0.962, abs=0.01)
     assert np.mean(overlaps) == pytest.approx(0.80, abs=0.01)
@@ -76,14 +86,14 @@ def test_views_without_overlap_share_the_crop(monkeypatch):
     np.random.seed(0)
     results = TwoRegionViews()(dict(img=np.zeros((300, 300, 3), np.uint8)))
     assert results['geometry'][0].crop == results['geometry'][1].crop
-    assert results['redraws'] == 11
+    assert results['figures'] == dict(redraws=11, overlap=1)
 
 
 def test_share_crop_draws_once():
     np.random.seed(0)
     results = TwoRegionViews(share_crop=True)(dict(img=np.zeros((300, 300, 3), np.uint8)))
     assert results['geometry'][0].crop == results['geometry'][1].crop
-    assert results['redraws'] == 0
+    assert results['figures'] == dict(redraws=0, overlap=1)
 
 
 def test_several_regions_are_disjoint():
@@ -92,6 +102,43 @@ def test_several_regions_are_disjoint():
     results = transform(dict(img=np.zeros((300, 300, 3), np.uint8)))
     first, second = results['boxes_original']
     assert iou(first, second) == 0
+
+
+def test_regions_fit_into_both_views_or_are_the_common_part():
+    rng = np.random.default_rng(0)
+    query, key = View((0, 0, 100, 100), True, 50), View((40, 20, 50, 80), False, 50)
+    common = intersect(query.box, key.box)
+    for _ in range(100):
+        boxes = random_regions(query, key, common, 2, (0.05, 0.1), (0.5, 2), 5, rng)
+        assert iou(boxes[0], boxes[1]) == 0
+        for view in (query, key):
+            in_view = view.to_view(boxes)
+            assert (in_view[:, 2:] - in_view[:, :2]).min() >= 5 - 1e-5
+            assert in_view.min() >= -1e-9 and in_view.max() <= 50 + 1e-9
+    too_big = random_regions(query, key, common, 2, (0.05, 0.1), (0.5, 2), 50, rng)
+    np.testing.assert_array_equal(too_big, np.stack([common, common]))  # repeated: there is room for one only
+
+
+def test_figures_of_the_pair():
+    np.random.seed(0)
+    transform = TwoRegionViews(crop_scale=(0.2, 0.3), min_common_side=8, min_region_side=8)
+    for _ in range(20):
+        results = transform(dict(img=np.zeros((300, 300, 3), np.uint8), gt_boxes=np.array([[100, 100, 140, 150.0]])))
+        query, key = (view.box for view in results['geometry'])
+        seen = [area(intersect(crop, results['gt_boxes'][0])) >= 1000 for crop in (query, key)]
+        assert results['figures']['common_object'] == float(all(seen))
+        assert results['figures']['overlap'] == area(intersect(query, key)) / min(area(query), area(key)) >= 0.2
+
+
+def test_both_views_have_negatives_for_a_symmetric_loss():
+    np.random.seed(0)
+    image = dict(img=np.zeros((300, 300, 3), np.uint8))
+    packed = PackRegionViews()(TwoRegionViews(both_views=True, num_negatives=3)(dict(image)))['regions']
+    for boxes, taken, valid in (('negatives', 'key', 'valid'), ('query_negatives', 'query', 'query_valid')):
+        assert packed[boxes].shape == (3, 4)
+        overlaps = iou(packed[boxes].double().numpy(), packed[taken].double().numpy())
+        assert (overlaps[packed[valid].numpy()] <= 0.1 + 1e-6).all()
+    assert 'query_negatives' not in PackRegionViews()(TwoRegionViews()(dict(image)))['regions']
 
 
 @pytest.mark.parametrize(

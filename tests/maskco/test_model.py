@@ -109,7 +109,8 @@ def test_moco_v2_is_the_special_case_and_equals_mmpretrain():
     torch.testing.assert_close(ours.queue, theirs.queue, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize('options', [dict(mph_side='both'), dict(mph=None), dict(mask='learned'), dict(mask='blur'),
+@pytest.mark.parametrize('options', [dict(mph_side='both', global_weight=1.0), dict(mph=None), dict(mask='learned'),
+                                     dict(mask='blur'), dict(hardest=3),
                                      dict(mph=dict(type='MaskPredictionHead', channels=16, kernel=1))])  # fmt: skip
 def test_options_train(options):
     model = build(**options)
@@ -127,7 +128,50 @@ def test_options_train(options):
     if options.get('mask') == 'learned':
         assert model.fill.abs().sum() > 0
     if options.get('mph_side') == 'both':
-        assert len(model.encoder_k) == 3
+        assert len(model.encoder_k) == 4
+
+
+def test_symmetric_loss_is_the_mean_of_both_directions():
+    views, regions = batch()
+    regions |= dict(query_negatives=regions['negatives'].flip(1) + 1, query_valid=regions['valid'])
+    turned = dict(query=regions['key'], key=regions['query'], negatives=regions['query_negatives'], valid=regions['valid'],
+                  redraws=regions['redraws'])  # fmt: skip
+    model = build(symmetric=True)
+    both = model.loss(views, regions)['loss']
+    single = [build().loss(*pair)['loss'].item() for pair in ((views, regions), (views[::-1], turned))]
+    assert both.item() == pytest.approx(np.mean(single), abs=1e-5)
+    both.backward()
+    assert model.queue_ptr.item() == 8
+    with pytest.raises(ValueError, match='both_views=True'):
+        build(symmetric=True).loss(*batch())
+
+
+def test_global_term_is_moco_v2_beside_the_regions():
+    """With no mask the view term equals the loss of MoCo v2 with the same weights and queue."""
+    model, views, plain = build(global_weight=0.5, mask=None, mph=None), build(region='view', mask=None, mph=None), build(
+        mask=None, mph=None)  # fmt: skip
+    for other in (views, plain):
+        other.load_state_dict(dict(other.state_dict(), **{name: value for name, value in model.state_dict().items()
+                                                          if name in other.state_dict()}))  # fmt: skip
+    views.neck.load_state_dict(model.global_neck.state_dict())
+    views.encoder_k[1].load_state_dict(model.encoder_k[-1].state_dict())
+    views.queue.copy_(model.global_queue)
+    losses = [net.loss(*batch())['loss'] for net in (model, plain, views)]
+    assert losses[0].item() == pytest.approx(losses[1].item() + 0.5 * losses[2].item(), abs=1e-5)
+    losses[0].backward()
+    assert model.global_queue_ptr.item() == model.queue_ptr.item() == 4
+    assert model.global_neck.mlp[0].weight.grad.abs().sum() > 0
+    assert not torch.equal(model.global_queue, model.queue)
+
+
+def test_similar_regions_of_the_image_can_be_left_out():
+    views, regions = batch()
+    regions['negatives'][:, 0] = regions['key'][:, 0]  # the positive itself
+    kept, left_out = build(negative_similarity=0.999), build()
+    figures = [model.loss(views, regions) for model in (kept, left_out)]
+    assert figures[0]['same_image_similarity'] < figures[1]['same_image_similarity']
+    regions['valid'][:, 0] = False
+    assert figures[0]['loss'].item() == pytest.approx(build().loss(views, regions)['loss'].item(), abs=1e-6)
 
 
 def test_several_regions_average_over_regions():
@@ -158,6 +202,8 @@ def test_parameter_counts_of_the_paper_sizes():
         (dict(mask='black'), 'image_mean'),
         (dict(mph=None, mph_side='both'), 'without a mask prediction head'),
         (dict(queue_len=0), 'positive'),
+        (dict(hardest=11), 'at most queue_len'),
+        (dict(region='view', global_weight=1.0), "for region='box'"),
     ],
 )
 def test_options_that_contradict(options, message):
