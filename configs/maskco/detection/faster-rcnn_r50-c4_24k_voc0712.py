@@ -1,5 +1,5 @@
-# VOC detection on the C4 map: trainval07+12, 24k iterations of 16 images, test2007, AP over ten thresholds, all layers trained: the
-# usual protocol of self-supervised backbones; ours. The fourth stage starts from the same file.
+# VOC detection on the C4 map: trainval07+12, 24k iterations of 16 images, test2007, AP over ten thresholds, all layers
+# trained, which is the usual protocol of self-supervised backbones; ours. The fourth stage starts from the same file.
 _base_ = 'mmdet::pascal_voc/faster-rcnn_r50-caffe-c4_ms-18k_voc0712.py'
 
 norm_cfg = dict(type='SyncBN', requires_grad=True)
