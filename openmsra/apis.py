@@ -1,17 +1,20 @@
 """The front door: a model or an inferencer from a config and a checkpoint, and a list of what there is."""
 
 import fnmatch
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from torch import nn
 
 from openmsra.core.checkpoint import load_file, load_weights
 from openmsra.core.config_check import check_config
 from openmsra.core.launch import load_config
+from openmsra.core.runner import not_an_unfilled_registry
 from openmsra.registry import INFERENCERS, MODELS
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'
@@ -42,16 +45,30 @@ def init_model(
     model_cfg = cfg.model.copy()
     if cfg.get('data_preprocessor') is not None:
         model_cfg.setdefault('data_preprocessor', cfg.data_preprocessor)
-    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'openmsra')):
+    with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'openmsra')), _only_warnings():
         model = MODELS.build(model_cfg)
+        if checkpoint is None and hasattr(model, 'init_weights'):
+            model.init_weights()
     if checkpoint is not None:
         load_weights(model, load_file(checkpoint), checkpoint)
         if hasattr(model, 'prepare_inference'):
             model.prepare_inference()
-    elif hasattr(model, 'init_weights'):
-        model.init_weights()
     model.cfg = cfg
     return model.to(device).eval()
+
+
+@contextmanager
+def _only_warnings() -> Iterator[None]:
+    """Without a log file mmengine prints three lines for every parameter that it initialises."""
+    logger = MMLogger.get_current_instance()
+    level = logger.level
+    logger.setLevel('WARNING')
+    logger.addFilter(not_an_unfilled_registry)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeFilter(not_an_unfilled_registry)
 
 
 def init_inferencer(

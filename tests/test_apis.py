@@ -24,3 +24,8 @@ def test_each_paper_has_an_inferencer_with_the_given_weights(path, tmp_path):
                if key in loaded and value.is_floating_point() and value.std() > 0)  # fmt: skip
     with pytest.raises(CheckpointError, match='checkpoint'):
         init_inferencer(path.stem, None, **OPTIONS.get(paper, {}))
+
+
+def test_building_a_model_prints_nothing(capfd):
+    init_model('autoformer_supernet_1xb32-2e_digits_instant')
+    assert 'init_weights' not in ''.join(capfd.readouterr())

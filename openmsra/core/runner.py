@@ -20,7 +20,7 @@ class OpenMSRARunner(Runner):
     def build_logger(self, *args, **kwargs):
         """mmengine's logger without its warning that a scope fills only some of the registries, which is meant."""
         logger = super().build_logger(*args, **kwargs)
-        logger.addFilter(_not_an_unfilled_registry)
+        logger.addFilter(not_an_unfilled_registry)
         return logger
 
     def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
@@ -45,5 +45,6 @@ class OpenMSRARunner(Runner):
         return checkpoint
 
 
-def _not_an_unfilled_registry(record: logging.LogRecord) -> bool:
+def not_an_unfilled_registry(record: logging.LogRecord) -> bool:
+    """A log filter: mmengine's warning that a scope fills only some of the registries, which is meant, is left out."""
     return not record.getMessage().startswith('Failed to search registry with scope "openmsra"')

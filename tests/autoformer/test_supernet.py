@@ -285,3 +285,17 @@ def test_teacher_adds_half_of_the_cross_entropy_with_its_most_likely_class(tmp_p
     cross_entropy = torch.nn.functional.cross_entropy
     expected = 0.5 * cross_entropy(logits, wrong) + 0.5 * cross_entropy(logits, labels)
     torch.testing.assert_close(net(IMAGES, samples, mode='loss')['loss'], expected)
+
+
+def test_base_supernet_is_safe_in_bfloat16():
+    """The precision of its config: logits near those of float32, finite gradients where one belongs."""
+    torch.manual_seed(0)
+    net, images = AutoFormerSupernet(space='base', img_size=64, drop_path_rate=0.0), torch.randn(2, 3, 64, 64)
+    expected = net(images)
+    with torch.autocast('cpu', torch.bfloat16):
+        logits = net(images)
+        torch.nn.functional.cross_entropy(logits, torch.tensor([1, 2])).backward()
+    assert (logits - expected).abs().max() < 0.02 * expected.abs().max()
+    gradients = [parameter.grad for parameter in net.parameters() if parameter.grad is not None]
+    assert len(gradients) > 200
+    assert all(gradient.isfinite().all() for gradient in gradients)
