@@ -82,9 +82,11 @@ class LazyVideo:
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     from openmsra.ftcn import FTCNInferencer, report
+    from openmsra.ftcn.faces import face_source
 
-    inferencer = FTCNInferencer(args.config, args.checkpoint, detector_of(args), args.device, args.stride, args.batch_size,
-                                args.min_face, aggregate=args.aggregate)  # fmt: skip
+    faces = face_source(args.detector, args.min_face, args.yunet, args.boxes)
+    inferencer = FTCNInferencer(args.config, args.checkpoint, faces, args.device, args.stride, args.batch_size, args.min_face,
+                                aggregate=args.aggregate)  # fmt: skip
     args.out.mkdir(parents=True, exist_ok=True)
     summary = []
     for name, frames in videos(args):
@@ -105,15 +107,6 @@ def main(argv: list[str] | None = None) -> None:
         print(f'{name}: {score}' + ''.join(f'\n  note: {warning}' for warning in result.warnings))
     (args.out / 'summary.json').write_text(json.dumps(summary, indent=1) + '\n', encoding='utf-8')
     print(f'wrote {args.out}; scores on material unlike the training data are badly calibrated.')
-
-
-def detector_of(args: argparse.Namespace):
-    """The chosen source of faces; see :class:`openmsra.ftcn.FTCNInferencer`."""
-    from openmsra.ftcn.faces import HaarDetector, YuNetDetector, boxes_from_json
-
-    smallest = max(args.min_face // 2, 20)  # smaller ones are counted and reported
-    return {'haar': lambda: HaarDetector(smallest), 'yunet': lambda: YuNetDetector(args.yunet, smallest),
-            'boxes': lambda: boxes_from_json(args.boxes), 'none': lambda: None}[args.detector]()  # fmt: skip
 
 
 if __name__ == '__main__':

@@ -5,6 +5,7 @@ custom_imports = dict(imports=['openmsra.ftcn'], allow_failed_imports=False)
 
 model = dict(type='FTCN', clip_len=32, size=224)
 
+methods = ['Deepfakes', 'Face2Face', 'FaceSwap', 'NeuralTextures']
 train_dataloader = dict(
     batch_size=4,
     num_workers=4,
@@ -14,7 +15,9 @@ train_dataloader = dict(
         data_root='data/ffpp',
         ann_file='clips.jsonl',
         split='train',
+        methods=methods,
         clips_per_video=12,
+        jitter=4.0,
         pipeline=[dict(type='AugmentClip'), dict(type='PackClip')],
     ),
     sampler=dict(type='DefaultSampler', shuffle=True),
@@ -22,13 +25,27 @@ train_dataloader = dict(
 val_dataloader = dict(
     batch_size=4,
     num_workers=4,
-    dataset=dict(type='FaceClips', data_root='data/ffpp', ann_file='clips.jsonl', split='val', pipeline=[dict(type='PackClip')]),
+    dataset=dict(
+        type='FaceClips',
+        data_root='data/ffpp',
+        ann_file='clips.jsonl',
+        split='val',
+        methods=methods,
+        pipeline=[dict(type='PackClip')],
+    ),
     sampler=dict(type='DefaultSampler', shuffle=False),
 )
 test_dataloader = dict(
     batch_size=4,
     num_workers=4,
-    dataset=dict(type='FaceClips', data_root='data/ffpp', ann_file='clips.jsonl', split='test', pipeline=[dict(type='PackClip')]),
+    dataset=dict(
+        type='FaceClips',
+        data_root='data/ffpp',
+        ann_file='clips.jsonl',
+        split='test',
+        methods=methods,
+        pipeline=[dict(type='PackClip')],
+    ),
     sampler=dict(type='DefaultSampler', shuffle=False),
 )
 

@@ -10,6 +10,9 @@ from mmcv.transforms import BaseTransform
 from mmengine.dataset import BaseDataset
 from mmengine.structures import BaseDataElement
 
+from openmsra.core.video import images_of
+from openmsra.ftcn.align import align_clip
+from openmsra.ftcn.prepare import TRACK
 from openmsra.registry import DATASETS, TRANSFORMS
 
 
@@ -38,43 +41,68 @@ def clip_starts(count: int, clip_len: int, stride: int) -> np.ndarray:
 
 @DATASETS.register_module()
 class FaceClips(BaseDataset):
-    """Clips of aligned faces, listed as JSON lines ``{"frames": "dir", "label": 1, "method": "Deepfakes", "split": "train"}``.
+    """Clips of faces, listed by ``tools/dataset_converters/ftcn_faces.py`` as JSON lines, one for each face of a video.
 
-    ``frames`` is a folder of PNG or JPEG crops in order of time, relative to ``data_root``; label 1 is fake.
+    A line is ``{"frames": "dir", "video": "name", "label": 1, "method": "Deepfakes", "split": "train"}``; ``frames`` is a
+    folder of PNG or JPEG crops in order of time, relative to ``data_root``; label 1 is fake. With a ``track.npz`` beside
+    them the crops are loose and a clip is aligned when it is read, with one transform; without it they are aligned already.
+    ``frames: null`` stands for a video without a face: ``metainfo['faceless']`` holds these for the metric.
 
     Args:
         ann_file: the list, relative to ``data_root``.
         split: 'train' draws random windows, half of them real and the fakes balanced over the methods; any other
-            split gives ``clips_per_video`` windows at even distances.
+            split gives ``clips_per_video`` windows at even distances, or all at ``clip_stride``.
         methods: which manipulations take part beside the reals; ``None`` takes all.
         clips_per_video: windows of a video, in an epoch of training or in an evaluation.
+        clip_stride: in an evaluation all windows at this distance, and the last one, in place of ``clips_per_video``.
+        faces: 'largest' takes the face of a video with the largest box, 'all' takes all. ``None`` is 'largest' in training,
+            since the other faces of a forged video may be real, else 'all'.
+        size: side of the aligned crops in pixels.
+        jitter: landmarks are moved by up to this many pixels before the alignment, all frames of a clip alike.
 
     Raises:
         FileNotFoundError: a folder of the list is missing or holds no image.
-        ValueError: the split lacks one of the classes in training.
+        ValueError: the split is empty, or lacks one of the classes in training.
     """
 
     def __init__(self, ann_file: str, split: str, pipeline: list, methods: list[str] | None = None, clip_len: int = 32,
-                 clips_per_video: int = 4, **kwargs) -> None:  # fmt: skip
+                 clips_per_video: int = 4, clip_stride: int | None = None, faces: str | None = None, size: int = 224,
+                 jitter: float = 0.0, **kwargs) -> None:  # fmt: skip
+        if faces not in (None, 'largest', 'all'):
+            raise ValueError(f"faces must be 'largest' or 'all', got {faces!r}")
         self.split, self.methods, self.clip_len, self.clips_per_video = split, methods, clip_len, clips_per_video
+        self.faces, self.size, self.jitter = faces or ('largest' if split == 'train' else 'all'), size, jitter
+        self.clip_stride = clip_stride
         super().__init__(ann_file=ann_file, pipeline=pipeline, test_mode=split != 'train', **kwargs)
 
     def load_data_list(self) -> list[dict]:
         lines = [json.loads(line) for line in Path(self.ann_file).read_text().splitlines() if line.strip()]
-        rows = [row for row in lines if row['split'] == self.split and self._wanted(row)]
+        rows = [dict(row, video=row.get('video', row['frames'])) for row in lines
+                if row['split'] == self.split and self._wanted(row)]  # fmt: skip
+        self._metainfo['faceless'] = [(row['video'], row['method'], row['label']) for row in rows if row['frames'] is None]
+        rows = [row for row in rows if row['frames'] is not None]
+        if self.faces == 'largest':
+            largest = {row['video']: row for row in sorted(rows, key=lambda row: row.get('side', 0))}
+            rows = [row for row in rows if largest[row['video']] is row]
         for row in rows:
-            row['files'] = self._files(Path(self.data_root) / row['frames'])
-        if not self.test_mode and {row['label'] for row in rows} != {0, 1}:
-            raise ValueError(f'{self.ann_file}: the training split needs real (0) and fake (1) videos, {len(rows)} found.')
-        return [dict(row, clip=k) for row in rows for k in range(self.clips_per_video)]
+            row['count'] = len(self._files(row))
+        if not rows or not self.test_mode and {row['label'] for row in rows} != {0, 1}:
+            needs = 'real (0) and fake (1) videos' if not self.test_mode else 'videos with a face'
+            raise ValueError(f'{self.ann_file}: the split {self.split!r} needs {needs}, {len(rows)} found.')
+        return [dict(row, start=start) for row in rows for start in self._starts(row['count'])]
+
+    def _starts(self, count: int) -> list[int]:
+        if self.clip_stride and self.test_mode:
+            return clip_starts(count, self.clip_len, self.clip_stride).tolist()
+        starts = clip_starts(count, self.clip_len, 1)
+        return starts[np.linspace(0, len(starts) - 1, self.clips_per_video).round().astype(int)].tolist()
 
     def _wanted(self, row: dict) -> bool:
         return row['label'] == 0 or self.methods is None or row['method'] in self.methods
 
-    @staticmethod
-    def _files(folder: Path) -> list[str]:
-        files = sorted(str(path) for path in folder.glob('*') if path.suffix.lower() in ('.png', '.jpg', '.jpeg'))
-        if not files:
+    def _files(self, row: dict) -> list[Path]:
+        folder = Path(self.data_root) / row['frames']
+        if not (files := images_of(folder)):
             raise FileNotFoundError(f'{folder}: no face crops (PNG or JPEG) for a video of the list.')
         return files
 
@@ -86,16 +114,23 @@ class FaceClips(BaseDataset):
             self.groups.setdefault(row['method'] if row['label'] else '', []).append(index)
 
     def prepare_data(self, idx: int) -> dict:
-        if not self.test_mode:
-            idx = self._balanced_index()
-        row = self.get_data_info(idx)
-        starts = clip_starts(len(row['files']), self.clip_len, 1)
-        start = starts[np.linspace(0, len(starts) - 1, self.clips_per_video).round().astype(int)[row['clip']]]
-        if not self.test_mode:
-            start = np.random.choice(starts)
-        numbers = reflect(start + np.arange(self.clip_len), len(row['files']))
-        clip = np.stack([_read_rgb(row['files'][i]) for i in numbers])
-        return self.pipeline(dict(clip=clip, video=row['frames'], method=row['method'], gt_label=row['label']))
+        row = self.get_data_info(idx if self.test_mode else self._balanced_index())
+        start = row['start'] if self.test_mode else np.random.choice(clip_starts(row['count'], self.clip_len, 1))
+        clip = self._read(row, reflect(start + np.arange(self.clip_len), row['count']))
+        return self.pipeline(dict(clip=clip, video=row['video'], method=row['method'], gt_label=row['label'],
+                                  track=row.get('track', 0)))  # fmt: skip
+
+    def _read(self, row: dict, numbers: np.ndarray) -> np.ndarray:
+        """An aligned clip (T, size, size, 3)."""
+        files = self._files(row)
+        crops = [_read_rgb(files[i]) for i in numbers]
+        track = Path(self.data_root) / row['frames'] / TRACK
+        if not track.is_file():
+            return np.stack(crops)
+        with np.load(track) as facts:
+            corners, landmarks = facts['corners'][numbers], facts['landmarks'][numbers]
+        moved = landmarks + np.random.uniform(-self.jitter, self.jitter, (5, 2)) if self.jitter else landmarks
+        return align_clip(crops, corners, moved, self.size)
 
     def _balanced_index(self) -> int:
         fakes = sorted(set(self.groups) - {''})
@@ -103,8 +138,8 @@ class FaceClips(BaseDataset):
         return int(np.random.choice(self.groups[group]))
 
 
-def _read_rgb(path: str) -> np.ndarray:
-    image = cv2.imread(path)
+def _read_rgb(path: Path) -> np.ndarray:
+    image = cv2.imread(str(path))
     if image is None:
         raise OSError(f'{path}: not a readable image')
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
@@ -144,9 +179,9 @@ class AugmentClip(BaseTransform):
 
 @TRANSFORMS.register_module()
 class PackClip(BaseTransform):
-    """``clip`` (T, H, W, 3) to the input (3, T, H, W) and a sample with ``video``, ``method`` and ``gt_label``."""
+    """``clip`` (T, H, W, 3) to the input (3, T, H, W) and a sample with ``video``, ``track``, ``method`` and ``gt_label``."""
 
     def transform(self, results: dict) -> dict:
-        sample = BaseDataElement(**{key: results[key] for key in ('video', 'method', 'gt_label')})
+        sample = BaseDataElement(**{key: results[key] for key in ('video', 'method', 'gt_label')}, track=results.get('track', 0))
         inputs = torch.from_numpy(np.ascontiguousarray(results['clip'].transpose(3, 0, 1, 2)))
         return dict(inputs=inputs, data_samples=sample)

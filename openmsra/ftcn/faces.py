@@ -1,4 +1,4 @@
-"""Faces of a video: detectors, tracks. A detector is any callable that maps a frame (H, W, 3) RGB to a list of faces."""
+"""Faces in a frame: a detector is any callable that maps a frame (H, W, 3) RGB to a list of faces."""
 
 import json
 from collections.abc import Callable
@@ -21,15 +21,6 @@ class Face:
 
 
 Detector = Callable[[np.ndarray], list[Face]]
-
-
-@dataclass(frozen=True)
-class Track:
-    """One face in consecutive frames: ``start`` is the first frame; ``boxes`` (N, 4), ``landmarks`` (N, 5, 2)."""
-
-    start: int
-    boxes: np.ndarray
-    landmarks: np.ndarray
 
 
 class HaarDetector:
@@ -91,50 +82,8 @@ def _given(row: dict) -> Face:
     return Face(box, landmarks, float(row.get('score', 1)))
 
 
-def iou(a: np.ndarray, b: np.ndarray) -> float:
-    """Intersection over union of two boxes (4,)."""
-    sides = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
-    shared = float(np.prod(np.clip(sides, 0, None)))
-    union = float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])) - shared
-    return shared / union if union > 0 else 0.0
-
-
-def track_faces(detections: list[list[Face]], overlap: float = 0.5, seed_score: float = 0.8, gap: int = 2) -> list[Track]:
-    """Follow faces through a video by greatest overlap with their last box.
-
-    Unlike the official code, which wants a face in all frames, a track may start at any frame. It bridges up to ``gap``
-    frames without detection by linear interpolation and ends behind them.
-
-    Args:
-        detections: faces of each frame.
-        overlap: least intersection over union with the last box.
-        seed_score: least score of the detection that starts a track.
-
-    Returns:
-        tracks in order of their first frame.
-    """
-    alive: list[dict[int, Face]] = []
-    done: list[dict[int, Face]] = []
-    for number, faces in enumerate(detections):
-        done += [track for track in alive if number - max(track) > gap + 1]
-        alive = [track for track in alive if number - max(track) <= gap + 1]
-        pairs = sorted(((iou(track[max(track)].box, face.box), t, f) for t, track in enumerate(alive)
-                        for f, face in enumerate(faces)), reverse=True)  # fmt: skip
-        taken: set[int] = set()
-        used: set[int] = set()
-        for value, t, f in pairs:
-            if value >= overlap and t not in taken and f not in used:
-                alive[t][number] = faces[f]
-                taken.add(t)
-                used.add(f)
-        free = [face for f, face in enumerate(faces) if f not in used and face.score >= seed_score]
-        alive += [{number: face} for face in free]
-    return sorted((_interpolated(track) for track in done + alive), key=lambda track: track.start)
-
-
-def _interpolated(track: dict[int, Face]) -> Track:
-    known = sorted(track)
-    values = np.stack([np.concatenate([track[k].box, track[k].landmarks.ravel()]) for k in known])
-    numbers = np.arange(known[0], known[-1] + 1)
-    rows = np.stack([np.interp(numbers, known, column) for column in values.T], axis=1)
-    return Track(known[0], rows[:, :4], rows[:, 4:].reshape(-1, 5, 2))
+def face_source(kind: str, min_face: int, yunet: Path | None = None, boxes: Path | None = None) -> Detector | list | None:
+    """The source of faces that a tool's options name: 'haar', 'yunet', 'boxes' (given ones) or 'none' (aligned already)."""
+    smallest = max(min_face // 2, 20)  # smaller ones than min_face are counted and reported
+    return {'haar': lambda: HaarDetector(smallest), 'yunet': lambda: YuNetDetector(yunet, smallest),
+            'boxes': lambda: boxes_from_json(boxes), 'none': lambda: None}[kind]()  # fmt: skip

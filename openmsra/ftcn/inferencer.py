@@ -1,10 +1,9 @@
 """Videos in, scores of faces over time out."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from mmengine.config import Config
@@ -12,9 +11,10 @@ from mmengine.config import Config
 from openmsra.apis import init_model
 from openmsra.core.checkpoint import CheckpointError
 from openmsra.core.video import Frame
-from openmsra.ftcn.align import align_clip, loose_box
+from openmsra.ftcn.align import align_clip
 from openmsra.ftcn.clips import clip_starts, reflect
-from openmsra.ftcn.faces import Detector, Face, Track, track_faces
+from openmsra.ftcn.faces import Detector, Face
+from openmsra.ftcn.tracking import Crop, Track, cut_tracks, find_tracks, loose_crop, whole_frame
 from openmsra.registry import INFERENCERS
 
 
@@ -104,62 +104,16 @@ class FTCNInferencer:
             ValueError: as many lists of given faces as frames are needed.
             VideoError: the video does not decode.
         """
-        times, tracks, warnings = self._tracks(frames)
+        times, tracks, warnings = find_tracks(frames, self.detector, self.min_face, self.min_frames)
         if uneven(times):
             warnings.append('the frame rate varies: a clip is taken as consecutive frames, whatever their times')
-        scored = [self._score(track, crops, corners) for track, crops, corners in self._cut(frames, tracks)]
+        scored = [self._score(track, crops, corners) for track, crops, corners in cut_tracks(frames, tracks, self._crop)]
         if any(len(one.track.boxes) < self.clip_len for one in scored):
             warnings.append(f'a face is seen for less than {self.clip_len} frames: its clips are mirrored, less to rely on')
         return VideoScore(name, times, scored, self._aggregated(scored), warnings)
 
-    def _tracks(self, frames: Iterable[Frame]) -> tuple[np.ndarray, list[Track], list[str]]:
-        """Times, tracks that are long enough, and what has been left out."""
-        times, detections, small = [], [], 0
-        for number, (frame, time) in enumerate(frames):
-            times.append(time)
-            faces = self._faces(frame, number)
-            large = [face for face in faces if self.detector is None or min(face.box[2:] - face.box[:2]) >= self.min_face]
-            small += len(faces) - len(large)
-            detections.append(large)
-        if isinstance(self.detector, list) and len(self.detector) != len(times):
-            raise ValueError(f'faces are given for {len(self.detector)} frames, the video has {len(times)}')
-        tracks, warnings = track_faces(detections), []
-        kept = [track for track in tracks if len(track.boxes) >= self.min_frames]
-        if small:
-            warnings.append(f'{small} faces smaller than {self.min_face} pixels are left out')
-        if len(kept) < len(tracks):
-            warnings.append(f'{len(tracks) - len(kept)} faces seen for less than {self.min_frames} frames are left out')
-        if not kept:
-            warnings.append('no score: no face found' if not warnings else 'no score: no other face found')
-        return np.array(times), kept, warnings
-
-    def _faces(self, frame: np.ndarray, number: int) -> list[Face]:
-        if self.detector is None:
-            return [Face(np.array([0, 0, frame.shape[1], frame.shape[0]], float), np.zeros((5, 2)), 1.0)]
-        if isinstance(self.detector, list):
-            return self.detector[number] if number < len(self.detector) else []
-        return self.detector(frame)
-
-    def _cut(self, frames: Iterable[Frame], tracks: list[Track]) -> Iterator[tuple[Track, list[np.ndarray], np.ndarray]]:
-        """Each track with its loose crops and their corners, as soon as it has ended: only living tracks are in memory."""
-        crops = {id(track): ([], []) for track in tracks}
-        for number, (frame, _) in enumerate(frames):
-            for track in tracks:
-                if not track.start <= number < track.start + len(track.boxes):
-                    continue
-                images, corners = crops[id(track)]
-                crop, corner = self._crop(frame, track.boxes[number - track.start])
-                images.append(crop)
-                corners.append(corner)
-                if len(images) == len(track.boxes):
-                    yield track, images, np.array(corners)
-                    del crops[id(track)]
-
-    def _crop(self, frame: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, tuple[int, int]]:
-        if self.detector is None:
-            return cv2.resize(frame, (self.size, self.size), interpolation=cv2.INTER_AREA), (0, 0)
-        x1, y1, x2, y2 = loose_box(box, frame.shape[:2])
-        return frame[y1:y2, x1:x2].copy(), (x1, y1)
+    def _crop(self, frame: np.ndarray, box: np.ndarray) -> Crop:
+        return whole_frame(frame, self.size) if self.detector is None else loose_crop(frame, box)
 
     @torch.inference_mode()
     def _score(self, track: Track, crops: list[np.ndarray], corners: np.ndarray) -> TrackScore:

@@ -10,11 +10,14 @@ from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from openmsra.registry import METRICS
 
+KEYS = ('AUC', 'EER', 'AP')  # of each manipulation
+
 
 def detection_figures(labels: np.ndarray, scores: np.ndarray, threshold: float = 0.5) -> dict[str, float]:
     """AUC (ties count one half), EER, AP and accuracy in percent of labels (n,), 1 is fake, and scores (n,).
 
-    With one class only AUC, EER and AP are undefined and come out as NaN.
+    ``acc`` is at ``threshold``, ``acc_at_EER`` at the threshold of the equal error rate. With one class only all but ``acc``
+    are undefined and come out as NaN.
 
     Raises:
         FloatingPointError: a score is not finite.
@@ -23,9 +26,11 @@ def detection_figures(labels: np.ndarray, scores: np.ndarray, threshold: float =
         raise FloatingPointError('scores are not finite: the training has diverged; lower the learning rate.')
     accuracy = 100 * float(np.mean((scores >= threshold) == labels))
     if len(set(labels.tolist())) < 2:
-        return dict(AUC=float('nan'), EER=float('nan'), AP=float('nan'), acc=accuracy)
+        return dict.fromkeys(('AUC', 'EER', 'AP', 'acc_at_EER'), float('nan')) | dict(acc=accuracy)
     auc, precision = roc_auc_score(labels, scores), average_precision_score(labels, scores)
-    return dict(AUC=100 * float(auc), EER=100 * equal_error_rate(labels, scores), AP=100 * float(precision), acc=accuracy)
+    balanced = 100 * float(np.mean((scores >= equal_error_threshold(labels, scores)) == labels))
+    return dict(AUC=100 * float(auc), EER=100 * equal_error_rate(labels, scores), AP=100 * float(precision), acc=accuracy,
+                acc_at_EER=balanced)  # fmt: skip
 
 
 def equal_error_rate(labels: np.ndarray, scores: np.ndarray) -> float:
@@ -38,42 +43,80 @@ def equal_error_rate(labels: np.ndarray, scores: np.ndarray) -> float:
     return float(alarms[before] + share * (alarms[after] - alarms[before]))
 
 
+def equal_error_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
+    """The score from which on the rates of false alarms and misses are nearest to each other."""
+    alarms, hits, thresholds = roc_curve(labels, scores, drop_intermediate=False)
+    return float(thresholds[np.argmin(np.abs(alarms - (1 - hits)))])
+
+
 @METRICS.register_module()
 class VideoForgeryMetric(BaseMetric):
-    """Clip- and video-level AUC, EER, AP and accuracy, and the video AUC of each manipulation against all reals.
+    """Clip- and video-level AUC, EER, AP and accuracy, and the figures of each manipulation against all reals.
 
-    The score of a video is the mean of its clips' probabilities.
+    The score of a video is the mean probability of its clips, or with several faces the largest of their means.
+    Videos in which no face was found have no score: their number is reported, and the video AUC once more with 0.5 for
+    each of them (``with_faceless``).
 
     Args:
-        threshold: probability from which a clip or a video counts as fake.
+        threshold: probability from which a clip or a video counts as fake. The accuracy is also given at the threshold of
+            equal errors, which is chosen on the same videos (``acc_at_EER``).
+        aggregate: 'max' over the faces of a video, or 'mean' over all clips whatever their face (the official code).
     """
 
     default_prefix = 'forgery'
 
-    def __init__(self, threshold: float = 0.5, collect_device: str = 'cpu', prefix: str | None = None) -> None:
+    def __init__(self, threshold: float = 0.5, aggregate: str = 'max', collect_device: str = 'cpu',
+                 prefix: str | None = None) -> None:  # fmt: skip
+        if aggregate not in ('max', 'mean'):
+            raise ValueError(f"aggregate must be 'max' or 'mean', got {aggregate!r}")
         super().__init__(collect_device, prefix)
-        self.threshold = threshold
+        self.threshold, self.aggregate = threshold, aggregate
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
         for sample in data_samples:
-            self.results.append((sample['video'], sample['method'], sample['gt_label'], sample['pred_score']))
+            key = sample['video'], sample.get('track', 0)
+            self.results.append((*key, sample['method'], sample['gt_label'], sample['pred_score']))
 
-    def compute_metrics(self, results: list[tuple[str, str, int, float]]) -> dict[str, float]:
-        clips, videos, facts = np.array([row[2:] for row in results]).T, defaultdict(list), {}
-        for video, method, label, score in results:
-            if facts.setdefault(video, (method, label)) != (method, label):
-                raise ValueError(f'video {video!r} is given as {facts[video]} and as {(method, label)}')
-            videos[video].append(score)
-        names = sorted(videos)
-        labels = np.array([facts[name][1] for name in names])
-        scores = np.array([np.mean(videos[name]) for name in names])
+    def compute_metrics(self, results: list[tuple[str, int, str, int, float]]) -> dict[str, float]:
+        methods, labels, scores = self._videos(results)
+        clips = np.array([row[3:] for row in results]).T
         figures = {f'clip_{key}': value for key, value in detection_figures(*clips, self.threshold).items()}
         figures |= {f'video_{key}': value for key, value in detection_figures(labels, scores, self.threshold).items()}
+        faceless = [] if self.dataset_meta is None else self.dataset_meta.get('faceless', [])
+        figures['faceless'] = len(faceless)
         if len(set(labels.tolist())) < 2:
             print_log('All videos belong to one class: AUC, EER and AP are undefined.', 'current', level=30)
             return figures
-        methods = np.array([facts[name][0] for name in names])
+        if faceless:
+            every = np.append(labels, [row[2] for row in faceless]), np.append(scores, np.full(len(faceless), 0.5))
+            figures['video_AUC_with_faceless'] = detection_figures(*every)['AUC']
+        rows = {}
         for method in sorted(set(methods[labels == 1])):
             chosen = (labels == 0) | (methods == method)
-            figures[f'video_AUC_{method}'] = detection_figures(labels[chosen], scores[chosen])['AUC']
+            rows[method] = detection_figures(labels[chosen], scores[chosen], self.threshold)
+            figures |= {f'video_{key}_{method}': rows[method][key] for key in KEYS}
+        print_log('\n' + manipulation_table(rows), 'current')
         return figures
+
+    def _videos(self, results: list[tuple[str, int, str, int, float]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Methods, labels and scores of the videos.
+
+        Raises:
+            ValueError: a video has two labels or methods.
+        """
+        faces, facts = defaultdict(lambda: defaultdict(list)), {}
+        for video, track, method, label, score in results:
+            if facts.setdefault(video, (method, label)) != (method, label):
+                raise ValueError(f'video {video!r} is given as {facts[video]} and as {(method, label)}')
+            faces[video][track if self.aggregate == 'max' else 0].append(score)
+        names = sorted(faces)
+        scores = np.array([max(np.mean(clips) for clips in faces[name].values()) for name in names])
+        return np.array([facts[name][0] for name in names]), np.array([facts[name][1] for name in names]), scores
+
+
+def manipulation_table(figures: dict[str, dict[str, float]]) -> str:
+    """AUC, EER and AP of each manipulation as text."""
+    width = max(map(len, [*figures, 'manipulation']))
+    lines = [f'{"manipulation":{width}}' + ''.join(f'{key:>8}' for key in KEYS)]
+    lines += [f'{name:{width}}' + ''.join(f'{row[key]:8.2f}' for key in KEYS) for name, row in figures.items()]
+    return '\n'.join(lines)

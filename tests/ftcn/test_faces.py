@@ -7,7 +7,8 @@ import pytest
 from skimage import data
 
 from openmsra.ftcn.align import landmarks_of_box
-from openmsra.ftcn.faces import Face, HaarDetector, YuNetDetector, boxes_from_json, iou, track_faces
+from openmsra.ftcn.faces import Face, HaarDetector, YuNetDetector, boxes_from_json
+from openmsra.ftcn.tracking import iou, track_faces
 
 
 def face(x, y=0, side=100, score=1.0):

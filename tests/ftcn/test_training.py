@@ -52,16 +52,38 @@ def test_equal_error_rate():
 
 
 def test_videos_are_means_of_their_clips():
-    clips = [('a', 'DF', 1, 0.9), ('a', 'DF', 1, 0.3), ('b', 'real', 0, 0.5), ('b', 'real', 0, 0.4), ('c', 'FS', 1, 0.2)]
+    clips = [('a', 0, 'DF', 1, 0.9), ('a', 0, 'DF', 1, 0.3), ('b', 0, 'real', 0, 0.5), ('b', 0, 'real', 0, 0.4),
+             ('c', 0, 'FS', 1, 0.2)]  # fmt: skip
     figures = VideoForgeryMetric().compute_metrics(clips)
     assert figures == VideoForgeryMetric().compute_metrics(clips[::-1])
     assert (figures['video_AUC'], figures['video_AUC_DF'], figures['video_AUC_FS']) == (50, 100, 0)
     assert figures['clip_AUC'] == pytest.approx(100 * 2 / 6)
     assert math.isnan(VideoForgeryMetric().compute_metrics(clips[:2])['video_AUC'])
     with pytest.raises(ValueError, match="video 'a'"):
-        VideoForgeryMetric().compute_metrics([*clips, ('a', 'real', 0, 0.1)])
+        VideoForgeryMetric().compute_metrics([*clips, ('a', 0, 'real', 0, 0.1)])
     with pytest.raises(FloatingPointError, match='not finite'):
         detection_figures(np.array([0, 1]), np.array([0.1, np.nan]))
+
+
+def test_faces_of_a_video_and_videos_without_a_face():
+    clips = [('a', 0, 'DF', 1, 0.1), ('a', 0, 'DF', 1, 0.3), ('a', 1, 'DF', 1, 0.8), ('b', 0, 'real', 0, 0.5)]
+    largest, mean = (VideoForgeryMetric(aggregate=name) for name in ('max', 'mean'))
+    assert largest.compute_metrics(clips)['video_AUC'] == 100
+    assert mean.compute_metrics(clips)['video_AUC'] == 0
+    largest.dataset_meta = dict(faceless=[('c', 'FS', 1), ('d', 'real', 0)])
+    figures = largest.compute_metrics(clips)
+    assert figures['faceless'] == 2 and figures['video_AUC'] == 100
+    assert figures['video_AUC_with_faceless'] == 75  # 1, 1 and two ties of 4 pairs
+    with pytest.raises(ValueError, match='aggregate'):
+        VideoForgeryMetric(aggregate='median')
+
+
+def test_accuracy_at_the_threshold_of_equal_errors():
+    labels = np.array([0, 0, 0, 1, 1, 1])
+    figures = detection_figures(labels, np.array([0.1, 0.2, 0.3, 0.31, 0.35, 0.4]))
+    assert figures['acc'] == 50 and figures['acc_at_EER'] == 100
+    one = detection_figures(labels[:3], np.array([0.1, 0.2, 0.9]))
+    assert one['acc'] == pytest.approx(200 / 3) and math.isnan(one['acc_at_EER'])
 
 
 def test_schedule_has_the_official_rates():

@@ -1,0 +1,104 @@
+"""Cut the faces out of the videos of a forgery data set, for training and testing FTCN.
+
+Below OUT each video gets a folder of crops, `crops/VIDEO/FACE/FRAME.png`, with boxes and landmarks; `clips.jsonl` lists
+them for the configs. Videos that are done are skipped when the tool is started again; those that cannot be read are listed
+with the reason in `broken.json` and tried again the next time. The layouts, from ROOT on:
+
+    ffpp     splits/{train,val,test}.json, original_sequences/youtube/c23/videos,
+             manipulated_sequences/{Deepfakes,Face2Face,FaceSwap,NeuralTextures,FaceShifter,DeeperForensics}/c23/videos
+    celebdf  Celeb-real, YouTube-real, Celeb-synthesis, List_of_testing_videos.txt
+    dfdc     test_videos, labels.csv or metadata.json
+    list     list.txt with lines `path 0|1 [method [split]]`; 1 is fake
+"""
+
+import argparse
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from openmsra.core.launch import ToolError, run_tool
+
+
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('layout', choices=['ffpp', 'celebdf', 'dfdc', 'list'])
+    parser.add_argument('root', type=Path, help='folder of the data set')
+    parser.add_argument('--out', type=Path, help='where crops and clips.jsonl go (default: ROOT)')
+    parser.add_argument('--compression', default='c23', help='of FaceForensics++: raw, c23 or c40')
+    parser.add_argument('--split', nargs='+', help='only these splits')
+    parser.add_argument('--method', nargs='+', help='only these manipulations; real videos are always taken')
+    parser.add_argument('--only', type=Path, help='file with the names of the videos to take, one a line')
+    parser.add_argument('--detector', choices=['haar', 'yunet', 'boxes', 'none'], default='haar',
+                        help='none: the frames are aligned faces already')  # fmt: skip
+    parser.add_argument('--yunet', type=Path, help='ONNX file of YuNet')
+    parser.add_argument('--boxes', type=Path, help='folder with the faces of each video: VIDEO.json, as ftcn_video.py takes them')
+    parser.add_argument('--backend', default='auto', help='auto, decord, pyav or opencv')
+    parser.add_argument('--max-frames', type=int, default=768, help='of a video; the default is that of the official code')
+    parser.add_argument('--min-face', type=int, default=40, help='smallest face in pixels')
+    parser.add_argument('--min-frames', type=int, default=8, help='shortest track')
+    parser.add_argument('--size', type=int, default=224, help='side of the crops with --detector none')
+    parser.add_argument('--format', choices=['png', 'jpg'], default='png', help='jpg is lossy and a tenth of the size')
+    parser.add_argument('--processes', type=int, default=1)
+    args = parser.parse_args(argv)
+    if args.detector in ('yunet', 'boxes') and getattr(args, args.detector) is None:
+        parser.error(f'--detector {args.detector} needs --{args.detector} PATH')
+    return args
+
+
+def main(argv: list[str] | None = None) -> None:
+    args = parse(argv)
+
+    from openmsra.ftcn.prepare import Preparation, clip_lines
+
+    if args.detector == 'yunet' and not args.yunet.is_file():
+        raise ToolError(f'{args.yunet}: there is no such YuNet model.')
+    rows, out = wanted(args), args.out or args.root
+    out.mkdir(parents=True, exist_ok=True)
+    prepare = Preparation(args.root, out, args.detector, args.yunet, args.boxes, args.backend, args.max_frames, args.min_face,
+                          args.min_frames, args.size, f'.{args.format}')  # fmt: skip
+    results = list(walked(prepare, [row['video'] for row in rows], args.processes))
+    broken = {row['video']: result for row, result in zip(rows, results, strict=True) if isinstance(result, str)}
+    lines = [line for row, result in zip(rows, results, strict=True) if isinstance(result, dict)
+             for line in clip_lines(row, result)]  # fmt: skip
+    (out / 'broken.json').write_text(json.dumps(broken, indent=1) + '\n', encoding='utf-8')
+    (out / 'clips.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in lines), encoding='utf-8')
+    faceless = sum(line['frames'] is None for line in lines)
+    print(f'wrote {out / "clips.jsonl"}: {len(rows) - len(broken) - faceless} videos with {len(lines) - faceless} faces, '
+          f'{faceless} without a face, {len(broken)} not readable (broken.json)')  # fmt: skip
+
+
+def wanted(args: argparse.Namespace) -> list[dict]:
+    """The videos that are asked for.
+
+    Raises:
+        ToolError: there is none.
+    """
+    from openmsra.ftcn.layouts import LAYOUTS
+
+    options = dict(compression=args.compression) if args.layout == 'ffpp' else {}
+    rows = LAYOUTS[args.layout](args.root, **options)
+    if args.only is not None:
+        if not args.only.is_file():
+            raise ToolError(f'{args.only}: there is no such list.')
+        names = set(args.only.read_text(encoding='utf-8').split())
+        rows = [row for row in rows if names & {row['video'], Path(row['video']).name, Path(row['video']).stem}]
+    rows = [row for row in rows if args.split is None or row['split'] in args.split]
+    rows = [row for row in rows if args.method is None or not row['label'] or row['method'] in args.method]
+    if not any((args.root / row['video']).exists() for row in rows):
+        raise ToolError(f'{args.root}: none of the {len(rows)} videos of the layout {args.layout!r} that are asked for is there. '
+                        'See --help for the folders that it has.')  # fmt: skip
+    return rows
+
+
+def walked(prepare: Callable, videos: list[str], processes: int) -> Iterable:
+    """Results in the order of the videos, with a progress bar."""
+    from tqdm import tqdm
+    from tqdm.contrib.concurrent import process_map
+
+    if processes == 1:
+        return tqdm(map(prepare, videos), total=len(videos), unit='video')
+    return process_map(prepare, videos, max_workers=processes, chunksize=1, unit='video')
+
+
+if __name__ == '__main__':
+    run_tool(main)
