@@ -14,6 +14,7 @@ from PIL import Image
 
 from openmsra.ckdn.degrade import LEVELS, degrade
 from openmsra.ckdn.restore import classical_restorers, hallucinated, train_denoisers
+from openmsra.core.photos import load_photo
 from openmsra.registry import DATASETS
 
 SIZE = 48  # pixels
@@ -92,21 +93,11 @@ def write_archive(file: Path) -> None:
     part.replace(file)
 
 
-def _photo(name: str) -> np.ndarray:
-    from skimage import data
-    from sklearn.datasets import load_sample_image
-
-    if name in ('china', 'flower'):
-        return load_sample_image(f'{name}.jpg')
-    pixels = data.stereo_motorcycle()[0] if name == 'motorcycle' else getattr(data, name)()
-    return np.repeat(pixels[..., None], 3, 2) if pixels.ndim == 2 else pixels[..., :3]
-
-
 def _patches(split: str) -> tuple[np.ndarray, np.ndarray]:
     """Patches (N, SIZE, SIZE, 3) and the photograph of each; none of them flat."""
     patches, names = [], []
     for name in PHOTOS[split]:
-        photo, rng = _photo(name), np.random.default_rng([*name.encode()])
+        photo, rng = load_photo(name), np.random.default_rng([*name.encode()])
         while names.count(name) < PATCHES[split]:
             top, left = (int(rng.integers(side - SIZE)) for side in photo.shape[:2])
             patch = photo[top : top + SIZE, left : left + SIZE]

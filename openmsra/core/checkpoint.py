@@ -91,6 +91,8 @@ def load_weights(model: nn.Module, checkpoint: dict[str, Any], source: str | Pat
         CheckpointError: keys are missing, unexpected or misshapen; the message lists them.
     """
     state = checkpoint.get('state_dict', checkpoint)
+    if hasattr(model, 'complete_checkpoint'):
+        state = model.complete_checkpoint(state)
     own = model.state_dict()
     missing = sorted(set(own) - set(state))
     unexpected = sorted(set(state) - set(own))

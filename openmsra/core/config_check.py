@@ -44,6 +44,8 @@ BUILDER_KEYS = {
     'optim_wrapper': {'optimizer', 'constructor', 'paramwise_cfg'},
     'model': {'init_cfg'},
 }
+# below these keys `type` is no registered name: 'norm' or 'value', a function of mmcv.ops
+NO_REGISTERED_TYPE = {'clip_grad', 'nms', 'roi_layer'}
 # which registry a `type=` below this key is looked up in first
 REGISTRY_OF_KEY = {
     'model': root.MODELS, 'dataset': root.DATASETS, 'datasets': root.DATASETS, 'sampler': root.DATA_SAMPLERS,
@@ -183,31 +185,32 @@ def _fixed_keys(value: Any, place: str, valid: set[str]) -> Iterator[str]:
             yield f"{place}: nothing reads the key '{key}'. {did_you_mean(key, valid)}"
 
 
-def _walk(value: Any, place: str, registry: root.Registry | None) -> Iterator[str]:
-    """Check every dictionary with a ``type=`` at and below ``value``."""
+def _walk(value: Any, place: str, registry: root.Registry | None, scope: str | None = None) -> Iterator[str]:
+    """Check every dictionary with a ``type=`` at and below ``value``; a ``_scope_`` holds for all that is below it."""
     if isinstance(value, dict):
+        scope = value.get('_scope_', scope)
         if 'type' in value:
-            yield from _typed_faults(value, place, registry)
+            yield from _typed_faults(value, place, registry, scope)
         for key, child in value.items():
-            if key == 'clip_grad':  # its type= is 'norm' or 'value', not a registered name
+            if key in NO_REGISTERED_TYPE:
                 continue
-            yield from _walk(child, f'{place}.{key}', REGISTRY_OF_KEY.get(key, registry))
+            yield from _walk(child, f'{place}.{key}', REGISTRY_OF_KEY.get(key, registry), scope)
     elif isinstance(value, list | tuple):
         for index, child in enumerate(value):
-            yield from _walk(child, f'{place}.{index}', registry)
+            yield from _walk(child, f'{place}.{index}', registry, scope)
 
 
-def _typed_faults(value: dict, place: str, registry: root.Registry | None) -> Iterator[str]:
+def _typed_faults(value: dict, place: str, registry: root.Registry | None, scope: str | None) -> Iterator[str]:
     kind = value['type']
     if not isinstance(kind, str):
         return  # a class itself: nothing to look up
-    found = _resolve(kind, value.get('_scope_'), registry)
+    found = _resolve(kind, scope, registry)
     if found is None:
         yield f'{place}: {unresolved_type_message(kind, registry or root.MODELS)}'
         return
     registry, target = found
     keys, open_ended = accepted_keys(target)
-    valid = keys | BUILDER_KEYS.get(registry.name, set())
+    valid = keys | BUILDER_KEYS.get(registry.name, set()) | ({'requires_grad'} if place.endswith('norm_cfg') else set())
     for key in sorted(set(value) - valid - {'type', '_scope_'}):
         if open_ended and not nearest(key, valid, count=1, cutoff=MISSPELT):
             continue  # it may be meant for the unknown place that **kwargs lead to

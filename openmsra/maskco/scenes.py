@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 from mmengine.dataset import BaseDataset
 
+from openmsra.core.photos import load_photo
 from openmsra.registry import DATASETS
 
 PHOTOS = {'train': ('china', 'astronaut', 'coffee'), 'test': ('flower', 'chelsea', 'rocket')}
@@ -88,20 +89,11 @@ class DigitScenes(BaseDataset):
 
 def _background(split: str, size: int, rng: np.random.Generator) -> np.ndarray:
     """A crop of a photograph with halved contrast, float (size, size, 3)."""
-    photo = _photos()[str(rng.choice(PHOTOS[split]))]
+    photo = load_photo(str(rng.choice(PHOTOS[split])))
     side = int(rng.integers(size, min(photo.shape[:2]) + 1))
     y, x = (int(rng.integers(n - side + 1)) for n in photo.shape[:2])
     crop = cv2.resize(photo[y : y + side, x : x + side], (size, size), interpolation=cv2.INTER_AREA).astype(float)
     return crop.mean() + (crop - crop.mean()) / 2
-
-
-@cache
-def _photos() -> dict[str, np.ndarray]:
-    from skimage import data
-    from sklearn.datasets import load_sample_image
-
-    return dict(astronaut=data.astronaut(), chelsea=data.chelsea(), coffee=data.coffee(), rocket=data.rocket(),
-                china=load_sample_image('china.jpg'), flower=load_sample_image('flower.jpg'))  # fmt: skip
 
 
 @cache

@@ -1,1 +1,47 @@
-"""Soft Teacher."""
+"""Soft Teacher: semi-supervised object detection and instance segmentation (ICCV 2021, arXiv 2106.09018).
+
+geometry, pseudo_labels, masks   the maths: views, box jitter, soft background weights, mask targets
+settings, detector               options; student and teacher
+roi_stages, two_stage            Faster, Mask and Cascade R-CNN, HTC
+hooks, loops                     EMA, schedules, export; evaluation of both networks
+datasets, scenes, sampler        labelled and unlabelled images; miniature scenes; mixed batches
+transforms, views                official augmentations; two views whose matrices are checked
+"""
+
+from openmsra import compat
+
+compat.bridge_torchvision()
+
+import mmdet.datasets  # noqa: E402, F401 - transforms and metrics that configs name
+import mmdet.evaluation  # noqa: E402, F401
+import mmdet.models  # noqa: E402, F401 - detectors that configs name
+
+from openmsra.soft_teacher.datasets import LabelledCoco, UnlabelledCoco, UnlabelledFolder  # noqa: E402
+from openmsra.soft_teacher.detector import BranchDataPreprocessor, SoftTeacher  # noqa: E402
+from openmsra.soft_teacher.hooks import ExportTeacher, MeanTeacher, UnsupWeightSchedule  # noqa: E402
+from openmsra.soft_teacher.loops import TeacherStudentValLoop  # noqa: E402
+from openmsra.soft_teacher.sampler import MultiSourceSampler  # noqa: E402
+from openmsra.soft_teacher.scenes import ShapeScenes, UnlabelledShapeFolder, UnlabelledShapeScenes  # noqa: E402
+from openmsra.soft_teacher.transforms import EmptyAnnotations, EraseSquares, OneColourOp, OneGeometricOp  # noqa: E402
+from openmsra.soft_teacher.views import ViewBranches  # noqa: E402
+
+__all__ = [
+    'BranchDataPreprocessor',
+    'EmptyAnnotations',
+    'EraseSquares',
+    'ExportTeacher',
+    'LabelledCoco',
+    'MeanTeacher',
+    'MultiSourceSampler',
+    'OneColourOp',
+    'OneGeometricOp',
+    'ShapeScenes',
+    'SoftTeacher',
+    'TeacherStudentValLoop',
+    'UnlabelledCoco',
+    'UnlabelledFolder',
+    'UnlabelledShapeFolder',
+    'UnlabelledShapeScenes',
+    'UnsupWeightSchedule',
+    'ViewBranches',
+]

@@ -1,0 +1,2 @@
+# 10 % of COCO, fold 1.
+_base_ = '_base_coco.py'

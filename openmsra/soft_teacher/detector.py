@@ -1,0 +1,136 @@
+"""The detector: a student that learns by gradient and a teacher that follows it."""
+
+from mmdet.models.data_preprocessors import MultiBranchDataPreprocessor
+from mmdet.models.detectors import SemiBaseDetector
+from mmdet.models.utils import rename_loss_dict, reweight_loss_dict
+from mmdet.structures import DetDataSample
+from torch import Tensor, nn
+
+from openmsra.core.suggest import did_you_mean
+from openmsra.registry import MODELS
+from openmsra.soft_teacher.settings import read_settings
+from openmsra.soft_teacher.two_stage import Lesson, TwoStageTeaching
+
+TEST_KEYS = ('predict_on', 'forward_on', 'extract_feat_on')
+BRANCHES = ('sup', 'unsup_teacher', 'unsup_student')
+
+
+@MODELS.register_module()
+class SoftTeacher(SemiBaseDetector):
+    """End-to-end semi-supervised detection with a soft teacher (ICCV 2021, arXiv 2106.09018).
+
+    A batch has labelled images (branch ``sup``) and two views of unlabelled ones (``unsup_teacher``, ``unsup_student``);
+    without the latter, and during the burn-in, only the supervised loss is taken. The hook ``MeanTeacher`` moves the teacher.
+
+    Args:
+        detector: config of an mmdet detector; student and teacher are built from it.
+        semi_train_cfg: see :class:`Settings`; unknown keys are errors.
+        semi_test_cfg: ``predict_on``, ``forward_on``, ``extract_feat_on``: 'teacher' or 'student' ('teacher' by default).
+
+    Attributes:
+        iteration: number of the training iteration, set by the hook.
+        unsup_weight: alpha; a schedule may change it.
+        lesson: what the teacher said in the last iteration, for monitors; ``None`` during the burn-in.
+
+    Raises:
+        ValueError: a setting out of range or unknown.
+        TypeError: a detector of an unsupported kind.
+    """
+
+    def __init__(
+        self, detector: dict, semi_train_cfg: dict | None = None, semi_test_cfg: dict | None = None,
+        data_preprocessor: dict | None = None, init_cfg: dict | None = None,
+    ) -> None:  # fmt: skip
+        self.settings = read_settings(semi_train_cfg)
+        for key, value in (semi_test_cfg or {}).items():
+            if key not in TEST_KEYS or value not in ('teacher', 'student'):
+                hint = did_you_mean(key, TEST_KEYS)
+                raise ValueError(f"semi_test_cfg: {key}={value!r}; values are 'teacher' and 'student'. {hint}")
+        super().__init__(detector, semi_train_cfg or {}, dict(semi_test_cfg or {}), data_preprocessor, init_cfg)
+        self.freeze(self.teacher)
+        self.unsup_weight, self.iteration = self.settings.unsup_weight, 0
+        self.lesson: Lesson | None = None
+        self.teaching = TwoStageTeaching(self.student, self.teacher, self.settings)
+
+    def train(self, mode: bool = True) -> nn.Module:
+        """The teacher stays in evaluation mode: its BatchNorm and dropout must not depend on the batch."""
+        super().train(mode)
+        self.teacher.eval()
+        return self
+
+    def init_weights(self) -> None:
+        """Initialise the student; the teacher starts as its copy."""
+        self.student.init_weights()
+        self.teacher.load_state_dict(self.student.state_dict())
+
+    def complete_checkpoint(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Weights of a plain detector become those of student and teacher; weights of both stay as they are."""
+        if any(key.startswith(('student.', 'teacher.')) for key in state):
+            return state
+        return {f'{role}.{key}': value for role in ('student', 'teacher') for key, value in state.items()}
+
+    def loss(self, multi_batch_inputs: dict[str, Tensor], multi_batch_data_samples: dict[str, list]) -> dict[str, Tensor]:
+        """Losses ``sup_*`` and ``unsup_*`` and, for the log, the average number of boxes of an image in each role.
+
+        Args:
+            multi_batch_inputs: per branch (B, 3, H, W).
+            multi_batch_data_samples: per branch the samples; views carry ``homography_matrix`` and ``img_id``.
+
+        Raises:
+            ValueError: an unknown branch, or the two views do not show the same images.
+        """
+        inputs, samples, settings = multi_batch_inputs, multi_batch_data_samples, self.settings
+        if unknown := set(inputs) - set(BRANCHES):
+            raise ValueError(f'SoftTeacher: unknown branches {sorted(unknown)}; valid are {", ".join(BRANCHES)}.')
+        losses = rename_loss_dict('sup_', reweight_loss_dict(
+            self.student.loss(inputs['sup'], samples['sup']), settings.sup_weight))  # fmt: skip
+        losses['sup_boxes'] = inputs['sup'].new_tensor(_mean_count([s.gt_instances for s in samples['sup']]))
+        self.lesson = None
+        if 'unsup_teacher' not in inputs or self.iteration < settings.burn_in_iters:
+            return losses
+        order = paired(samples['unsup_teacher'], samples['unsup_student'])
+        strong, views = inputs['unsup_student'][order], [samples['unsup_student'][i] for i in order]
+        self.lesson = lesson = self.teaching.teach(inputs['unsup_teacher'], samples['unsup_teacher'])
+        unsup = self.teaching.losses(strong, views, lesson)
+        roles = {role: _mean_count(choose(lesson)) for role, choose in self.teaching.roles().items()}
+        empty = settings.skip_unsup_if_empty and not roles['cls']
+        weight = 0.0 if empty else self.unsup_weight
+        losses |= rename_loss_dict('unsup_', reweight_loss_dict(unsup, weight))
+        return losses | {f'unsup_boxes_{role}': strong.new_tensor(count) for role, count in roles.items()}
+
+
+def paired(weak: list[DetDataSample], strong: list[DetDataSample]) -> list[int]:
+    """Places of the strong views in the order of the weak views of the same images.
+
+    Raises:
+        ValueError: the views show different images; both lists of ids are named.
+    """
+    ids = [sample.metainfo.get('img_id') for sample in strong]
+    wanted = [sample.metainfo.get('img_id') for sample in weak]
+    if sorted(map(str, ids)) != sorted(map(str, wanted)):
+        raise ValueError(f'SoftTeacher: weak views show the images {wanted}, strong views {ids}; pack both with img_id.')
+    if len(set(ids)) < len(ids):  # an image may be drawn twice; its views have been made in the same order
+        return list(range(len(ids)))
+    return [ids.index(name) for name in wanted]
+
+
+def _mean_count(instances: list) -> float:
+    return sum(map(len, instances)) / max(len(instances), 1)
+
+
+@MODELS.register_module()
+class BranchDataPreprocessor(MultiBranchDataPreprocessor):
+    """mmdet's preprocessor of several branches; a batch need not have all of them, and plain batches pass as one.
+
+    Args:
+        data_preprocessor: config of the preprocessor of each branch.
+    """
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """Normalise and pad each branch; branches without an image are left out."""
+        if not training or not isinstance(data['inputs'], dict):
+            return self.data_preprocessor(data, training)
+        kept = {branch: [i for i, item in enumerate(items) if item is not None] for branch, items in data['inputs'].items()}
+        done = {branch: self.data_preprocessor({key: [data[key][branch][i] for i in places] for key in data}, True)
+                for branch, places in kept.items() if places}  # fmt: skip
+        return {key: {branch: result[key] for branch, result in done.items()} for key in data}

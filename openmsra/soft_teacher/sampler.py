@@ -1,0 +1,158 @@
+"""Batches that mix labelled and unlabelled images, on any number of processes, for ever."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from mmengine.dataset import BaseDataset
+from mmengine.dist import get_dist_info, sync_random_seed
+from torch.utils.data import Sampler
+
+from openmsra.registry import DATA_SAMPLERS
+
+MODES = ('fixed', 'binomial')
+
+
+@DATA_SAMPLERS.register_module()
+class MultiSourceSampler(Sampler):
+    """Indices of a ``ConcatDataset`` such that each batch of ``batch_size`` has images of all sources, of one aspect group.
+
+    Each batch is a function of seed, rank and its number, so that a sampler can go on from any place without replaying. A
+    source whose images of a group are used up is shuffled anew.
+
+    Args:
+        dataset: a ``ConcatDataset``; its parts are the sources, for Soft Teacher labelled and unlabelled.
+        batch_size: images of a batch on one process.
+        source_ratio: a weight for each source.
+        mode: 'fixed' has the same counts in each batch; 'binomial' draws each image's source with the weights as
+            probabilities and then makes sure that each source has at least one (official code, two sources: 1 + 4 of 5 is 1.33
+            labelled images on average).
+        by_aspect: batches of wide or of tall images alone, which need less padding.
+        ratio_decay: ``(first, last)`` batches between which the weights of all sources but the last fall linearly to 0, as the
+            paper writes; each source keeps one image.
+        seed: ``None`` takes a random one, the same on all processes.
+
+    Raises:
+        ValueError: a batch that is too small, a source without images, or a wrong number of weights.
+    """
+
+    def __init__(
+        self, dataset: BaseDataset, batch_size: int, source_ratio: Sequence[float], mode: str = 'fixed', by_aspect: bool = True,
+        ratio_decay: tuple[int, int] | None = None, seed: int | None = None,
+    ) -> None:  # fmt: skip
+        sizes = [len(part) for part in getattr(dataset, 'datasets', [dataset])]
+        _check(sizes, batch_size, source_ratio, mode)
+        self.rank, self.world_size = get_dist_info()
+        self.seed = sync_random_seed() if seed is None else seed
+        self.batch_size, self.mode, self.ratio_decay = batch_size, mode, ratio_decay
+        self.weights = np.array(source_ratio, float) / sum(source_ratio)
+        starts = np.cumsum([0, *sizes[:-1]])
+        self.members = [np.arange(start, start + size) for start, size in zip(starts, sizes, strict=True)]
+        self.groups = self._aspect_groups(dataset) if by_aspect else [self.members]
+        self.group_weights = np.array([sum(map(len, group)) for group in self.groups], float)
+        self.group_weights /= self.group_weights.sum()
+        self.next_batch = 0  # set it to go on from another place
+
+    def _aspect_groups(self, dataset: BaseDataset) -> list[list[np.ndarray]]:
+        """Wide and tall images of each source; one group of all where a source has images of one kind only."""
+        tall = np.array([_is_tall(dataset, index) for index in range(len(dataset))])
+        split = [[own[tall[own] == kind] for own in self.members] for kind in (False, True)]
+        full = [group for group in split if all(map(len, group))]
+        reaches_all = sum(len(own) for group in full for own in group) == len(dataset)
+        return full if full and reaches_all else [self.members]
+
+    def counts(self, batch: int) -> list[int]:
+        """Images of each source in a batch."""
+        weights = self._weights(batch)
+        if self.mode == 'fixed':
+            return _apportion(weights, self.batch_size)
+        rng = np.random.default_rng([self.seed, 1, self.rank, batch])
+        drawn = rng.multinomial(self.batch_size, weights)
+        while drawn.min() < 1:
+            drawn[drawn.argmin()] += 1
+            drawn[drawn.argmax()] -= 1
+        return drawn.tolist()
+
+    def _weights(self, batch: int) -> np.ndarray:
+        if self.ratio_decay is None:
+            return self.weights
+        first, last = self.ratio_decay
+        left = 1 - np.clip((batch - first) / max(last - first, 1), 0, 1)
+        weights = self.weights * [*[left] * (len(self.weights) - 1), 1]
+        return weights / weights.sum()
+
+    def group(self, batch: int) -> int:
+        """The aspect group of a batch, the same on all processes, drawn by the share of the images."""
+        return int(np.random.default_rng([self.seed, 2, batch]).choice(len(self.groups), p=self.group_weights))
+
+    def __iter__(self) -> Iterator[int]:
+        """Indices without end, each batch in random order; ranks read disjoint parts of the same shuffled streams."""
+        streams = {(g, s): _Stream(own, [self.seed, 3, g, s], self.rank, self.world_size)
+                   for g, group in enumerate(self.groups) for s, own in enumerate(group)}  # fmt: skip
+        batch = 0
+        while True:
+            g, counts = self.group(batch), self.counts(batch)
+            picked = [streams[g, s].take(count) for s, count in enumerate(counts)]
+            if batch >= self.next_batch:
+                order = np.random.default_rng([self.seed, 4, self.rank, batch])
+                yield from order.permutation(np.concatenate(picked)).tolist()
+            batch += 1
+
+    def __len__(self) -> int:
+        return sum(map(len, self.members)) // self.world_size
+
+    def set_epoch(self, epoch: int) -> None:
+        """Needed by mmengine; the stream has no epochs."""
+
+
+class _Stream:
+    """An endless reshuffle of ``members``, of which one rank takes every ``world_size``-th index."""
+
+    def __init__(self, members: np.ndarray, key: list[int], rank: int, world_size: int) -> None:
+        self.members, self.key, self.place, self.step = members, key, rank, world_size
+        self.round, self.order = -1, members
+
+    def take(self, count: int) -> np.ndarray:
+        return np.array([self._one() for _ in range(count)], dtype=np.int64)
+
+    def _one(self) -> int:
+        turn, offset = divmod(self.place, len(self.members))
+        if turn != self.round:
+            self.round, self.order = turn, np.random.default_rng([*self.key, turn]).permutation(self.members)
+        self.place += self.step
+        return self.order[offset]
+
+
+def _is_tall(dataset: BaseDataset, index: int) -> bool:
+    info = dataset.get_data_info(index)
+    if 'width' not in info or 'height' not in info:
+        raise ValueError(f'MultiSourceSampler: image {info.get("img_path", index)} has no width and height in the annotations; '
+                         'add them or set by_aspect=False.')  # fmt: skip
+    return info['width'] < info['height']
+
+
+def _apportion(weights: np.ndarray, total: int) -> list[int]:
+    """Counts of a fixed batch: at least one each, the rest by the largest fractions."""
+    counts = np.maximum(np.floor(weights * total).astype(int), 1)
+    while counts.sum() < total:
+        counts[np.argmax(weights * total - counts)] += 1
+    while counts.sum() > total:
+        spare = np.where(counts > 1, counts - weights * total, -np.inf)
+        counts[np.argmax(spare)] -= 1
+    return counts.tolist()
+
+
+def _check(sizes: list[int], batch_size: int, source_ratio: Sequence[float], mode: str) -> None:
+    if mode not in MODES:
+        raise ValueError(f'MultiSourceSampler: mode={mode!r}; valid are {", ".join(MODES)}.')
+    if len(sizes) != len(source_ratio):
+        raise ValueError(f'MultiSourceSampler: {len(sizes)} data sets, but source_ratio={list(source_ratio)} has '
+                         f'{len(source_ratio)} numbers; give one for each of ConcatDataset.')  # fmt: skip
+    if min(source_ratio) <= 0:
+        raise ValueError(f'MultiSourceSampler: source_ratio={list(source_ratio)}; all weights must be positive. '
+                         'Leave a source out of the ConcatDataset instead.')  # fmt: skip
+    if batch_size < len(sizes):
+        raise ValueError(f'MultiSourceSampler: batch_size={batch_size} cannot hold an image of each of {len(sizes)} sources; '
+                         f'set it to {len(sizes)} or more (and scale the learning rate with --auto-scale-lr).')  # fmt: skip
+    for number, size in enumerate(sizes):
+        if not size:
+            raise ValueError(f'MultiSourceSampler: part {number} of the ConcatDataset has no images; is its filter too strict?')
