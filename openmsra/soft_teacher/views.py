@@ -77,8 +77,8 @@ def _try_out(branch: str, pipeline: Compose, draws: int = 6) -> None:
 
 def _refusal(branch: str, name: str) -> str:
     return (f'branch {branch}: {name} moves pixels and does not record its homography_matrix, so that pseudo boxes would be '
-            'projected to wrong places. Use OneGeometricOp, mmdet.Resize, mmdet.RandomFlip, mmdet.RandomCrop or RandomResize with '
-            "resize_type='mmdet.Resize'.")  # fmt: skip
+            'projected to wrong places. Use OneGeometricOp, mmdet.Resize, mmdet.RandomFlip, mmdet.RandomCrop, or '
+            "RandomResize with resize_type='mmdet.Resize'.")  # fmt: skip
 
 
 def _leaves(pipeline) -> list:

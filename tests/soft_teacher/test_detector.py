@@ -1,0 +1,228 @@
+"""The whole step: equal to mmdet's SoftTeacher where the two agree, and the invariants of the method."""
+
+import copy
+
+import pytest
+import torch
+from mmdet.models.detectors import SoftTeacher as MMDetSoftTeacher
+
+from openmsra.core.ema import ema_update
+from openmsra.soft_teacher.detector import paired
+from openmsra.soft_teacher.hooks import MeanTeacher
+from openmsra.soft_teacher.settings import read_settings
+
+
+def _numbers(losses: dict) -> dict[str, float]:
+    return {name: float(sum(value) if isinstance(value, list) else value.sum()) for name, value in losses.items()}
+
+
+def _total(losses: dict) -> torch.Tensor:
+    return sum(sum(value) if isinstance(value, list) else value.sum() for name, value in losses.items() if 'loss' in name)
+
+
+@pytest.fixture
+def peer(tiny_cfg):
+    """mmdet's SoftTeacher with the weights and the thresholds of one of ours."""
+
+    def make(model):
+        settings = dict(tiny_cfg.semi_train_cfg, freeze_teacher=True, sup_weight=1.0, unsup_weight=2.0, jitter_times=10,
+                        jitter_scale=0.06, min_pseudo_bbox_wh=(1e-2, 1e-2))  # fmt: skip
+        from mmengine.config import ConfigDict
+
+        other = MMDetSoftTeacher(copy.deepcopy(tiny_cfg.detector), ConfigDict(settings), ConfigDict(predict_on='teacher'),
+                                 copy.deepcopy(tiny_cfg.data_preprocessor))  # fmt: skip
+        other.load_state_dict(model.state_dict())
+        other.train()
+        other.teacher.eval()
+        return other
+
+    return make
+
+
+def test_losses_equal_those_of_mmdet(build, batch, peer):
+    """Deviations off: proposals of the teacher from the test settings. The views differ by scale and flip alone, because mmdet
+    cuts and widens boxes by way of the original image."""
+    model = build(teacher_proposal_cfg='test')
+    other = peer(model)
+    torch.manual_seed(5)
+    ours = model.loss(*copy.deepcopy(batch))
+    torch.manual_seed(5)
+    theirs = other.loss(*copy.deepcopy(batch))
+    assert ours['unsup_boxes_cls'] >= 1 and ours['unsup_boxes_reg'] >= 1, 'nothing was taught: the test would be empty'
+    mine, expected = _numbers(ours), _numbers(theirs)
+    assert set(expected) <= set(mine)
+    for name, value in expected.items():
+        assert mine[name] == pytest.approx(value, rel=2e-5, abs=1e-6), name
+    _total(ours).backward()
+    _total(theirs).backward()
+    gradients = dict(other.student.named_parameters())
+    for name, parameter in model.student.named_parameters():
+        torch.testing.assert_close(parameter.grad, gradients[name].grad, atol=2e-6, rtol=2e-4, msg=name)
+
+
+def test_without_alpha_the_step_is_supervised(build, batch):
+    model = build(unsup_weight=0.0)
+    inputs, samples = batch
+    torch.manual_seed(1)
+    total = _total(model.loss(inputs, copy.deepcopy(samples)))
+    total.backward()
+    gradients = {name: parameter.grad.clone() for name, parameter in model.student.named_parameters()}
+    model.zero_grad()
+    torch.manual_seed(1)
+    alone = _total(model.loss(dict(sup=inputs['sup']), dict(sup=copy.deepcopy(samples['sup']))))
+    alone.backward()
+    assert total.item() == alone.item()
+    assert all(torch.equal(parameter.grad, gradients[name]) for name, parameter in model.student.named_parameters())
+
+
+def test_alpha_scales_the_unsupervised_terms(build, batch):
+    found = {}
+    for alpha in (1.0, 3.0):
+        torch.manual_seed(2)
+        found[alpha] = _numbers(build(unsup_weight=alpha).loss(*copy.deepcopy(batch)))
+    terms = [name for name in found[1.0] if name.startswith('unsup_') and 'loss' in name]
+    assert sorted(terms) == ['unsup_loss_bbox', 'unsup_loss_cls', 'unsup_loss_rpn_bbox', 'unsup_loss_rpn_cls']
+    for name in terms:
+        assert found[3.0][name] == pytest.approx(3 * found[1.0][name], rel=1e-5)
+    assert {name.replace('unsup_', 'sup_') for name in terms} <= set(found[1.0])
+
+
+def test_teacher_stays_in_evaluation_and_without_gradient(build, batch):
+    model = build()
+    model.train()
+    assert model.student.training and not any(module.training for module in model.teacher.modules())
+    _total(model.loss(*copy.deepcopy(batch))).backward()
+    assert all(parameter.grad is None and not parameter.requires_grad for parameter in model.teacher.parameters())
+    assert all(parameter.grad is not None for parameter in model.student.parameters())
+
+
+def test_no_pseudo_box_is_background_and_a_connected_zero(build, batch):
+    losses = build(rpn_pseudo_thr=1.0, cls_pseudo_thr=1.0, reg_pseudo_thr=0.0).loss(*copy.deepcopy(batch))
+    assert losses['unsup_loss_bbox'].item() == 0 and losses['unsup_loss_bbox'].requires_grad
+    assert losses['unsup_loss_cls'].item() > 0
+    model = build(rpn_pseudo_thr=1.0, cls_pseudo_thr=1.0, skip_unsup_if_empty=True)
+    losses = model.loss(*copy.deepcopy(batch))
+    assert losses['unsup_loss_cls'].item() == 0
+    _total(losses).backward()
+    assert all(parameter.grad is not None for parameter in model.student.parameters())
+
+
+def test_the_two_sets_of_boxes_teach_different_losses(build, batch):
+    def losses(**settings) -> dict[str, float]:
+        model = build(**settings)
+        lesson = model.teaching.teach(batch[0]['unsup_teacher'], copy.deepcopy(batch[1]['unsup_teacher']))
+        torch.manual_seed(4)
+        return _numbers(model.teaching.losses(batch[0]['unsup_student'], copy.deepcopy(batch[1]['unsup_student']), lesson))
+
+    base, other_reg = losses(), losses(reg_pseudo_thr=0.0)
+    assert base['loss_cls'] == other_reg['loss_cls'] and base['loss_bbox'] != other_reg['loss_bbox']
+
+
+def test_positives_alone_give_the_loss_of_all_regions(build, batch):
+    """The shortcut of the box loss against mmdet's loss over every sampled region."""
+    model = build()
+    lesson = model.teaching.teach(batch[0]['unsup_teacher'], copy.deepcopy(batch[1]['unsup_teacher']))
+    teaching, metas = model.teaching, [one.metainfo for one in batch[1]['unsup_student']]
+    teaching._project(lesson, metas, torch.device('cpu'))
+    features = model.student.extract_feat(batch[0]['unsup_student'])
+    proposals = [torch.rand(40, 4).mul(60).cumsum(1)[:, [0, 1, 2, 3]] for _ in metas]
+    proposals = [torch.cat([boxes[:, :2].fmod(60), boxes[:, :2].fmod(60) + 20], 1) for boxes in proposals]
+    sampled = teaching.stages.sample(0, features, proposals, teaching.for_reg(lesson))
+    assert sum(len(one.pos_priors) for one in sampled) > 0
+    short = teaching._reg_loss(0, features, sampled, {})
+    whole = model.student.roi_head.bbox_loss(features, sampled)['loss_bbox']['loss_bbox']
+    assert short.item() == pytest.approx(whole.item(), rel=1e-5)
+
+
+def test_slim_jitter_decodes_what_the_full_head_decodes(build, batch):
+    """Refinement for the predicted class alone, against all classes decoded by mmdet's head."""
+    model = build()
+    inputs, samples = batch[0]['unsup_teacher'], batch[1]['unsup_teacher']
+    metas, teacher = [one.metainfo for one in samples], model.teacher
+    with torch.no_grad():
+        features = teacher.extract_feat(inputs)
+        boxes = [torch.tensor([[5.0, 5, 40, 60], [30, 20, 80, 95]]), torch.tensor([[10.0, 50, 30, 70]])]
+        labels = [torch.tensor([0, 3]), torch.tensor([1])]
+        slim = model.teaching.teacher_stages.refine(features, boxes, labels, metas, {})
+        from mmengine.structures import InstanceData
+
+        full = teacher.roi_head.predict_bbox(features, metas, [InstanceData(bboxes=own) for own in boxes], None, rescale=False)
+    for own, everything, classes in zip(slim, full, labels):
+        expected = everything.bboxes.view(len(classes), -1, 4)[torch.arange(len(classes)), classes]
+        torch.testing.assert_close(own, expected, atol=1e-5, rtol=0)
+
+
+def test_teacher_that_knows_the_truth_teaches_the_supervised_loss(build, batch):
+    """Truth as pseudo boxes, sure of the background, same view: the unsupervised loss is the supervised one."""
+    model = build(bg_weight='none')
+    inputs, samples = batch[0]['sup'], batch[1]['sup']
+    lesson = model.teaching.teach(inputs, copy.deepcopy(samples))
+    for own, one in zip(lesson.candidates, samples, strict=True):
+        for key in list(own.keys()):
+            own.pop(key)
+        truth, count = one.gt_instances, len(one.gt_instances)
+        own.set_data(dict(bboxes=truth.bboxes, labels=truth.labels, scores=torch.ones(count), reg_uncs=torch.zeros(count)))
+    torch.manual_seed(7)
+    unsup = _numbers(model.teaching.losses(inputs, copy.deepcopy(samples), lesson))
+    torch.manual_seed(7)
+    sup = _numbers(model.student.loss(inputs, copy.deepcopy(samples)))
+    assert unsup['loss_rpn_cls'] == pytest.approx(sup['loss_rpn_cls'], rel=1e-5)
+    assert unsup['loss_rpn_bbox'] == pytest.approx(sup['loss_rpn_bbox'], rel=1e-5)
+    assert unsup['loss_cls'] == pytest.approx(sup['loss_cls'], rel=1e-5)
+
+
+def test_projected_truth_hits_the_warped_truth(build, batch):
+    model = build()
+    lesson = model.teaching.teach(batch[0]['unsup_teacher'], copy.deepcopy(batch[1]['unsup_teacher']))
+    model.teaching._project(lesson, [one.metainfo for one in batch[1]['unsup_student']], torch.device('cpu'))
+    weak, strong = lesson.candidates[1].bboxes, lesson.pseudo[1].bboxes  # flipped weak view, scaled strong view
+    expected = torch.stack([96 - weak[:, 2], weak[:, 1], 96 - weak[:, 0], weak[:, 3]], 1) * 4 / 3
+    assert len(strong) == len(weak) > 0
+    torch.testing.assert_close(strong, expected, atol=1e-3, rtol=1e-5)
+
+
+def test_burn_in_is_supervised(build, batch):
+    model = build(burn_in_iters=5)
+    model.iteration = 4
+    assert not any('unsup' in name for name in model.loss(*copy.deepcopy(batch)))
+    model.iteration = 5
+    assert any('unsup' in name for name in model.loss(*copy.deepcopy(batch)))
+
+
+def test_ramp_starts_again_after_the_burn_in():
+    hook = MeanTeacher(momentum=0.9)
+    assert [hook.momentum_at(t, burn_in=3) for t in range(6)] == pytest.approx([0, 1 / 2, 2 / 3, 0, 1 / 2, 2 / 3])
+    assert MeanTeacher(momentum=0.9, restart=False).momentum_at(3, burn_in=3) == pytest.approx(3 / 4)
+    assert MeanTeacher(momentum=0.9, keep_loaded_teacher=True).momentum_at(0) == pytest.approx(0.9)
+    decayed = MeanTeacher(momentum=0.99, decay_steps=[2000], decay_factor=0.1)
+    assert [decayed.momentum_at(t) for t in (1999, 2000, 2500)] == pytest.approx([0.99, 0.999, 0.999], abs=6e-4)
+
+
+def test_teacher_does_not_move_without_the_hook(build, batch):
+    model = build()
+    before = copy.deepcopy(model.teacher.state_dict())
+    optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], 0.1)
+    _total(model.loss(*copy.deepcopy(batch))).backward()
+    optimiser.step()
+    assert all(torch.equal(before[name], value) for name, value in model.teacher.state_dict().items())
+    ema_update(model.teacher, model.student, 0.0)
+    assert all(torch.equal(a, b) for a, b in zip(model.teacher.parameters(), model.student.parameters()))
+
+
+def test_pairs_are_matched_by_image(batch):
+    weak, strong = batch[1]['unsup_teacher'], batch[1]['unsup_student']
+    assert paired(weak, strong[::-1]) == [1, 0]
+    with pytest.raises(ValueError, match='different|strong views'):
+        paired(weak, batch[1]['sup'])
+
+
+@pytest.mark.parametrize('settings, words', [
+    (dict(cls_pseudo_thresh=0.9), 'cls_pseudo_thr'),
+    (dict(jitter_times=1), 'at least 2'),
+    (dict(bg_weight='techer'), "'teacher'"),
+    (dict(cls_pseudo_thr=0.3), 'must not be lower'),
+    (dict(cls_pseudo_thr=1.2), r'\[0, 1\]'),
+])  # fmt: skip
+def test_wrong_settings_are_named(settings, words):
+    with pytest.raises(ValueError, match=words):
+        read_settings(settings)
