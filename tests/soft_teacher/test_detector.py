@@ -29,8 +29,7 @@ def peer(tiny_cfg):
                         jitter_scale=0.06, min_pseudo_bbox_wh=(1e-2, 1e-2))  # fmt: skip
         from mmengine.config import ConfigDict
 
-        other = MMDetSoftTeacher(copy.deepcopy(tiny_cfg.detector), ConfigDict(settings), ConfigDict(predict_on='teacher'),
-                                 copy.deepcopy(tiny_cfg.data_preprocessor))  # fmt: skip
+        other = MMDetSoftTeacher(copy.deepcopy(tiny_cfg.detector), ConfigDict(settings), ConfigDict(predict_on='teacher'))
         other.load_state_dict(model.state_dict())
         other.train()
         other.teacher.eval()
