@@ -14,6 +14,13 @@ from openmsra.core.launch import load_config
 CONFIG = 'configs/soft_teacher/soft-teacher_r18-tiny_1xb4-8i_shapes_instant.py'
 
 
+@pytest.fixture(autouse=True)
+def _scope():
+    """Transforms are built by their plain names, as in a run."""
+    with DefaultScope.overwrite_default_scope('openmsra'):
+        yield
+
+
 @pytest.fixture(scope='session')
 def tiny_cfg():
     """The model config of the instant size, thresholds low enough for an untrained teacher."""
@@ -32,8 +39,7 @@ def build(tiny_cfg):
         cfg.detector.update(detector or {})
         cfg.semi_train_cfg.update(settings)
         torch.manual_seed(seed)
-        with DefaultScope.overwrite_default_scope('openmsra'):
-            model = MODELS.build(cfg)
+        model = MODELS.build(cfg)
         model.student.init_weights()
         _make_opinionated(model.student)
         _make_opinionated(model.teacher)
