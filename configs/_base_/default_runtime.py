@@ -6,7 +6,9 @@ default_hooks = dict(
     sampler_seed=dict(type='DistSamplerSeedHook'),
     logger=dict(type='LoggerHook', interval=50),
     param_scheduler=dict(type='ParamSchedulerHook'),
-    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=3),
+    checkpoint=dict(type='DurableCheckpointHook', interval=1, max_keep_ckpts=3),
+    non_finite=dict(type='NonFiniteLossHook', max_skips=0),
+    broken_data=dict(type='BrokenDataHook', max_fraction=0.01),
 )
 env_cfg = dict(
     cudnn_benchmark=False,
