@@ -41,11 +41,12 @@ LONG = 40  # frames of the videos of the comparison of strides
 
 def run(seeds: list[int], processes: int, folder: Path) -> dict:
     """All runs; AUC in percent."""
-    jobs = [(arm, kind, seed) for seed in seeds for kind, arms in TRAINED.items() for arm in arms]
+    jobs = [(arm, kind, seed) for kind, arms in TRAINED.items() for seed in seeds for arm in arms]
+    rows = []
     with ThreadPoolExecutor(processes) as pool:
-        for number, _ in enumerate(pool.map(lambda job: _train(*job, folder), jobs), start=1):
-            print(f'{number}/{len(jobs)} runs', flush=True)
-    rows = [dict(arm=arm, trained_on=kind, seed=seed, **_evaluated(arm, kind, seed, folder)) for arm, kind, seed in jobs]
+        for row in pool.map(lambda job: _row(*job, folder), jobs):
+            rows.append(row)
+            print(f'{len(rows)}/{len(jobs)} runs: {row}', flush=True)
     settings = dict(configs=CONFIGS, seeds=seeds, clips=CLIPS, compression=COMPRESSION, long=LONG)
     return dict(settings=settings, rows=rows, verdicts=_verdicts(rows))
 
@@ -56,6 +57,12 @@ def _config(arm: str) -> str:
 
 def _work_dir(arm: str, kind: str, seed: int, folder: Path) -> Path:
     return folder / f'{CONFIGS[arm]}_{kind}_seed{seed}'
+
+
+def _row(arm: str, kind: str, seed: int, folder: Path) -> dict:
+    """Train and evaluate, as far as it is not done."""
+    _train(arm, kind, seed, folder)
+    return dict(arm=arm, trained_on=kind, seed=seed, **_evaluated(arm, kind, seed, folder))
 
 
 def _train(arm: str, kind: str, seed: int, folder: Path) -> None:
@@ -80,7 +87,6 @@ def _evaluated(arm: str, kind: str, seed: int, folder: Path) -> dict:
         if kind == 'seen' and arm == FTCN_TT:
             figures['stride'] = {stride: _long_aucs(model, stride) for stride in (1, 8)}
         file.write_text(json.dumps(figures), encoding='utf-8')
-        print(arm, kind, seed, figures, flush=True)
     return json.loads(file.read_text(encoding='utf-8'))
 
 

@@ -1,44 +1,54 @@
-"""FTCN: the rewritten network against its plain conv3d form, and a video of overlapping clips.
+"""FTCN: the rewritten network against its plain conv3d form, and whole videos against clip by clip.
 
-    clip      inference of one clip (3, 32, 224, 224): time and peak of the memory beside weights and input
-    stride_1  40 frames, every window: rewritten network against the plain one clip by clip
-    stride_8  the same video, every eighth window, against the plain network at stride 1
+    clip           inference of one clip (3, 32, 224, 224): time and peak of the memory beside weights and input
+    training_step  forward and backward of a smaller clip; gradients always take the plain form
+    stride_1       a video of 40 frames with given faces, every window, batched: cropping, alignment and rewritten network
+                   against the plain network clip by clip, each cropped and aligned anew
+    stride_8       the same, every eighth window, against stride 1 clip by clip
+    amp, channels_last   on a GPU: the plain form in these ways against plain float32
 
-Memory is the growth of the peak resident set (VmHWM) of a fresh process, so that this needs Linux.
+Memory on a CPU is the growth of the peak resident set (VmHWM) of a fresh process, so that this needs Linux.
 """
 
 import multiprocessing
 import re
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
+import cv2
+import numpy as np
 import torch
 
 from benchmarks.timing import interleaved, ratio
-from openmsra.ftcn import FTCN
-from openmsra.ftcn.clips import clip_starts
+from openmsra.core.checkpoint import save_file
+from openmsra.core.launch import load_config
+from openmsra.ftcn import FTCN, FTCNInferencer, fast
+from openmsra.ftcn.align import landmarks_of_box
+from openmsra.ftcn.faces import Face
 
-FRAMES = 40
+FRAMES, CLIP = 40, (1, 3, 32, 224, 224)
+CONFIG = Path(__file__).resolve().parents[1] / 'configs/ftcn/ftcn-tt_r50_8xb4-100e_ffpp-c23.py'
 
 
 def run(repeats: int, device: torch.device) -> dict[str, dict]:
     """All rows; times in milliseconds, memory in MiB."""
-    if device.type != 'cpu':
-        raise SystemExit('the rewritten form of FTCN is for CPUs; on a GPU the plain form runs.')
-    nets = {name: network(name == 'ours') for name in ('ours', 'plain')}
-    clip = torch.randn(1, 3, 32, 224, 224)
-    sides = {name: forward(net, clip) for name, net in nets.items()}
+    net, clip = network().to(device), torch.randn(CLIP, device=device)
+    sides = {'ours': inference(net, clip, rewrite=True), 'plain': inference(net, clip)}
     logits = {name: call() for name, call in sides.items()}
     torch.testing.assert_close(logits['ours'], logits['plain'], rtol=1e-4, atol=1e-5)
-    memory = {name: peak_memory(name == 'ours') for name in nets}
+    memory = {name: gpu_memory(call) if device.type == 'cuda' else peak_memory(name == 'ours') for name, call in sides.items()}
     row = ratio(interleaved(sides, repeats, device), 'ours', 'plain')
     row |= dict(memory_ratio=memory['ours'] / memory['plain'], ours_mib=memory['ours'], plain_mib=memory['plain'])
-    return {'clip': {**row, 'target': 0.65, 'memory_target': 0.5}, **video(nets, device)}
+    row |= dict(target=0.65 if device.type == 'cpu' else 0.9, memory_target=0.5)
+    return {'clip': row, 'training_step': training_step(net, repeats, device),
+            **(video() if device.type == 'cpu' else gpu_variants(net, clip, repeats))}  # fmt: skip
 
 
-def network(rewrite: bool) -> FTCN:
+def network() -> FTCN:
     """The paper's network with random weights, in evaluation mode."""
     torch.manual_seed(0)
-    net = FTCN(dict(rewrite=rewrite))
+    net = FTCN()
     net.init_weights()
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm3d):  # a zero scale would switch the blocks off
@@ -46,15 +56,31 @@ def network(rewrite: bool) -> FTCN:
     return net.eval()
 
 
-def forward(net: FTCN, clips: torch.Tensor, starts: tuple[int, ...] = (0,), batch: int = 1):
-    """A call that returns the logits of the windows of one video (1, 3, T, H, W)."""
+def inference(net: FTCN, clip: torch.Tensor, rewrite: bool = False, **amp) -> Callable[[], torch.Tensor]:
+    """A call that returns the logit of a clip."""
 
     @torch.inference_mode()
     def call() -> torch.Tensor:
-        groups = [starts[i : i + batch] for i in range(0, len(starts), batch)]
-        return torch.cat([net(torch.cat([clips[:, :, k : k + 32] for k in group])) for group in groups])
+        net.resnet.rewrite = False
+        with torch.autocast(clip.device.type, enabled=bool(amp), **amp):
+            return net.resnet.head(fast.features(net.resnet, clip) if rewrite else net.resnet.features(clip))
 
     return call
+
+
+def training_step(net: FTCN, repeats: int, device: torch.device) -> dict:
+    """The network as configured (``rewrite`` on) against the plain one."""
+    net, clip = FTCN(clip_len=16, size=112).to(device).train(), torch.randn(1, 3, 16, 112, 112, device=device)
+
+    def step(rewrite: bool) -> Callable[[], None]:
+        def call() -> None:
+            net.resnet.rewrite = rewrite
+            net(clip).sum().backward()
+
+        return call
+
+    times = interleaved({'ours': step(True), 'plain': step(False)}, repeats, device)
+    return {**ratio(times, 'ours', 'plain'), 'target': 1.0}
 
 
 def peak_memory(rewrite: bool) -> float:
@@ -65,11 +91,10 @@ def peak_memory(rewrite: bool) -> float:
 
 def _peak(rewrite: bool, threads: int) -> float:
     torch.set_num_threads(threads)
-    net, clip = network(rewrite), torch.randn(1, 3, 32, 224, 224)
-    with torch.inference_mode():
-        net(clip[:, :, :, :32, :32])  # libraries are loaded before the count starts
+    net, clip = network(), torch.randn(CLIP)
+    inference(net, clip[:, :, :, :32, :32], rewrite)()  # libraries are loaded before the count starts
     before = _high_water()
-    forward(net, clip)()
+    inference(net, clip, rewrite)()
     return _high_water() - before
 
 
@@ -78,16 +103,50 @@ def _high_water() -> float:
     return int(re.search(r'VmHWM:\s+(\d+)', Path('/proc/self/status').read_text())[1]) / 1024
 
 
-def video(nets: dict[str, FTCN], device: torch.device) -> dict[str, dict]:
-    """Windows of a video of 40 frames."""
-    clips, rows = torch.randn(1, 3, FRAMES, 224, 224), {}
-    every, eighth = (tuple(clip_starts(FRAMES, 32, stride).tolist()) for stride in (1, 8))
-    sides = {
-        'stride_1': forward(nets['ours'], clips, every, batch=4),
-        'stride_8': forward(nets['ours'], clips, eighth, batch=4),
-        'plain': forward(nets['plain'], clips, every),
-    }
-    times = interleaved(sides, 1, device)
-    for name, target in (('stride_1', 0.7), ('stride_8', 0.25)):
-        rows[name] = {**ratio(times, name, 'plain'), 'target': target}
+def gpu_memory(call: Callable[[], torch.Tensor]) -> float:
+    """MiB that one inference adds to the peak of allocated memory."""
+    before = torch.cuda.memory_allocated()
+    torch.cuda.reset_peak_memory_stats()
+    call()
+    return (torch.cuda.max_memory_allocated() - before) / 2**20
+
+
+def gpu_variants(net: FTCN, clip: torch.Tensor, repeats: int) -> dict[str, dict]:
+    """Mixed precision and channels-last of the plain form."""
+    sides = {'plain': inference(net, clip), 'amp': inference(net, clip, dtype=torch.float16)}
+    rows = {'amp': ratio(interleaved(sides, repeats, clip.device), 'amp', 'plain')}
+    last = network().to(clip.device)
+    for parameter in last.resnet.parameters():
+        if parameter.ndim == 5:
+            parameter.data = parameter.data.to(memory_format=torch.channels_last_3d)
+    sides['channels_last'] = inference(last, clip.to(memory_format=torch.channels_last_3d))
+    rows['channels_last'] = ratio(interleaved(sides, repeats, clip.device), 'channels_last', 'plain')
     return rows
+
+
+def video() -> dict[str, dict]:
+    """Whole videos through the inferencer."""
+    noise = np.random.default_rng(0).integers(0, 256, (FRAMES, 360, 480, 3), np.uint8)
+    frames = [(cv2.GaussianBlur(image, (0, 0), 3), k / 25) for k, image in enumerate(noise)]
+    box = np.array([160, 100, 310, 250], float)
+    faces = [[Face(box + k % 3, landmarks_of_box(box + k % 3), 1.0)] for k in range(FRAMES)]
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = Path(folder) / 'random.pth'
+        save_file(dict(state_dict=network().state_dict()), checkpoint)
+        ours = {f'stride_{stride}': FTCNInferencer(CONFIG, checkpoint, faces, stride=stride, batch_size=4) for stride in (1, 8)}
+        plain_config = load_config(CONFIG, {'model.backbone': dict(rewrite=False)})
+        plain = FTCNInferencer(plain_config, checkpoint, faces[:32], batch_size=1)
+    sides = {name: lambda one=one: one(frames) for name, one in ours.items()}
+    sides['clip by clip'] = lambda: clip_by_clip(plain, frames, faces)
+    times = interleaved(sides, 1, torch.device('cpu'))
+    return {name: {**ratio(times, name, 'clip by clip'), 'target': target}
+            for name, target in (('stride_1', 0.7), ('stride_8', 0.25))}  # fmt: skip
+
+
+def clip_by_clip(plain: FTCNInferencer, frames: list, faces: list) -> list[float]:
+    """Every window of 32 frames as a video of its own."""
+    scores = []
+    for start in range(FRAMES - 31):
+        plain.detector = faces[start : start + 32]
+        scores.append(plain(frames[start : start + 32]).score)
+    return scores

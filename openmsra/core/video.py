@@ -141,7 +141,9 @@ def _decord(path: Path, limit: int | None) -> Iterator[Frame]:
         for index in range(len(video) if limit is None else min(limit, len(video))):
             yield video[index].asnumpy(), float(video.get_frame_timestamp(index)[0])
     except (decord.DECORDError, RuntimeError) as error:
-        raise VideoError(f'{path}: decord cannot decode it ({str(error).strip().splitlines()[-1][:200]}).') from None
+        reason = str(error).strip().splitlines()[-1][:200]
+        what = 'it holds no video stream (audio only?)' if 'video stream' in reason else 'it is damaged or no video'
+        raise VideoError(f'{path}: decord cannot decode it, {what}: {reason}') from None
 
 
 def _pyav(path: Path, limit: int | None) -> Iterator[Frame]:

@@ -147,30 +147,35 @@ def _read_rgb(path: Path) -> np.ndarray:
 
 @TRANSFORMS.register_module()
 class AugmentClip(BaseTransform):
-    """Flip, black erasing, JPEG and brightness, each drawn once for a clip: drawn per frame they would imitate forgery.
+    """Flip, brightness, lower resolution, JPEG and black erasing, each drawn once for a clip.
 
-    The choices are ours; the official augmentation was never released.
+    Drawn for each frame they would imitate forgery. The choices are ours; the official augmentation was never released.
 
     Args:
-        flip, erase, jpeg, light: probability of each.
+        flip, light, scale, jpeg, erase: probability of each.
     """
 
-    def __init__(self, flip: float = 0.5, erase: float = 0.5, jpeg: float = 0.3, light: float = 0.3) -> None:
-        self.flip, self.erase, self.jpeg, self.light = flip, erase, jpeg, light
+    def __init__(self, flip: float = 0.5, erase: float = 0.5, jpeg: float = 0.3, light: float = 0.3, scale: float = 0.3) -> None:
+        self.flip, self.erase, self.jpeg, self.light, self.scale = flip, erase, jpeg, light, scale
 
     def transform(self, results: dict) -> dict:
         """Changes ``clip`` (T, H, W, 3) uint8."""
         clip = results['clip'].copy()
+        height, width = clip.shape[1:3]
         if np.random.rand() < self.flip:
             clip = clip[:, :, ::-1].copy()
         if np.random.rand() < self.light:
             gain, offset = 1 + np.random.uniform(-0.1, 0.1), np.random.uniform(-25, 25)
             clip = np.clip(clip * gain + offset, 0, 255).astype(np.uint8)
+        if np.random.rand() < self.scale:
+            share = np.random.uniform(64 / 224, 1)
+            small = max(1, round(share * width)), max(1, round(share * height))
+            lower = [cv2.resize(frame, small, interpolation=cv2.INTER_AREA) for frame in clip]
+            clip = np.stack([cv2.resize(frame, (width, height)) for frame in lower])
         if np.random.rand() < self.jpeg:
             quality = [cv2.IMWRITE_JPEG_QUALITY, int(np.random.randint(60, 101))]
             clip = np.stack([cv2.imdecode(cv2.imencode('.jpg', frame, quality)[1], cv2.IMREAD_COLOR) for frame in clip])
         if np.random.rand() < self.erase:
-            height, width = clip.shape[1:3]
             side = np.sqrt(np.random.uniform(0.02, 0.2))
             top, left = (int(np.random.rand() * n * (1 - side)) for n in (height, width))
             clip[:, top : top + int(side * height), left : left + int(side * width)] = 0

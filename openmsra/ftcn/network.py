@@ -17,7 +17,7 @@ from openmsra.ftcn import fast
 TEMPORAL_KERNELS = ((3,), (3, 1), (3, 1), (1, 3))
 # convolutions that the official conversion creates anew
 REPLACED = ('stem.conv', '.b', 's3.pathway0_res0.branch1', 's4.pathway0_res0.branch1', 's5.pathway0_res0.branch1')
-PATCHES = ('time', 'spatial', 'all')
+PATCHES = ('time', 'spatial', 'all', 'random', 'random_avg')
 
 
 def convolution(inputs: int, outputs: int, temporal: int = 1, spatial: int = 1, stride: int = 1) -> nn.Conv3d:
@@ -193,25 +193,39 @@ class TransformerHead(nn.Module):
     """Feature map (B, C, T, H, W) to tokens to a logit (B,).
 
     Args:
-        patch: 'time' averages over space (T tokens), 'spatial' over time (HW tokens), 'all' keeps THW tokens.
+        patch: 'time' averages over space (T tokens), 'spatial' over time (HW tokens), 'all' keeps THW tokens. 'random' takes
+            one position, drawn for each batch in training, the middle one else; 'random_avg' averages ``count`` positions
+            that are drawn in training, all but those of the border else (T tokens each).
+        count: positions of 'random_avg'.
     """
 
     def __init__(self, channels: int, shape: Sequence[int], patch: str = 'time', dim: int = 1024, depth: int = 1,
-                 heads: int = 16, head_dim: int = 64, hidden: int = 2048, dropout: float = 0.1) -> None:  # fmt: skip
+                 heads: int = 16, head_dim: int = 64, hidden: int = 2048, dropout: float = 0.1,
+                 count: int = 16) -> None:  # fmt: skip
         super().__init__()
         if patch not in PATCHES:
             raise ValueError(f'patch must be one of {", ".join(PATCHES)}, got {patch!r}')
         frames, rows, columns = shape
-        count = {'time': frames, 'spatial': rows * columns, 'all': frames * rows * columns}[patch]
-        self.patch = patch
-        self.time_T = TemporalTransformer(channels, count, dim, depth, heads, head_dim, hidden, dropout)
+        tokens = {'spatial': rows * columns, 'all': frames * rows * columns}.get(patch, frames)
+        self.patch, self.count = patch, count
+        self.time_T = TemporalTransformer(channels, tokens, dim, depth, heads, head_dim, hidden, dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         if self.patch == 'time':
             x = x.mean(dim=(3, 4))
         elif self.patch == 'spatial':
             x = x.mean(dim=2)
+        elif self.patch.startswith('random'):
+            x = x.flatten(3)[..., self._positions(*x.shape[3:])].mean(dim=-1)
         return self.time_T(x.flatten(2).transpose(1, 2))
+
+    def _positions(self, rows: int, columns: int) -> Tensor:
+        """Indices into the flattened map, without its border where there is more."""
+        grid = torch.arange(rows * columns).view(rows, columns)
+        inner = grid[1:-1, 1:-1].flatten() if min(rows, columns) > 2 else grid.flatten()
+        if self.training:
+            return inner[torch.randperm(len(inner))[: 1 if self.patch == 'random' else self.count]]
+        return inner if self.patch == 'random_avg' else grid[rows // 2, columns // 2].view(1)
 
 
 class AverageHead(nn.Module):

@@ -50,9 +50,9 @@ def find_tracks(frames: Iterable[Frame], detector: Detector | list[list[Face]] |
     tracks, warnings = track_faces(detections), []
     kept = [track for track in tracks if len(track.boxes) >= min_frames]
     if small:
-        warnings.append(f'{small} faces smaller than {min_face} pixels are left out')
+        warnings.append(f'{small} face(s) smaller than {min_face} pixels are left out')
     if len(kept) < len(tracks):
-        warnings.append(f'{len(tracks) - len(kept)} faces seen for less than {min_frames} frames are left out')
+        warnings.append(f'{len(tracks) - len(kept)} face(s) seen for less than {min_frames} frames are left out')
     if not kept:
         warnings.append('no face found' if not warnings else 'no other face found')
     return np.array(times), kept, warnings

@@ -85,6 +85,13 @@ def test_batch_size_changes_nothing_and_faces_are_combined(checkpoint):
     assert mean == pytest.approx((first.score + second.score) / 2)
 
 
+def test_overlapping_clips_score_as_videos_of_their_own(checkpoint):
+    frames, faces = pan(12), given(12, 20)
+    (one,) = FTCNInferencer(CONFIG, checkpoint, faces, stride=1, batch_size=3)(frames).tracks
+    alone = [FTCNInferencer(CONFIG, checkpoint, faces[k : k + 8])(frames[k : k + 8]).score for k in range(5)]
+    np.testing.assert_allclose(one.clip_scores, alone, rtol=1e-5)
+
+
 @pytest.mark.parametrize('count', [1, 2, 5, 7])
 def test_short_videos_are_mirrored_and_said_so(checkpoint, count):
     inferencer = FTCNInferencer(CONFIG, checkpoint, None, stride=1, min_frames=1)

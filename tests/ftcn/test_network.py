@@ -1,5 +1,6 @@
 """The network gives the outputs of the official code, and keeps the method's invariants."""
 
+import itertools
 import json
 import runpy
 from pathlib import Path
@@ -11,6 +12,7 @@ from torch import nn
 
 from openmsra.core.checkpoint import CheckpointError, load_file, load_weights
 from openmsra.ftcn import FTCN
+from openmsra.ftcn.network import TransformerHead
 from tests.references.ckdn_fill import fill_ckdn
 from tests.references.oracle_fill import fill, oracle_input
 
@@ -151,6 +153,24 @@ def test_patch_types(patch, tokens):
     assert model(torch.randn(2, 3, 8, 64, 64)).shape == (2,)
     with pytest.raises(ValueError, match='clip_len and size'):
         model(torch.randn(1, 3, 16, 128, 128))
+
+
+@pytest.mark.parametrize('patch', ['random', 'random_avg'])
+def test_random_positions(patch):
+    torch.manual_seed(0)
+    head = TransformerHead(8, (4, 5, 6), patch, dim=8, depth=1, heads=2, head_dim=4, hidden=8, dropout=0.0, count=3)
+    x, seen = torch.randn(2, 8, 4, 5, 6), []
+    head.time_T.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    head.eval()(x)
+    inner = x[..., 1:-1, 1:-1]
+    expected = x[..., 2, 3] if patch == 'random' else inner.mean(dim=(3, 4))
+    torch.testing.assert_close(seen[0].transpose(1, 2), expected)
+    head.train()(x)
+    choices = itertools.combinations(inner.flatten(3).unbind(3), 1 if patch == 'random' else 3)
+    means = torch.stack([torch.stack(choice).mean(0) for choice in choices])
+    assert (means - seen[1].transpose(1, 2)).flatten(1).abs().amax(1).min() < 1e-6
+    head(x)
+    assert not torch.equal(seen[1], seen[2])
 
 
 @pytest.mark.parametrize('options', [

@@ -98,12 +98,12 @@ def test_schedule_has_the_official_rates():
     assert rates[199] < 1e-4
 
 
-@pytest.mark.parametrize('choice', ['flip', 'erase', 'jpeg', 'light'])
+@pytest.mark.parametrize('choice', ['flip', 'erase', 'jpeg', 'light', 'scale'])
 def test_augmentation_is_the_same_in_all_frames(choice):
     rng = np.random.default_rng(0)
     frame = cv2.GaussianBlur(rng.integers(0, 256, (64, 64, 3)).astype(np.uint8), (0, 0), 2)
     clip = np.repeat(frame[None], 5, axis=0)
-    options = dict.fromkeys(('flip', 'erase', 'jpeg', 'light'), 0.0) | {choice: 1.0}
+    options = dict.fromkeys(('flip', 'erase', 'jpeg', 'light', 'scale'), 0.0) | {choice: 1.0}
     out = AugmentClip(**options).transform(dict(clip=clip))['clip']
     assert (out == out[:1]).all() and not np.array_equal(out, clip)
     assert np.array_equal(clip[0], frame)
