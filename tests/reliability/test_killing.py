@@ -1,0 +1,69 @@
+"""kill -9 at any moment: the last checkpoint that was written is there, and the next run goes on from it."""
+
+import random
+import shutil
+import subprocess
+from contextlib import contextmanager
+
+import pytest
+
+from tests.reliability.killing import heavy_config, kill_once, newest_iteration
+
+SECONDS = 0.4  # of training before the kill, at most
+
+
+def _kill(work_dir, times: int, mebibytes: float, seed: int, **checkpoint) -> None:
+    rng, before = random.Random(seed), 0
+    for _ in range(times):
+        written = kill_once(heavy_config(work_dir, mebibytes, **checkpoint), rng, SECONDS)
+        now = newest_iteration(work_dir)
+        assert now >= max(written, before, 1), f'{written} was written, {before} was there before, {now} is left'
+        before = now
+        assert len(list(work_dir.glob('iter_*.pth'))) <= 2, 'the new and the old one'
+
+
+def test_killed_while_saving(tmp_path):
+    _kill(tmp_path, 5, mebibytes=8, seed=0)
+
+
+@pytest.mark.reliability
+def test_killed_a_hundred_times_while_saving(tmp_path):
+    _kill(tmp_path, 100, mebibytes=32, seed=1)
+
+
+@pytest.mark.reliability
+def test_stock_hook_would_have_lost_everything(tmp_path):
+    """The same kills under mmengine's own hook: a test of the test."""
+    rng, lost = random.Random(1), 0
+    for number in range(10):
+        work_dir = tmp_path / str(number)
+        kill_once(heavy_config(work_dir, 32, hook='CheckpointHook'), rng, SECONDS)
+        lost += newest_iteration(work_dir) == 0
+    assert lost
+
+
+@contextmanager
+def _small_disk(folder, mebibytes: int):
+    folder.mkdir()
+    mounted = subprocess.run(['mount', '-t', 'tmpfs', '-o', f'size={mebibytes}m', 'tmpfs', folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip('a small file system cannot be mounted here (root can)')
+    try:
+        yield folder
+    finally:
+        subprocess.run(['umount', '-l', folder], check=True)
+
+
+@pytest.mark.parametrize('times', [2, pytest.param(20, marks=pytest.mark.reliability)])
+def test_killed_on_a_full_disk(tmp_path, times):
+    with _small_disk(tmp_path / 'disk', 12) as disk:
+        work_dir, rng = disk / 'work', random.Random(2)
+        while not (before := newest_iteration(work_dir)):
+            kill_once(heavy_config(work_dir, 4), rng, SECONDS)
+        (disk / 'other_data').write_bytes(bytes(shutil.disk_usage(disk).free - 2 * 2**20))  # no second checkpoint fits
+        for _ in range(times):
+            assert kill_once(heavy_config(work_dir, 4), rng, SECONDS, inside=False) == 0, 'nothing can be written'
+            assert newest_iteration(work_dir) == before >= 1
+            assert len(list(work_dir.glob('.*.tmp'))) <= 1, 'what the next start removes'
+        (disk / 'other_data').unlink()
+        assert kill_once(heavy_config(work_dir, 4), rng, SECONDS) > before
