@@ -130,6 +130,8 @@ def load_weights(model: nn.Module, checkpoint: dict[str, Any], source: str | Pat
         CheckpointError: keys are missing, unexpected or misshapen; the message lists them.
     """
     state = checkpoint.get('state_dict', checkpoint)
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise CheckpointError(f'{source}: it holds no dictionary of weights; nothing was loaded.')
     if hasattr(model, 'complete_checkpoint'):
         state = model.complete_checkpoint(state)
     own = model.state_dict()

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from openmsra.core import samplers  # noqa: F401 - registers InfiniteSampler
 from openmsra.core.broken_data import PHASES, BrokenDataHook
-from openmsra.core.checkpoint import PlainLogBuffersHook, load_file, load_weights
+from openmsra.core.checkpoint import CheckpointError, PlainLogBuffersHook, load_file, load_weights
 from openmsra.core.checkpoint_hook import newest_whole, write_together
 from openmsra.core.loader import keyed
 from openmsra.core.loops import EpochBasedTrainLoop, IterBasedTrainLoop
@@ -96,6 +96,9 @@ class OpenMSRARunner(Runner):
         self._resuming = True
         try:
             super().resume(str(filename), *args, **kwargs)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            reason = f'{type(error).__name__}: {error}'.splitlines()[0]
+            raise CheckpointError(f'{filename}: its optimizer or schedules do not fit this training ({reason}).') from error
         finally:
             self._resuming = False
         self.resumed_from = Path(filename)

@@ -48,7 +48,8 @@ def _rank(function: Callable, rank: int, world_size: int, port: int, results, ar
     import torch.distributed as dist
 
     torch.set_num_threads(1)
-    os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), RANK=str(rank), WORLD_SIZE=str(world_size))
+    os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), RANK=str(rank), LOCAL_RANK=str(rank),
+                      WORLD_SIZE=str(world_size))  # fmt: skip
     dist.init_process_group('gloo', rank=rank, world_size=world_size)
     try:
         results.put((rank, function(rank, world_size, *arguments), None))

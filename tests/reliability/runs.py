@@ -67,11 +67,10 @@ def short_config(path: Path, work_dir: Path, batches: int = 4, epochs: int = 2, 
     cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
     cfg.test_dataloader = cfg.test_cfg = cfg.test_evaluator = None
     cfg.train_dataloader.num_workers = workers
-    cfg.train_dataloader.num_batch_per_epoch = batches
     for pipeline in pipelines(cfg.train_dataloader.dataset):
         pipeline.append(dict(type='Jitter'))
     if 'max_epochs' in cfg.train_cfg:
-        cfg.train_cfg.max_epochs = epochs
+        cfg.train_cfg.max_epochs, cfg.train_dataloader.num_batch_per_epoch = epochs, batches
     else:
         cfg.train_cfg.max_iters = batches * epochs
     cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='DropInputs')]
