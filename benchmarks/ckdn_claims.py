@@ -1,18 +1,21 @@
 """CKDN in miniature, on photographs: what does a degraded reference bring, and what the pristine one in training?
 
-Patches of photographs are degraded in four ways and restored in seven; the label of a version is its rank by SSIM among the
+Patches of photographs are degraded in four ways and restored in eight; the label of a version is its rank by SSIM among the
 versions of one degraded patch. No human looked at them. Photographs and restorers of the test are unseen in training.
 
     arms     SRCC within the versions of one degraded patch, mean over the patches, for each way of training
     FR given D   the full-reference arm with the degraded patch at test: the failure that motivates the paper
     version oracle, constant   predictors that look at no image
 
-Every run goes through tools/train.py with the mini config; an arm changes the options below and nothing else.
+Every run is one of tools/train.py with the mini config; an arm changes the options below and nothing else.
 """
 
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
+import contextlib
+import multiprocessing
+import os
+import re
+import runpy
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,38 +23,52 @@ import torch
 from mmengine.dataset import pseudo_collate
 from torch.utils.data import DataLoader
 
+from benchmarks.ckdn_pretraining import pretrain
 from openmsra.apis import init_model
 from openmsra.ckdn.compare import paired_bootstrap
+from openmsra.ckdn.degrade import LEVELS
 from openmsra.ckdn.metrics import correlations, version_oracle
 from openmsra.core.launch import load_config
 from openmsra.registry import DATASETS
 
 ROOT = Path(__file__).resolve().parents[1]
-CONFIG = 'configs/ckdn/ckdn_r18_1xb64-10e_photos_mini.py'
+CONFIG = 'configs/ckdn/ckdn_r18_1xb64-4e_photos_mini.py'
+LAST = 'epoch_4.pth'
+FEW = ['train_dataloader.dataset.labelled_patches=36']  # of 288
+OFFICIAL = ['model.loss.kd_weight=30.0', 'model.loss.kd_power=2']
 ARMS: dict[str, list[str]] = {
     'no reference': ['model.reference=none'],
     'DR': ['model.distil=False'],
     'DR + pristine score': ['model.loss.kd_weight=0.0'],
     'CKDN, power 1': [],
     'CKDN, power 1, detached': ['model.detach=pristine'],
-    'CKDN, official loss': ['model.loss.kd_weight=30.0', 'model.loss.kd_power=2'],
-    'CKDN, power 1, ranking stage': ['custom_hooks.0.rank_epochs=4'],
+    'CKDN, official loss': OFFICIAL,
+    'CKDN, official loss, ranking stage': [*OFFICIAL, 'custom_hooks.0.rank_epochs=1'],
     'full reference': ['model.reference=pristine'],
+    'DR + pristine score, 1/8 of the labels': ['model.loss.kd_weight=0.0', *FEW],
+    'CKDN, power 1, 1/8, extra pairs': [*FEW, 'train_dataloader.dataset.extra_pairs=True'],
 }
 SWAPPED, ORACLE = 'full reference given D', 'version oracle'
-COMPARED = [('DR', 'no reference'), ('full reference', 'DR'), ('DR + pristine score', 'DR'), ('CKDN, power 1', 'DR'),
-            ('CKDN, power 1', 'DR + pristine score'), ('CKDN, power 1, detached', 'DR + pristine score'),
-            ('CKDN, official loss', 'DR + pristine score'), ('CKDN, power 1, ranking stage', 'CKDN, power 1'),
-            ('CKDN, official loss', 'no reference'), ('DR', SWAPPED), ('CKDN, power 1', SWAPPED)]  # fmt: skip
+# first arm, second arm, least difference that is claimed: fixed before the runs
+COMPARED = [('DR', 'no reference', 0.05), ('full reference', 'DR', 0.10), ('DR', SWAPPED, 0.10),
+            ('DR + pristine score', 'DR', 0.05), ('CKDN, power 1', 'DR', 0.05), ('CKDN, official loss', 'no reference', 0.05),
+            ('CKDN, power 1', 'DR + pristine score', 0.0), ('CKDN, power 1, detached', 'DR + pristine score', 0.0),
+            ('CKDN, official loss', 'DR + pristine score', 0.0),
+            ('CKDN, official loss, ranking stage', 'CKDN, official loss', 0.0),
+            ('CKDN, power 1, 1/8, extra pairs', 'DR + pristine score, 1/8 of the labels', 0.0)]  # fmt: skip
 
 
 def run(seeds: list[int], processes: int, folder: Path) -> dict:
-    """All runs; SRCC of each arm and seed, and paired comparisons over the degraded patches."""
-    archive = load_config(ROOT / CONFIG).train_dataloader.dataset.archive
-    DATASETS.build(dict(type='RestoredPhotos', archive=archive, split='train', pipeline=[]))  # once, before the runs
-    jobs = [(arm, seed, folder) for seed in seeds for arm in ARMS]
-    with ThreadPoolExecutor(processes) as pool:
-        for number, _ in enumerate(pool.map(lambda job: _train(*job), jobs), start=1):
+    """All runs; SRCC of each arm and seed, and paired comparisons over the pristine patches of the test."""
+    config = load_config(ROOT / CONFIG)
+    archive, start = config.train_dataloader.dataset.archive, folder / 'pretrained.pth'
+    data = DATASETS.build(dict(type='RestoredPhotos', archive=archive, split='train', pipeline=[]))  # once, before the runs
+    if not start.exists():
+        accuracy = pretrain(data.pixels, config.model.depth, config.model.base_channels, start)
+        print(f'pre-trained start: {100 * accuracy:.0f} % of the training patches assigned to their photograph', flush=True)
+    jobs = [(arm, seed, folder, start) for arm in ARMS for seed in seeds]
+    with ProcessPoolExecutor(processes, multiprocessing.get_context('spawn')) as pool:
+        for number, _ in enumerate(pool.map(_train, *zip(*jobs)), start=1):
             print(f'{number}/{len(jobs)} runs', flush=True)
     scores: dict[str, dict[str, list[np.ndarray]]] = {split: {} for split in ('val', 'test')}
     for split, table in scores.items():
@@ -64,29 +81,29 @@ def run(seeds: list[int], processes: int, folder: Path) -> dict:
         srcc={split: {arm: [float(values.mean()) for values in rows] for arm, rows in table.items()}
               for split, table in scores.items()},
         image_blind={ORACLE: float(oracle.mean()), 'constant': None},
-        comparisons=[_compared(a, b, scores['test']) for a, b in COMPARED],
+        comparisons=[_compared(*row, scores['test']) for row in COMPARED],
     )  # fmt: skip
 
 
-def _train(arm: str, seed: int, folder: Path) -> None:
+def _train(arm: str, seed: int, folder: Path, start: Path) -> None:
     work_dir = _work_dir(arm, seed, folder)
-    if not (work_dir / 'last_checkpoint').exists():
-        command = [sys.executable, 'tools/train.py', CONFIG, '--work-dir', str(work_dir), '--seed', str(seed)]
-        options = ['--cfg-options', *ARMS[arm]] if ARMS[arm] else []
-        done = subprocess.run([*command, *options], cwd=ROOT, capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(f'{command} failed:\n{done.stderr[-3000:]}')
+    if not (work_dir / LAST).exists():
+        torch.set_num_threads(1)
+        options = ['--cfg-options', f'model.imagenet_weights={start}', *ARMS[arm]]
+        with open(os.devnull, 'w') as quiet, contextlib.redirect_stdout(quiet):  # the log is in the work dir
+            train = runpy.run_path(str(ROOT / 'tools/train.py'))['main']
+            train([CONFIG, '--work-dir', str(work_dir), '--seed', str(seed), *options])
 
 
 def _work_dir(arm: str, seed: int, folder: Path) -> Path:
-    return folder / f'{arm.replace(" ", "_").replace(",", "")}_seed{seed}'
+    return folder / f'{re.sub("[^A-Za-z0-9]+", "_", arm)}_seed{seed}'
 
 
 @torch.inference_mode()
 def _srcc(arm: str, seed: int, folder: Path, split: str, reference: str | None = None) -> np.ndarray:
     """SRCC within each degraded patch of a split; 0 for patches that an arm scores alike."""
     work_dir = _work_dir(arm, seed, folder)
-    model = init_model(work_dir / Path(CONFIG).name, (work_dir / 'last_checkpoint').read_text().strip())
+    model = init_model(work_dir / Path(CONFIG).name, work_dir / LAST)
     reference = reference or ('pristine' if arm == 'full reference' else 'degraded')
     cfg = dict(model.cfg.test_dataloader.dataset.to_dict(), split=split, reference=reference)
     loader = DataLoader(DATASETS.build(cfg), 256, collate_fn=pseudo_collate)
@@ -100,11 +117,12 @@ def _srcc(arm: str, seed: int, folder: Path, split: str, reference: str | None =
     return np.array([figure['SRCC'] if figure else 0.0 for figure in figures])
 
 
-def _compared(first: str, second: str, srcc: dict[str, list[np.ndarray]]) -> dict:
-    """Difference of two arms by seed; the interval is over patches, of the means over the seeds."""
+def _compared(first: str, second: str, least: float, srcc: dict[str, list[np.ndarray]]) -> dict:
+    """Difference of two arms by seed; the interval is over the pristine patches, of the means over seeds and degradations."""
     by_seed = [float((a - b).mean()) for a, b in zip(srcc[first], srcc[second], strict=True)]
-    interval = paired_bootstrap(np.mean(srcc[first], axis=0), np.mean(srcc[second], axis=0))
-    return dict(first=first, second=second, by_seed=by_seed, **interval)
+    patches = [np.mean(srcc[arm], axis=0).reshape(-1, len(LEVELS)).mean(1) for arm in (first, second)]
+    result = dict(first=first, second=second, by_seed=by_seed, **paired_bootstrap(*patches), least=least)
+    return dict(result, holds=result['difference'] >= least and result['low'] > 0)
 
 
 def _oracle(archive: str) -> np.ndarray:

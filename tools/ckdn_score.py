@@ -29,6 +29,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--crop', choices=('center', 'grid', 'whole'), default='center', help='what of an image is scored')
     parser.add_argument('--ref-interp', choices=('nearest', 'bicubic'), default='nearest', help='resizing of degraded images')
     parser.add_argument('--out', type=Path, default=Path('ckdn_scores'), help='folder for scores.csv, .json and .html')
+    parser.add_argument('--maps', action='store_true', help='also write maps/*.png: red where an image is worst, green where best')
     parser.add_argument('--batch-size', type=int, default=8, help='crops in a forward pass')
     parser.add_argument('--workers', type=int, default=2, help='processes that decode while the network runs')
     parser.add_argument('--device', default='cpu')
@@ -52,6 +53,8 @@ def main(argv: list[str] | None = None) -> None:
         for sign in swap_signs(args.restored, args.degraded, scored, sample):
             print(f'warning: are --restored and --degraded exchanged? {sign}.', file=sys.stderr)
         write(sorted(scored, key=lambda row: -row['score']), failed, args)
+        if args.maps:
+            write_maps(inferencer.model, scored, args)
     if failed:
         reasons = '\n'.join(row['error'] for row in failed[:20])
         raise ToolError(f'{len(failed)} of {len(rows)} pairs could not be scored, the others are in {args.out}:\n{reasons}'
@@ -88,6 +91,18 @@ def write(rows: list[dict], failed: list[dict], args: argparse.Namespace) -> Non
     for line in comparison['methods'] if comparison else ():
         print(f'{line["method"]}: mean rank {line["mean_rank"]:.2f}, mean score {line["mean_score"]:.4f}')
     print(f'wrote {len(rows)} scores to {args.out}')
+
+
+def write_maps(model, rows: list[dict], args: argparse.Namespace) -> None:
+    """A picture of local scores for each pair, at its relative path below maps/."""
+    from openmsra.ckdn.maps import overlay, quality_map
+    from openmsra.ckdn.transforms import load_rgb
+
+    for row in rows:
+        file = args.out / 'maps' / row['method'] / f'{row["image"] or Path(row["restored"]).stem}.png'
+        file.parent.mkdir(parents=True, exist_ok=True)
+        scores = quality_map(model, row['restored'], row['degraded'], args.ref_interp)
+        overlay(load_rgb(row['restored']), scores).save(file)
 
 
 if __name__ == '__main__':

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from openmsra.ckdn.network import BLOCKS, PlainBlock, fold_batch_norms, init_convolutions, make_head, make_stage, make_stem
+from openmsra.ckdn.transforms import UNLABELLED
 from openmsra.core.checkpoint import CheckpointError, load_file
 from openmsra.registry import MODELS
 
@@ -54,6 +55,7 @@ class CKDN(BaseModel):
     Args:
         depth: ResNet (18, 34, 50, 101) whose first stage is a branch and whose second stage is a comparator.
         base_channels: width of the stem; 64 is ResNet's.
+        stem_pool: max pooling after the stem; off keeps the resolution of images of a few dozen pixels.
         head_dim, dropout: hidden width and dropout probability of the heads.
         share_branches: use Q for references as well.
         comparator: 'residual' or 'plain' blocks.
@@ -72,7 +74,7 @@ class CKDN(BaseModel):
     """
 
     def __init__(self, depth: int = 50, base_channels: int = 64, head_dim: int = 2048, dropout: float = 0.5,
-                 share_branches: bool = False, comparator: str = 'residual', reference: str = 'degraded',
+                 stem_pool: bool = True, share_branches: bool = False, comparator: str = 'residual', reference: str = 'degraded',
                  detach: str = 'none', distil: bool = True, official_stages: bool = False,
                  keep_training_heads: bool = False, equal_branches: bool = False, imagenet_weights: str | None = None,
                  loss: dict | None = None, data_preprocessor: dict | None = None,
@@ -99,6 +101,7 @@ class CKDN(BaseModel):
         self.fc_ = make_head(features, head_dim, dropout)
         self.fc1_ = make_head(features, head_dim, dropout)
         self.share_branches, self.reference, self.detach = share_branches, reference, detach
+        self.stem_pool = stem_pool
         self.distil, self.official_stages = distil and reference == 'degraded', official_stages
         self.keep_training_heads, self.imagenet_weights = keep_training_heads, imagenet_weights
         self.equal_branches = equal_branches and not share_branches
@@ -137,7 +140,7 @@ class CKDN(BaseModel):
     def prepare_inference(self) -> None:
         """Called once weights are loaded for inference: remove what only training needs (C' and f'), unless
 
-        ``keep_training_heads`` is set (the log says so), and lay the weights out channels last, which is faster.
+        ``keep_training_heads`` is set, and lay the weights out channels last, which is faster.
         """
         self.to(memory_format=torch.channels_last)
         present = [name for name in TRAINING_HEADS if hasattr(self, name)]
@@ -170,13 +173,16 @@ class CKDN(BaseModel):
 
     def embed_restored(self, image: Tensor) -> Tensor:
         """Q: normalised image (B, 3, H, W) to quality-sensitive features (B, 256, H/4, W/4)."""
-        return self.qse_2(F.max_pool2d(self.qse_1(image), 3, 2, 1))
+        return self.qse_2(self._pool(self.qse_1(image)))
 
     def embed_reference(self, image: Tensor) -> Tensor:
         """T: normalised reference (B, 3, H, W) to degradation-tolerant features (B, 256, H/4, W/4)."""
         if self.share_branches:
             return self.embed_restored(image)
-        return self.dte_2(F.max_pool2d(self.dte_1(image), 3, 2, 1))
+        return self.dte_2(self._pool(self.dte_1(image)))
+
+    def _pool(self, features: Tensor) -> Tensor:
+        return F.max_pool2d(features, 3, 2, 1) if self.stem_pool else features
 
     def logits(self, difference: Tensor, auxiliary: bool = False) -> Tensor:
         """C and f (or C' and f'): feature difference (B, C, H, W) to logits (B,)."""
@@ -185,10 +191,15 @@ class CKDN(BaseModel):
 
     def score_logits(self, restored: Tensor, reference: Tensor | None) -> Tensor:
         """Logits (B,) of the metric; nothing but Q, T, C and f runs."""
+        return self.logits(self._difference(restored, reference))
+
+    def local_logits(self, restored: Tensor, reference: Tensor | None) -> Tensor:
+        """Logits (B, H/8, W/8) of the head on every position of C's features, instead of on their mean."""
+        return self.fc_(self.csp(self._difference(restored, reference)).permute(0, 2, 3, 1)).squeeze(-1)
+
+    def _difference(self, restored: Tensor, reference: Tensor | None) -> Tensor:
         features = self.embed_restored(restored)
-        if self.reference != 'none':
-            features = features - self.embed_reference(reference)
-        return self.logits(features)
+        return features if self.reference == 'none' else features - self.embed_reference(reference)
 
     def four_outputs(self, restored: Tensor, degraded: Tensor, other: Tensor, pristine: Tensor) -> Tensor:
         """All training outputs, columns dr, fr, nr, diff (B, 4), with the batch statistics of the official code:
@@ -204,9 +215,12 @@ class CKDN(BaseModel):
         from_degraded, from_pristine = self.embed_reference(degraded), self.embed_reference(pristine)
         joint = torch.cat([features - from_degraded, features - from_pristine])
         dr, fr = self.logits(joint).sigmoid().chunk(2)
+        return dr, fr, self._distance(from_degraded, from_pristine)
+
+    def _distance(self, from_degraded: Tensor, from_pristine: Tensor) -> Tensor:
         left = from_degraded.detach() if self.detach == 'degraded' else from_degraded
         right = from_pristine.detach() if self.detach == 'pristine' else from_pristine
-        return dr, fr, (left - right).square().mean(dim=(1, 2, 3))
+        return (left - right).square().mean(dim=(1, 2, 3))
 
     def forward(self, inputs: dict[str, Tensor], data_samples: list[BaseDataElement] | None = None,
                 mode: str = 'tensor') -> Tensor | dict[str, Tensor] | list[BaseDataElement]:  # fmt: skip
@@ -234,7 +248,11 @@ class CKDN(BaseModel):
         return data_samples
 
     def loss(self, inputs: dict[str, Tensor], data_samples: list[BaseDataElement]) -> dict[str, Tensor]:
-        """Losses of the current stage: 'rank' (relative scores only) or 'score'."""
+        """Losses of the current stage: 'rank' (relative scores only) or 'score'.
+
+        Pairs of other scenes, ``extra_degraded`` and ``extra_pristine``, have no restored image and no score: they take
+        part in the alignment only.
+        """
         score = inputs['restored'].new_tensor([sample.gt_score for sample in data_samples])
         if self.official_stages:
             return self._official_loss(inputs, score, data_samples)
@@ -244,9 +262,12 @@ class CKDN(BaseModel):
         if not self.distil:
             dr = self.forward(inputs)
             return self.losses.scoring(dr, score, None, None)
-        self._check(inputs, ('restored', 'degraded', 'pristine'))
+        extra = UNLABELLED if UNLABELLED[0] in inputs else ()
+        self._check(inputs, ('restored', 'degraded', 'pristine', *extra))
         features = self.embed_restored(inputs['restored'])
         dr, fr, diff = self._both_references(features, inputs['degraded'], inputs['pristine'])
+        if extra:
+            diff = torch.cat([diff, self._distance(*(self.embed_reference(inputs[role]) for role in extra))])
         return dict(self.losses.scoring(dr, score, fr, diff), diff=diff.detach().mean())
 
     def _rank_loss(self, inputs: dict[str, Tensor], score: Tensor, data_samples: list) -> dict[str, Tensor]:

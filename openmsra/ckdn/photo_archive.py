@@ -13,24 +13,27 @@ from mmengine.logging import print_log
 from PIL import Image
 
 from openmsra.ckdn.degrade import LEVELS, degrade
-from openmsra.ckdn.restore import classical_restorers, hallucinated, train_denoisers
+from openmsra.ckdn.restore import classical_restorers, hallucinated, mixed, train_denoisers
 from openmsra.core.photos import load_photo
 from openmsra.registry import DATASETS
 
-SIZE = 48  # pixels
+SIZE = 32  # pixels
 PHOTOS = {
     'train': ('astronaut', 'chelsea', 'china', 'rocket', 'retina', 'brick', 'grass', 'hubble_deep_field', 'cell',
               'immunohistochemistry', 'moon', 'page'),
     'val': ('coins', 'gravel', 'clock'),
     'test': ('coffee', 'flower', 'camera', 'motorcycle'),
 }  # fmt: skip
+# identity is the degraded patch itself; an oracle mixes the pristine patch into the result of a restorer, to stand for better
+# restorers than can be had here. But for identity, no restorer of the test is among those of the training.
 VERSIONS = {
-    'train': ('identity', 'gauss_weak', 'median', 'bilateral', 'sharpened', 'hallucinated', 'learned_150'),
-    'val': ('identity', 'gauss_weak', 'median', 'bilateral', 'sharpened', 'hallucinated', 'learned_150'),
-    'test': ('gauss_strong', 'non_local_means', 'total_variation', 'wiener', 'hallucinated_strong', 'learned_40', 'learned_600'),
-}
+    'train': ('identity', 'gauss_weak', 'median', 'bilateral', 'sharpened', 'hallucinated', 'learned_150', 'oracle_gauss_weak'),
+    'val': ('identity', 'gauss_weak', 'median', 'bilateral', 'sharpened', 'hallucinated', 'learned_150', 'oracle_gauss_weak'),
+    'test': ('identity', 'gauss_strong', 'non_local_means', 'total_variation', 'wiener', 'richardson_lucy',
+             'hallucinated_strong', 'learned_600', 'oracle_total_variation', 'oracle_learned_600'),
+}  # fmt: skip
 PATCHES = {'train': 24, 'val': 16, 'test': 24}  # of each photograph
-STEPS = (40, 150, 600)  # of training of the learned restorers
+STEPS = (150, 600)  # of training of the learned restorers
 FLAT = 12  # grey levels; patches of a smaller standard deviation show nothing
 
 
@@ -39,16 +42,21 @@ class RestoredPhotos(BaseDataset):
     """Versions of small degraded patches; a scene is one degraded patch.
 
     Args:
-        archive: ``.npz`` file with all patches; it is made if it does not exist (half a minute, 150 MB).
+        archive: ``.npz`` file with all patches; it is made if it does not exist (a minute, 60 MB).
         split: 'train', 'val' (other photographs, same restorers) or 'test' (other photographs, other restorers).
         reference: what stands in the place of the degraded image: 'degraded' or 'pristine'.
+        labelled_patches: how many pristine patches of the split have labels, evenly chosen; ``None``: all. The number
+            of items stays the same, so that training takes the same steps.
+        extra_pairs: add a degraded and pristine patch of any scene of the split to each item, without labels.
     """
 
-    def __init__(self, archive: str, split: str, pipeline: list, reference: str = 'degraded', **kwargs) -> None:
+    def __init__(self, archive: str, split: str, pipeline: list, reference: str = 'degraded',
+                 labelled_patches: int | None = None, extra_pairs: bool = False, **kwargs) -> None:  # fmt: skip
         if split not in PHOTOS or reference not in ('degraded', 'pristine'):
             raise ValueError(f"RestoredPhotos: split must be one of {sorted(PHOTOS)}, reference 'degraded' or 'pristine', "
                              f'got {split!r}, {reference!r}')  # fmt: skip
         self.archive, self.split, self.reference = Path(archive), split, reference
+        self.labelled_patches, self.extra_pairs = labelled_patches, extra_pairs
         super().__init__(pipeline=pipeline, serialize_data=False, **kwargs)
 
     def load_data_list(self) -> list[dict]:
@@ -58,9 +66,13 @@ class RestoredPhotos(BaseDataset):
             names = ('pristine', 'degraded', 'restored', 'label', 'photo')
             self.pixels = {name: stored[f'{self.split}_{name}'] for name in names}
         scenes, kinds, versions = self.pixels['label'].shape
+        labelled = self.labelled_patches or scenes
+        if not 0 < labelled <= scenes:
+            raise ValueError(f'RestoredPhotos: labelled_patches must lie between 1 and {scenes}, got {labelled}')
+        chosen = np.linspace(0, scenes, labelled, endpoint=False).astype(int)
         return [dict(place=(s, d, v), scene=f'{self.pixels["photo"][s]}{s}-{d}', version=VERSIONS[self.split][v],
                      distortion=sorted(LEVELS)[d], gt_score=float(self.pixels['label'][s, d, v]))
-                for s in range(scenes) for d in range(kinds) for v in range(versions)]  # fmt: skip
+                for s in np.resize(chosen, scenes) for d in range(kinds) for v in range(versions)]  # fmt: skip
 
     def prepare_data(self, idx: int) -> dict:
         row = self.get_data_info(idx)
@@ -71,6 +83,9 @@ class RestoredPhotos(BaseDataset):
             other = int(np.random.randint(self.pixels['label'].shape[2]))
             images['other'] = self.pixels['restored'][s, d, other]
             row['gt_other_score'] = float(self.pixels['label'][s, d, other])
+        if self.extra_pairs:
+            s, d = (int(np.random.randint(count)) for count in self.pixels['label'].shape[:2])
+            images |= dict(extra_degraded=self.pixels['degraded'][s, d], extra_pristine=self.pixels['pristine'][s])
         return self.pipeline(row | {role: Image.fromarray(pixels) for role, pixels in images.items()})
 
 
@@ -121,11 +136,14 @@ def _pairs(pristine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _restored(degraded: np.ndarray, pristine: np.ndarray, restorers: dict, versions: tuple[str, ...]) -> np.ndarray:
     """(N, kinds, versions, SIZE, SIZE, 3); hallucinated texture comes from the next patch."""
+    rng = np.random.default_rng(len(pristine))
+
     def restore(version: str, s: int, d: int) -> np.ndarray:
         if version.startswith('hallucinated'):
             strength = 1.0 if version.endswith('strong') else 0.6
             return hallucinated(degraded[s, d], pristine[(s + 1) % len(pristine)], strength)
-        return restorers[version](degraded[s, d])
+        result = restorers[version.removeprefix('oracle_')](degraded[s, d])
+        return mixed(pristine[s], result, rng.uniform(0.3, 0.8)) if version.startswith('oracle_') else result
 
     return np.stack([[[restore(version, s, d) for version in versions] for d in range(degraded.shape[1])]
                      for s in range(len(degraded))])  # fmt: skip

@@ -21,6 +21,7 @@ def classical_restorers() -> dict[str, Restorer]:
         'non_local_means': lambda x: cv2.fastNlMeansDenoisingColored(x, None, 12, 12, 5, 11),
         'total_variation': _total_variation,
         'wiener': _wiener,
+        'richardson_lucy': _richardson_lucy,
         'sharpened': _sharpened,
     }
 
@@ -40,6 +41,15 @@ def _wiener(patch: np.ndarray) -> np.ndarray:
     return to_bytes(mean + np.maximum(variance - noise, 0) / np.maximum(variance, noise) * (pixels - mean))
 
 
+def _richardson_lucy(patch: np.ndarray) -> np.ndarray:
+    """Six steps of Richardson-Lucy deconvolution of a Gaussian blur of 1.2 pixels."""
+    observed = patch.astype(np.float32) + 1.0
+    estimate = observed
+    for _ in range(6):
+        estimate = estimate * cv2.GaussianBlur(observed / cv2.GaussianBlur(estimate, (0, 0), 1.2), (0, 0), 1.2)
+    return to_bytes(estimate - 1.0)
+
+
 def _sharpened(patch: np.ndarray) -> np.ndarray:
     smooth = cv2.bilateralFilter(patch, 5, 60, 2).astype(np.float32)
     return to_bytes(smooth + 1.0 * (smooth - cv2.GaussianBlur(smooth, (0, 0), 1.5)))
@@ -50,6 +60,11 @@ def hallucinated(patch: np.ndarray, texture: np.ndarray, strength: float = 0.7) 
     smooth = cv2.GaussianBlur(patch, (0, 0), 1.2).astype(np.float32)
     detail = texture.astype(np.float32) - cv2.GaussianBlur(texture, (0, 0), 1.2)
     return to_bytes(smooth + strength * detail)
+
+
+def mixed(pristine: np.ndarray, restored: np.ndarray, share: float) -> np.ndarray:
+    """What a better restorer might give: ``share`` of the pristine patch, the rest of a restored one."""
+    return to_bytes(share * pristine.astype(np.float32) + (1 - share) * restored)
 
 
 def to_bytes(pixels: np.ndarray) -> np.ndarray:

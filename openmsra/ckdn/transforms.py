@@ -12,6 +12,7 @@ from PIL import Image, UnidentifiedImageError
 from openmsra.registry import TRANSFORMS
 
 ROLES = ('restored', 'degraded', 'other', 'pristine')
+UNLABELLED = ('extra_degraded', 'extra_pristine')  # a pair of another scene, without restored image or score
 SMALLEST = 8  # pixels per side; below it nothing is left to compare
 INTERPOLATION = {'nearest': Image.Resampling.NEAREST, 'bicubic': Image.Resampling.BICUBIC}
 EIGHT_BIT = ('1', 'L', 'P', 'RGB', 'CMYK', 'YCbCr')
@@ -126,7 +127,7 @@ class PackPair(BaseTransform):
     """Images to ``inputs`` (uint8 (3, H, W) by role), labels and names to a data sample."""
 
     def transform(self, results: dict) -> dict:
-        inputs = {role: to_tensor(results[role]) for role in ROLES if role in results}
+        inputs = {role: to_tensor(results[role]) for role in ROLES + UNLABELLED if role in results}
         sample = BaseDataElement()
         for key in ('gt_score', 'gt_other_score'):
             if key in results:

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from openmsra.core.launch import ToolError, run_tool
 
-CONFIG = Path(__file__).resolve().parents[2] / 'configs/ckdn/ckdn_r18_1xb64-10e_photos_mini.py'
+CONFIG = Path(__file__).resolve().parents[2] / 'configs/ckdn/ckdn_r18_1xb64-4e_photos_mini.py'
 SHOWN = 6
 
 

@@ -2,7 +2,6 @@
 
 import argparse
 import json
-import warnings
 from pathlib import Path
 
 from openmsra.core.launch import run_tool
@@ -28,6 +27,7 @@ def main(argv: list[str] | None = None) -> None:
     from openmsra.autoformer import extract_subnet
     from openmsra.core.checkpoint import save_file
     from openmsra.core.config_check import ConfigError
+    from openmsra.core.export import export_onnx, export_torchscript
 
     if args.target.suffix not in ('.pth', '.pt', '.onnx'):
         raise ConfigError(f'{args.target}: the name must end in .pth (weights), .pt (TorchScript) or .onnx.')
@@ -44,35 +44,14 @@ def main(argv: list[str] | None = None) -> None:
             save_file(dict(state_dict=network.state_dict(), meta=dict(arch=network.arch, grid=list(network.grid))), args.target)
             written = network(images)
         else:
-            written = (_torchscript if args.target.suffix == '.pt' else _onnx)(network, images, args.target)
+            inputs = dict(images=images)
+            written = (export_torchscript(network, inputs, args.target) if args.target.suffix == '.pt'
+                       else export_onnx(network, inputs, 'logits', args.target))  # fmt: skip
     error = (written - expected).abs().max().item()
     if error > TOLERANCE:
         args.target.unlink()
         raise ConfigError(f'{args.target}: logits differ by {error:.1e} from those of the supernet; the file was removed.')
     print(f'wrote {args.target}: {supernet.count_params(network.arch):,} parameters, largest difference {error:.1e}')
-
-
-def _torchscript(network, images, target: Path):
-    import torch
-
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        torch.jit.trace(network, images[:2]).save(str(target))
-    return torch.jit.load(str(target))(images)
-
-
-def _onnx(network, images, target: Path):
-    import onnxruntime
-    import torch
-
-    with warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        torch.onnx.export(
-            network, (images[:2],), str(target), input_names=['images'], output_names=['logits'],
-            dynamic_axes=dict(images={0: 'batch'}, logits={0: 'batch'}), opset_version=17, dynamo=False,
-        )  # fmt: skip
-    session = onnxruntime.InferenceSession(str(target))
-    return torch.from_numpy(session.run(None, dict(images=images.numpy()))[0])
 
 
 if __name__ == '__main__':
