@@ -40,13 +40,13 @@ ARMS: dict[str, list[str]] = {
     'no reference': ['model.reference=none'],
     'DR': ['model.distil=False'],
     'DR + pristine score': ['model.loss.kd_weight=0.0'],
-    'CKDN, power 1': [],
-    'CKDN, power 1, detached': ['model.detach=pristine'],
-    'CKDN, official loss': OFFICIAL,
-    'CKDN, official loss, ranking stage': [*OFFICIAL, 'custom_hooks.0.rank_epochs=1'],
     'full reference': ['model.reference=pristine'],
+    'CKDN, power 1': [],
+    'CKDN, official recipe': [*OFFICIAL, 'custom_hooks.0.rank_epochs=1', 'model.imagenet_weights={pretrained}'],
+    'CKDN, official loss': OFFICIAL,
     'DR + pristine score, 1/8 of the labels': ['model.loss.kd_weight=0.0', *FEW],
     'CKDN, power 1, 1/8, extra pairs': [*FEW, 'train_dataloader.dataset.extra_pairs=True'],
+    'CKDN, power 1, detached': ['model.detach=pristine'],
 }
 SWAPPED, ORACLE = 'full reference given D', 'version oracle'
 # first arm, second arm, least difference that is claimed: fixed before the runs
@@ -54,7 +54,7 @@ COMPARED = [('DR', 'no reference', 0.05), ('full reference', 'DR', 0.10), ('DR',
             ('DR + pristine score', 'DR', 0.05), ('CKDN, power 1', 'DR', 0.05), ('CKDN, official loss', 'no reference', 0.05),
             ('CKDN, power 1', 'DR + pristine score', 0.0), ('CKDN, power 1, detached', 'DR + pristine score', 0.0),
             ('CKDN, official loss', 'DR + pristine score', 0.0),
-            ('CKDN, official loss, ranking stage', 'CKDN, official loss', 0.0),
+            ('CKDN, official recipe', 'CKDN, official loss', 0.0),
             ('CKDN, power 1, 1/8, extra pairs', 'DR + pristine score, 1/8 of the labels', 0.0)]  # fmt: skip
 
 
@@ -89,7 +89,7 @@ def _train(arm: str, seed: int, folder: Path, start: Path) -> None:
     work_dir = _work_dir(arm, seed, folder)
     if not (work_dir / LAST).exists():
         torch.set_num_threads(1)
-        options = ['--cfg-options', f'model.imagenet_weights={start}', *ARMS[arm]]
+        options = ['--cfg-options', *(option.format(pretrained=start) for option in ARMS[arm])] if ARMS[arm] else []
         with open(os.devnull, 'w') as quiet, contextlib.redirect_stdout(quiet):  # the log is in the work dir
             train = runpy.run_path(str(ROOT / 'tools/train.py'))['main']
             train([CONFIG, '--work-dir', str(work_dir), '--seed', str(seed), *options])

@@ -48,7 +48,7 @@ def _resnet(depth: int, channels: int, classes: int) -> nn.Sequential:
     block, first, second = BLOCKS[depth]
     width = channels * block.expansion
     return nn.Sequential(OrderedDict(
-        conv1=make_stem(channels), bn1=nn.BatchNorm2d(channels), relu=nn.ReLU(),
+        conv1=make_stem(channels), bn1=nn.BatchNorm2d(channels), relu=nn.ReLU(), pool=nn.MaxPool2d(3, 2, 1),
         layer1=make_stage(block, channels, channels, first, 1), layer2=make_stage(block, width, 2 * channels, second, 2),
         mean=nn.AdaptiveAvgPool2d(1), flat=nn.Flatten(), fc=nn.Linear(2 * width, classes),
     ))  # fmt: skip

@@ -29,7 +29,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--crop', choices=('center', 'grid', 'whole'), default='center', help='what of an image is scored')
     parser.add_argument('--ref-interp', choices=('nearest', 'bicubic'), default='nearest', help='resizing of degraded images')
     parser.add_argument('--out', type=Path, default=Path('ckdn_scores'), help='folder for scores.csv, .json and .html')
-    parser.add_argument('--maps', action='store_true', help='also write maps/*.png: red where an image is worst, green where best')
+    parser.add_argument('--maps', action='store_true', help='also write maps/*.png: red where an image is worst')
     parser.add_argument('--batch-size', type=int, default=8, help='crops in a forward pass')
     parser.add_argument('--workers', type=int, default=2, help='processes that decode while the network runs')
     parser.add_argument('--device', default='cpu')

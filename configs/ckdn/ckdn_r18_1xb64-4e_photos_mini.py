@@ -4,7 +4,7 @@ _base_ = '../_base_/default_runtime.py'
 
 custom_imports = dict(imports=['openmsra.ckdn'], allow_failed_imports=False)
 
-model = dict(type='CKDN', depth=18, base_channels=8, stem_pool=False, head_dim=128, dropout=0.0, equal_branches=True,
+model = dict(type='CKDN', depth=18, base_channels=16, head_dim=128, dropout=0.0, equal_branches=True,
              loss=dict(kd_weight=0.3, kd_power=1))
 
 pipeline = [dict(type='PackPair')]
@@ -30,11 +30,11 @@ test_dataloader = dict(
 )
 
 optim_wrapper = dict(
-    optimizer=dict(type='AdamW', lr=1e-3, weight_decay=1e-4),
+    optimizer=dict(type='AdamW', lr=2e-3, weight_decay=1e-4),
     clip_grad=dict(max_norm=1.0),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
 )
-param_scheduler = [dict(type='OneCycleLR', eta_max=1e-3, total_steps=576, by_epoch=False)]
+param_scheduler = [dict(type='OneCycleLR', eta_max=2e-3, total_steps=576, by_epoch=False)]
 train_cfg = dict(by_epoch=True, max_epochs=4, val_interval=4)
 val_cfg = dict()
 test_cfg = dict()

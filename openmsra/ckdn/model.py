@@ -55,7 +55,6 @@ class CKDN(BaseModel):
     Args:
         depth: ResNet (18, 34, 50, 101) whose first stage is a branch and whose second stage is a comparator.
         base_channels: width of the stem; 64 is ResNet's.
-        stem_pool: max pooling after the stem; off keeps the resolution of images of a few dozen pixels.
         head_dim, dropout: hidden width and dropout probability of the heads.
         share_branches: use Q for references as well.
         comparator: 'residual' or 'plain' blocks.
@@ -74,7 +73,7 @@ class CKDN(BaseModel):
     """
 
     def __init__(self, depth: int = 50, base_channels: int = 64, head_dim: int = 2048, dropout: float = 0.5,
-                 stem_pool: bool = True, share_branches: bool = False, comparator: str = 'residual', reference: str = 'degraded',
+                 share_branches: bool = False, comparator: str = 'residual', reference: str = 'degraded',
                  detach: str = 'none', distil: bool = True, official_stages: bool = False,
                  keep_training_heads: bool = False, equal_branches: bool = False, imagenet_weights: str | None = None,
                  loss: dict | None = None, data_preprocessor: dict | None = None,
@@ -101,7 +100,6 @@ class CKDN(BaseModel):
         self.fc_ = make_head(features, head_dim, dropout)
         self.fc1_ = make_head(features, head_dim, dropout)
         self.share_branches, self.reference, self.detach = share_branches, reference, detach
-        self.stem_pool = stem_pool
         self.distil, self.official_stages = distil and reference == 'degraded', official_stages
         self.keep_training_heads, self.imagenet_weights = keep_training_heads, imagenet_weights
         self.equal_branches = equal_branches and not share_branches
@@ -173,16 +171,13 @@ class CKDN(BaseModel):
 
     def embed_restored(self, image: Tensor) -> Tensor:
         """Q: normalised image (B, 3, H, W) to quality-sensitive features (B, 256, H/4, W/4)."""
-        return self.qse_2(self._pool(self.qse_1(image)))
+        return self.qse_2(F.max_pool2d(self.qse_1(image), 3, 2, 1))
 
     def embed_reference(self, image: Tensor) -> Tensor:
         """T: normalised reference (B, 3, H, W) to degradation-tolerant features (B, 256, H/4, W/4)."""
         if self.share_branches:
             return self.embed_restored(image)
-        return self.dte_2(self._pool(self.dte_1(image)))
-
-    def _pool(self, features: Tensor) -> Tensor:
-        return F.max_pool2d(features, 3, 2, 1) if self.stem_pool else features
+        return self.dte_2(F.max_pool2d(self.dte_1(image), 3, 2, 1))
 
     def logits(self, difference: Tensor, auxiliary: bool = False) -> Tensor:
         """C and f (or C' and f'): feature difference (B, C, H, W) to logits (B,)."""
@@ -206,16 +201,21 @@ class CKDN(BaseModel):
 
         Q and T run once per image, C once on the differences with both references together.
         """
-        features, other_features = self.embed_restored(restored), self.embed_restored(other)
-        dr, fr, diff = self._both_references(features, degraded, pristine)
-        nr = self.logits(features - other_features, auxiliary=True).sigmoid()
-        return torch.stack([dr, fr, nr, diff], dim=1)
+        return self._four_outputs(restored, degraded, other, pristine)[0]
 
-    def _both_references(self, features: Tensor, degraded: Tensor, pristine: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _four_outputs(self, restored: Tensor, degraded: Tensor, other: Tensor, pristine: Tensor) -> tuple[Tensor, Tensor]:
+        features, other_features = self.embed_restored(restored), self.embed_restored(other)
+        dr, fr, diff, spread = self._both_references(features, degraded, pristine)
+        nr = self.logits(features - other_features, auxiliary=True).sigmoid()
+        return torch.stack([dr, fr, nr, diff], dim=1), spread
+
+    def _both_references(self, features: Tensor, degraded: Tensor, pristine: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """dr, fr, diff (B,), and the variance of T(P) over the batch: where it falls, T is collapsing."""
         from_degraded, from_pristine = self.embed_reference(degraded), self.embed_reference(pristine)
         joint = torch.cat([features - from_degraded, features - from_pristine])
         dr, fr = self.logits(joint).sigmoid().chunk(2)
-        return dr, fr, self._distance(from_degraded, from_pristine)
+        spread = from_pristine.detach().var(dim=0, correction=0).mean()
+        return dr, fr, self._distance(from_degraded, from_pristine), spread
 
     def _distance(self, from_degraded: Tensor, from_pristine: Tensor) -> Tensor:
         left = from_degraded.detach() if self.detach == 'degraded' else from_degraded
@@ -265,10 +265,11 @@ class CKDN(BaseModel):
         extra = UNLABELLED if UNLABELLED[0] in inputs else ()
         self._check(inputs, ('restored', 'degraded', 'pristine', *extra))
         features = self.embed_restored(inputs['restored'])
-        dr, fr, diff = self._both_references(features, inputs['degraded'], inputs['pristine'])
+        dr, fr, diff, spread = self._both_references(features, inputs['degraded'], inputs['pristine'])
+        gap = diff.detach().mean()
         if extra:
             diff = torch.cat([diff, self._distance(*(self.embed_reference(inputs[role]) for role in extra))])
-        return dict(self.losses.scoring(dr, score, fr, diff), diff=diff.detach().mean())
+        return dict(self.losses.scoring(dr, score, fr, diff), diff=gap, diff_by_spread=gap / spread)
 
     def _rank_loss(self, inputs: dict[str, Tensor], score: Tensor, data_samples: list) -> dict[str, Tensor]:
         gap = self.embed_restored(inputs['restored']) - self.embed_restored(inputs['other'])
@@ -279,13 +280,14 @@ class CKDN(BaseModel):
     def _official_loss(self, inputs: dict[str, Tensor], score: Tensor, data_samples: list) -> dict[str, Tensor]:
         roles = ('restored', 'degraded', 'other', 'pristine')
         self._check(inputs, roles)
-        outputs = self.four_outputs(*(inputs[role] for role in roles))
+        outputs, spread = self._four_outputs(*(inputs[role] for role in roles))
         dr, fr, nr, diff = outputs.unbind(dim=1)
         if self.stage == 'rank':
             losses = self.losses.ranking(nr, score, _other_scores(score, data_samples))
         else:
             losses = self.losses.scoring(dr, score, fr, diff)
-        return dict(losses, loss_unused=0 * outputs.sum(), diff=diff.detach().mean())
+        gap = diff.detach().mean()
+        return dict(losses, loss_unused=0 * outputs.sum(), diff=gap, diff_by_spread=gap / spread)
 
     @staticmethod
     def _check(inputs: dict[str, Tensor], roles: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
 
 from openmsra.registry import DATASETS
 
@@ -83,7 +84,9 @@ class PIPALDataset(ScoredImages):
     Args:
         split: 'train' or 'val'.
         val_scenes: scenes of the evaluation: their ids, or how many of the last of the sorted ids (the official list is
-            unpublished).
+            unpublished). They are printed.
+        reserved_scenes: scenes that are left out before ``val_scenes`` are taken, ids or how many of the last: a test on
+            them is not used for the selection of a checkpoint.
         types: types of distortion to keep, 0 to 6.
         split_by: 'scene+version' (paper) or 'scene', see :func:`version_ids`.
         degraded: 'matched'; 'pristine' gives the pristine image in its place; 'synthetic' loads none:
@@ -96,13 +99,15 @@ class PIPALDataset(ScoredImages):
     """
 
     def __init__(self, data_root: str, split: str, pipeline: list, val_scenes: int | list[str] = 25,
-                 types: tuple[int, ...] = tuple(COUNTS), split_by: str = 'scene+version', degraded: str = 'matched',
+                 reserved_scenes: int | list[str] = 0, types: tuple[int, ...] = tuple(COUNTS),
+                 split_by: str = 'scene+version', degraded: str = 'matched',
                  roles: tuple[str, ...] | None = None, **kwargs) -> None:  # fmt: skip
         for name, value, valid in (('split_by', split_by, ('scene+version', 'scene')),
                                    ('degraded', degraded, ('matched', 'synthetic', 'pristine'))):  # fmt: skip
             if value not in valid:
                 raise ValueError(f'PIPALDataset: {name} must be one of {valid}, got {value!r}')
-        self.val_scenes, self.types, self.split_by, self.degraded = val_scenes, tuple(types), split_by, degraded
+        self.val_scenes, self.reserved_scenes = val_scenes, reserved_scenes
+        self.types, self.split_by, self.degraded = tuple(types), split_by, degraded
         super().__init__(split=split, roles=roles, data_root=data_root, pipeline=pipeline, **kwargs)
         if degraded == 'synthetic' and 'pristine' not in self.roles:
             raise ValueError("PIPALDataset: synthetic degraded images are made from the pristine ones; add 'pristine' to roles.")
@@ -110,24 +115,17 @@ class PIPALDataset(ScoredImages):
     def load_data_list(self) -> list[dict]:
         root = Path(self.data_root)
         labels = {file.stem: file for file in sorted((root / 'Train_Label').glob('A*.txt'))}
-        held_out = self._held_out(root, list(labels))
+        reserved = _chosen(root, list(labels), self.reserved_scenes)
+        held_out = _chosen(root, [scene for scene in labels if scene not in reserved], self.val_scenes)
+        scenes = held_out if self.split == 'val' else set(labels) - held_out - reserved
         versions = version_ids(self.split, self.types, self.split_by)
-        rows = [row for scene, file in labels.items() if (scene in held_out) == (self.split == 'val')
-                for row in self._rows(root, file, versions)]  # fmt: skip
+        rows = [row for scene in sorted(scenes) for row in self._rows(root, labels[scene], versions)]
         if not rows:
             raise ValueError(f'PIPALDataset: no versions of types {self.types} in the {self.split} split ({self.split_by}).')
         require_files(rows)
+        if self.split == 'val':
+            print_log(f'PIPALDataset: evaluation on {len(scenes)} scenes: {", ".join(sorted(scenes))}', 'current')
         return rows
-
-    def _held_out(self, root: Path, scenes: list[str]) -> set[str]:
-        if isinstance(self.val_scenes, int):
-            if len(scenes) <= self.val_scenes:
-                raise FileNotFoundError(f'{root}/Train_Label: {len(scenes)} scene files, more than {self.val_scenes} needed.')
-            return set(scenes[-self.val_scenes :])
-        unknown = set(self.val_scenes) - set(scenes)
-        if unknown:
-            raise FileNotFoundError(f'{root}/Train_Label: no file for the evaluation scenes {sorted(unknown)}.')
-        return set(self.val_scenes)
 
     def _rows(self, root: Path, file: Path, versions: set) -> list[dict]:
         rows = []
@@ -150,3 +148,15 @@ class PIPALDataset(ScoredImages):
             matched = root / 'Train_Degraded' / f'ref_{name}'
             paths['degraded_path'] = str(matched if self.degraded == 'matched' else pristine)
         return paths
+
+
+def _chosen(root: Path, scenes: list[str], wanted: int | list[str]) -> set[str]:
+    """The wanted ones of the sorted scene ids; a number takes the last."""
+    if isinstance(wanted, int):
+        if len(scenes) <= wanted:
+            raise FileNotFoundError(f'{root}/Train_Label: {len(scenes)} scene files, more than {wanted} needed.')
+        return set(scenes[len(scenes) - wanted :])
+    unknown = set(wanted) - set(scenes)
+    if unknown:
+        raise FileNotFoundError(f'{root}/Train_Label: no file for the scenes {sorted(unknown)}.')
+    return set(wanted)

@@ -58,6 +58,10 @@ def test_pipal_rows_and_roles(pipal):
     assert len(val) == 39 and set(val[0]) >= {'restored_path', 'degraded_path'} and 'pristine_path' not in val[0]
     full = PIPALDataset(str(pipal), 'val', [], val_scenes=1, degraded='pristine', roles=('restored', 'degraded', 'pristine'))
     assert full[0]['degraded_path'] == full[0]['pristine_path']
+    select = dict(val_scenes=1, reserved_scenes=1)
+    scenes = [{row['scene'] for row in map(data.get_data_info, range(len(data)))}
+              for data in (PIPALDataset(str(pipal), split, [], **select) for split in ('train', 'val'))]  # fmt: skip
+    assert scenes == [{'A0001'}, {'A0003'}]
     scene_only = PIPALDataset(str(pipal), 'val', [], val_scenes=1, split_by='scene', types=(6,))
     assert len(scene_only) == 27 and scene_only[0]['distortion'] == TYPES[6]
     assert all(0 < row['gt_score'] < 0.94 for row in train)
