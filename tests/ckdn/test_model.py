@@ -235,6 +235,41 @@ def test_the_distance_of_the_references_is_symmetric_and_quadratic():
     torch.testing.assert_close(model._both_references(features, inputs['degraded'], inputs['pristine'])[2], 9 * forward)
 
 
+def test_unlabelled_pairs_take_part_in_the_alignment_only():
+    model, inputs = tiny(), batch()
+    model.eval()
+    labels = samples([0.2, 0.6], [0.5, 0.5])
+    plain = model.loss(inputs, labels)
+    same = model.loss(dict(inputs, extra_degraded=inputs['pristine'], extra_pristine=inputs['pristine']), labels)
+    for name in ('loss_dr', 'loss_fr', 'diff', 'diff_by_spread'):
+        torch.testing.assert_close(same[name], plain[name])
+    torch.testing.assert_close(same['loss_kd'], plain['loss_kd'] / 2)  # the pairs added have no distance
+    swapped = dict(inputs, extra_degraded=inputs['pristine'], extra_pristine=inputs['degraded'])
+    torch.testing.assert_close(model.loss(swapped, labels)['loss_kd'], plain['loss_kd'])
+    with pytest.raises(ValueError, match='extra_pristine'):
+        model.loss(dict(inputs, extra_degraded=inputs['pristine']), labels)
+
+
+def test_the_spread_of_the_references_is_their_variance_over_the_batch():
+    model, inputs = tiny().eval(), batch(4)
+    features = model.embed_reference(inputs['pristine']).detach()
+    expected = torch.stack([(f - features.mean(0)).square() for f in features]).mean()
+    losses = model.loss(inputs, samples([0.2] * 4, [0.5] * 4))
+    assert float(losses['diff_by_spread'] * expected) == pytest.approx(float(losses['diff']), rel=1e-4)
+
+
+@torch.no_grad()
+def test_the_local_scores_of_one_position_are_the_score():
+    model, inputs = tiny().eval(), batch(2, 64)
+    local = model.local_logits(inputs['restored'], inputs['degraded'])
+    assert local.shape == (2, 8, 8)
+    features = model.csp(model.embed_restored(inputs['restored']) - model.embed_reference(inputs['degraded']))
+    torch.testing.assert_close(local[1, 3, 5], model.fc_(features[1, :, 3, 5]).squeeze())
+    small = {role: image[..., :8, :8] for role, image in inputs.items()}  # one position is left of 8 x 8 pixels
+    torch.testing.assert_close(model.local_logits(small['restored'], small['degraded']).flatten(),
+                               model.score_logits(small['restored'], small['degraded']))  # fmt: skip
+
+
 @pytest.mark.parametrize('prefix', ['', 'backbone.'])
 def test_imagenet_weights_start_all_parts_and_lacking_ones_are_named(tmp_path, prefix):
     source = tiny()

@@ -1,5 +1,6 @@
 """The miniature data: restorers, labels and splits; whole archives are made by the mini config."""
 
+import cv2
 import numpy as np
 import pytest
 from skimage import data
@@ -7,7 +8,7 @@ from skimage.metrics import structural_similarity
 
 from openmsra.ckdn import PackPair, RestoredPhotos
 from openmsra.ckdn import photo_archive as archive
-from openmsra.ckdn.restore import classical_restorers, hallucinated, train_denoisers
+from openmsra.ckdn.restore import classical_restorers, hallucinated, mixed, train_denoisers
 
 
 @pytest.fixture(scope='module')
@@ -51,6 +52,12 @@ def test_items_hold_what_a_split_may_see(file):
     assert not item['inputs']['degraded'].equal(item['inputs']['pristine'])
     full = RestoredPhotos(str(file), 'test', [PackPair()], reference='pristine')[5]['inputs']
     assert full['degraded'].equal(full['pristine']) and full['restored'].equal(item['inputs']['restored'])
+    few = RestoredPhotos(str(file), 'train', [PackPair()], labelled_patches=3, extra_pairs=True)
+    scenes = {few.get_data_info(index)['scene'].partition('-')[0] for index in range(len(few))}
+    assert len(few) == len(train) and len(scenes) == 3
+    assert set(few[0]['inputs']) - set(train[0]['inputs']) == {'extra_degraded', 'extra_pristine'}
+    with pytest.raises(ValueError, match='between 1 and 24'):
+        RestoredPhotos(str(file), 'train', [], labelled_patches=25)
     with pytest.raises(ValueError, match='split must be'):
         RestoredPhotos(str(file), 'tset', [])
 
@@ -62,8 +69,12 @@ def test_restorers_keep_the_shape_and_change_the_patch():
         result = restore(noisy)
         assert (result.shape, result.dtype) == (noisy.shape, np.uint8), name
         assert (name == 'identity') == np.array_equal(result, noisy), name
-        if name not in ('identity', 'sharpened'):
+        if name not in ('identity', 'sharpened', 'richardson_lucy'):
             assert np.abs(result - 1.0 * patch).mean() < np.abs(noisy - 1.0 * patch).mean(), name
+    blurred = cv2.GaussianBlur(patch, (0, 0), 1.2)
+    for name in ('sharpened', 'richardson_lucy'):
+        assert np.abs(classical_restorers()[name](blurred) - 1.0 * patch).mean() < np.abs(blurred - 1.0 * patch).mean(), name
+    assert np.array_equal(mixed(patch, noisy, 1.0), patch) and np.array_equal(mixed(patch, noisy, 0.0), noisy)
     texture = data.astronaut()[300:348, 200:248]
     assert np.array_equal(hallucinated(patch, np.zeros_like(texture)), hallucinated(patch, np.zeros_like(texture), 0.0))
     assert not np.array_equal(hallucinated(patch, texture), hallucinated(patch, texture, 0.0))

@@ -15,6 +15,7 @@ from openmsra.ckdn import CKDN
 from openmsra.ckdn.compare import compare_methods, paired_bootstrap
 from openmsra.ckdn.crops import cut, tile_offsets
 from openmsra.ckdn.inferencer import CKDNInferencer
+from openmsra.ckdn.maps import overlay
 from openmsra.ckdn.pairs import PairError, images_by_stem, match, method_folders, swap_signs
 from openmsra.ckdn.transforms import ImageError, check_pair, load_rgb
 from openmsra.core.checkpoint import CheckpointError
@@ -99,6 +100,28 @@ def test_methods_are_compared_and_reported(checkpoint, folders, tmp_path):
     assert len(rows) == 6 and {row['height'] for row in rows} == {'200'} and {row['crop'] for row in rows} == {'center'}
     page = (tmp_path / 'out/scores.html').read_text()
     assert page.count('data:image/jpeg;base64,') == 12 and '<option>clean</option>' in page
+
+
+def test_maps_show_where_the_restored_image_is_worst(checkpoint, folders, tmp_path):
+    methods, degraded = folders
+    score(checkpoint, methods / 'clean', degraded, tmp_path / 'out', '--maps')
+    assert sorted(path.relative_to(tmp_path / 'out/maps').as_posix() for path in (tmp_path / 'out/maps').rglob('*.png')) == [
+        'a.png', 'c.png', 'x/b.png']  # fmt: skip
+    assert Image.open(tmp_path / 'out/maps/a.png').size == (300, 200)
+    scores = np.full((20, 30), 0.6)
+    scores[5:15, :10] = 0.3
+    red, green = (np.asarray(overlay(Image.new('RGB', (300, 200), (99, 99, 99)), scores), float)[..., c] for c in (0, 1))
+    assert (red > green)[60:140, 10:90].all() and (green > red)[:, 120:].all()
+
+
+@pytest.mark.parametrize('suffix', ['pt', 'onnx'])
+def test_exported_networks_score_the_same(checkpoint, tmp_path, suffix, capsys):
+    tool = runpy.run_path(str(ROOT / 'tools/model_converters/ckdn_export.py'))['main']
+    target = tmp_path / f'ckdn.{suffix}'
+    tool([str(checkpoint), str(target), '--config', str(CONFIG), '--size', '96'])
+    assert target.stat().st_size > 10_000 and 'largest difference' in capsys.readouterr().out
+    with pytest.raises(ToolError, match='must end in'):
+        tool([str(checkpoint), str(tmp_path / 'ckdn.pth'), '--config', str(CONFIG)])
 
 
 def test_broken_images_are_reported_after_the_others_are_written(checkpoint, folders, tmp_path):
