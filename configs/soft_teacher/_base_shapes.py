@@ -23,7 +23,7 @@ detector = dict(
     roi_head=dict(
         type='StandardRoIHead',
         bbox_roi_extractor=dict(type='SingleRoIExtractor', out_channels=32, featmap_strides=[8, 16], finest_scale=16,
-                                roi_layer=dict(type='RoIAlign', output_size=5, sampling_ratio=2)),
+                                roi_layer=dict(type='RoIAlign', output_size=5, sampling_ratio=1)),
         bbox_head=dict(
             type='Shared2FCBBoxHead',
             in_channels=32,
@@ -141,8 +141,7 @@ test_dataloader = val_dataloader
 val_evaluator = dict(type='mmdet.CocoMetric', ann_file='data/shape_scenes/val.json', metric='bbox', format_only=False)
 test_evaluator = val_evaluator
 
-optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.02, momentum=0.9, weight_decay=1e-4),
-                     clip_grad=dict(max_norm=10, norm_type=2))  # fmt: skip
+optim_wrapper = dict(optimizer=dict(type='AdamW', lr=1e-3, weight_decay=1e-2), clip_grad=dict(max_norm=10, norm_type=2))
 train_cfg = dict(by_epoch=False, max_iters=1200, val_interval=400)
 val_cfg = dict(type='TeacherStudentValLoop')
 test_cfg = dict()

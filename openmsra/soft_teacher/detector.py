@@ -1,15 +1,17 @@
 """The detector: a student that learns by gradient and a teacher that follows it."""
 
 from mmdet.models.data_preprocessors import MultiBranchDataPreprocessor
-from mmdet.models.detectors import SemiBaseDetector
+from mmdet.models.detectors import SemiBaseDetector, SingleStageDetector
 from mmdet.models.utils import rename_loss_dict, reweight_loss_dict
 from mmdet.structures import DetDataSample
 from torch import Tensor, nn
 
 from openmsra.core.suggest import did_you_mean
 from openmsra.registry import MODELS
+from openmsra.soft_teacher.lessons import Lesson
+from openmsra.soft_teacher.one_stage import OneStageTeaching
 from openmsra.soft_teacher.settings import read_settings
-from openmsra.soft_teacher.two_stage import Lesson, TwoStageTeaching
+from openmsra.soft_teacher.two_stage import TwoStageTeaching
 
 TEST_KEYS = ('predict_on', 'forward_on', 'extract_feat_on')
 BRANCHES = ('sup', 'unsup_teacher', 'unsup_student')
@@ -50,7 +52,8 @@ class SoftTeacher(SemiBaseDetector):
         self.freeze(self.teacher)
         self.unsup_weight, self.iteration = self.settings.unsup_weight, 0
         self.lesson: Lesson | None = None
-        self.teaching = TwoStageTeaching(self.student, self.teacher, self.settings)
+        kind = OneStageTeaching if isinstance(self.student, SingleStageDetector) else TwoStageTeaching
+        self.teaching = kind(self.student, self.teacher, self.settings)
 
     def train(self, mode: bool = True) -> nn.Module:
         """The teacher stays in evaluation mode: its BatchNorm and dropout must not depend on the batch."""

@@ -1,7 +1,5 @@
 """Soft Teacher for two-stage detectors: what the teacher says about a weak view, and what the student learns from it."""
 
-from dataclasses import dataclass, field
-
 import torch
 from mmdet.models.detectors import TwoStageDetector
 from mmdet.structures import DetDataSample
@@ -9,41 +7,21 @@ from mmdet.structures.bbox import bbox2roi, bbox_overlaps
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from openmsra.soft_teacher.geometry import project_boxes, view_to_view, wide_enough
+from openmsra.soft_teacher.geometry import project_boxes
+from openmsra.soft_teacher.lessons import Lesson, Teaching, to_view
 from openmsra.soft_teacher.masks import mask_targets, masked_bce
 from openmsra.soft_teacher.pseudo_labels import background_reliability, box_uncertainty, jitter_boxes, soft_cls_loss
 from openmsra.soft_teacher.roi_stages import Features, RoIStages, pick_class
 from openmsra.soft_teacher.settings import Settings
 
 
-@dataclass
-class Lesson:
-    """A batch of weak views as the teacher sees it, and what has been made of it for the strong views.
-
-    Candidates hold ``bboxes`` in the weak view, ``labels``, ``scores``, ``reg_uncs`` and, with masks, ``mask_probs``.
-    """
-
-    features: Features
-    metas: list[dict]
-    candidates: list[InstanceData]
-    proposals: list[Tensor] = field(default_factory=list)
-    context: dict = field(default_factory=dict)
-    pseudo: list[InstanceData] = field(default_factory=list)  # candidates in the strong views
-    reliability: Tensor | None = None  # weights of the sampled background
-
-
-class TwoStageTeaching:
-    """The unsupervised step of Faster, Mask and Cascade R-CNN and HTC.
-
-    Args:
-        student, teacher: detectors of the same config; only references are kept.
-        settings: thresholds and options.
-    """
+class TwoStageTeaching(Teaching):
+    """The unsupervised step of Faster, Mask and Cascade R-CNN and HTC."""
 
     def __init__(self, student: TwoStageDetector, teacher: TwoStageDetector, settings: Settings) -> None:
         if not (student.with_rpn and student.with_roi_head):
             raise TypeError('Soft Teacher needs a two-stage detector with an RPN and a R-CNN head.')
-        self.student, self.teacher, self.settings = student, teacher, settings
+        super().__init__(student, teacher, settings)
         self.stages, self.teacher_stages = RoIStages(student.roi_head), RoIStages(teacher.roi_head)
 
     @torch.no_grad()
@@ -60,18 +38,12 @@ class TwoStageTeaching:
         detections = teacher.roi_head.predict_bbox(
             features, metas, proposals, rcnn_test_cfg=teacher.test_cfg.rcnn, rescale=False, **context
         )
-        lesson = Lesson(features, metas, [self._candidates(found) for found in detections],
+        lesson = Lesson(features, metas, [self.candidates(found) for found in detections],
                         [found.bboxes for found in proposals], context)  # fmt: skip
         self._add_uncertainty(lesson)
         if self.teacher_stages.with_mask:
             self._add_masks(lesson)
         return lesson
-
-    def _candidates(self, found: InstanceData) -> InstanceData:
-        keep = (found.scores > self.settings.pseudo_label_initial_score_thr) & wide_enough(
-            found.bboxes, self.settings.min_pseudo_bbox_wh
-        )
-        return found[keep]
 
     def _add_uncertainty(self, lesson: Lesson) -> None:
         """All N jitters of all images go through the teacher's head at once."""
@@ -96,23 +68,12 @@ class TwoStageTeaching:
     def losses(self, inputs: Tensor, samples: list[DetDataSample], lesson: Lesson) -> dict[str, Tensor]:
         """Losses of strong views (B, 3, H, W) under mmdet's names, not yet weighted by alpha."""
         features, metas = self.student.extract_feat(inputs), [sample.metainfo for sample in samples]
-        self._project(lesson, metas, inputs.device)
+        self.project(lesson, metas, inputs.device)
         losses, proposals = self._rpn_losses(features, metas, lesson)
         if self.settings.use_teacher_proposal:
-            proposals = [project_boxes(boxes, self._to_strong(old, new, boxes.device), new['img_shape'])
+            proposals = [project_boxes(boxes, to_view(old, new, boxes.device), new['img_shape'])
                          for boxes, old, new in zip(lesson.proposals, lesson.metas, metas, strict=True)]  # fmt: skip
         return losses | self._roi_losses(features, proposals, metas, lesson)
-
-    def _project(self, lesson: Lesson, metas: list[dict], device: torch.device) -> None:
-        for own, old, new in zip(lesson.candidates, lesson.metas, metas, strict=True):
-            projected = own.new()
-            projected.weak_boxes = own.bboxes
-            projected.bboxes = project_boxes(own.bboxes, self._to_strong(old, new, device), new['img_shape'])
-            lesson.pseudo.append(projected[wide_enough(projected.bboxes, self.settings.min_pseudo_bbox_wh)])
-
-    @staticmethod
-    def _to_strong(weak: dict, strong: dict, device: torch.device) -> Tensor:
-        return view_to_view(weak['homography_matrix'], strong['homography_matrix'], device)
 
     def _rpn_losses(self, features: Features, metas: list[dict], lesson: Lesson) -> tuple[dict, list[Tensor]]:
         samples = []
@@ -123,21 +84,6 @@ class TwoStageTeaching:
         losses, proposals = self.student.rpn_head.loss_and_predict(features, samples, proposal_cfg=proposal_cfg)
         named = {name if 'rpn' in name or 'loss' not in name else f'rpn_{name}': value for name, value in losses.items()}
         return named, [found.bboxes for found in proposals]
-
-    def for_rpn(self, lesson: Lesson) -> list[InstanceData]:
-        return [own[own.scores > self.settings.rpn_pseudo_thr] for own in lesson.pseudo]
-
-    def for_cls(self, lesson: Lesson) -> list[InstanceData]:
-        return [own[own.scores > self.settings.cls_pseudo_thr] for own in lesson.pseudo]
-
-    def for_reg(self, lesson: Lesson) -> list[InstanceData]:
-        if self.settings.reg_select == 'score':
-            return self.for_cls(lesson)
-        return [own[own.reg_uncs < self.settings.reg_pseudo_thr] for own in lesson.pseudo]
-
-    def roles(self) -> dict:
-        """Which pseudo boxes teach what."""
-        return dict(rpn=self.for_rpn, cls=self.for_cls, reg=self.for_reg)
 
     def _roi_losses(self, features: Features, proposals: list[Tensor], metas: list[dict], lesson: Lesson) -> dict:
         stages, losses, context = self.stages, {}, self.stages.context(features)
@@ -182,7 +128,7 @@ class TwoStageTeaching:
         student, teacher = logits.float().softmax(1)[:, -1], logits.new_ones(len(logits), dtype=torch.float)
         iou = torch.zeros_like(teacher)
         if mode in ('teacher', 'pred_diff'):
-            weak = [project_boxes(boxes, self._to_strong(new, old, boxes.device), old['img_shape'])
+            weak = [project_boxes(boxes, to_view(new, old, boxes.device), old['img_shape'])
                     for boxes, old, new in zip(regions, lesson.metas, metas, strict=True)]  # fmt: skip
             teacher = self.teacher_stages.background(lesson.features, weak, lesson.metas, lesson.context)
         elif mode in ('iou', 'reverse_iou'):
@@ -219,7 +165,7 @@ class TwoStageTeaching:
         targets, valid = zip(*[
             mask_targets(
                 own.pos_priors, truth.mask_probs[own.pos_assigned_gt_inds], truth.weak_boxes[own.pos_assigned_gt_inds],
-                self._to_strong(new, old, logits.device), old['img_shape'], logits.shape[-2:], self.settings.mask_margin,
+                to_view(new, old, logits.device), old['img_shape'], logits.shape[-2:], self.settings.mask_margin,
             )
             for own, truth, old, new in zip(sampled, pseudo, lesson.metas, metas, strict=True)
         ], strict=True)  # fmt: skip

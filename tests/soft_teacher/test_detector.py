@@ -122,7 +122,7 @@ def test_positives_alone_give_the_loss_of_all_regions(build, batch):
     model = build()
     lesson = model.teaching.teach(batch[0]['unsup_teacher'], copy.deepcopy(batch[1]['unsup_teacher']))
     teaching, metas = model.teaching, [one.metainfo for one in batch[1]['unsup_student']]
-    teaching._project(lesson, metas, torch.device('cpu'))
+    teaching.project(lesson, metas, torch.device('cpu'))
     features = model.student.extract_feat(batch[0]['unsup_student'])
     proposals = [torch.rand(40, 4).mul(60).cumsum(1)[:, [0, 1, 2, 3]] for _ in metas]
     proposals = [torch.cat([boxes[:, :2].fmod(60), boxes[:, :2].fmod(60) + 20], 1) for boxes in proposals]
@@ -173,7 +173,7 @@ def test_teacher_that_knows_the_truth_teaches_the_supervised_loss(build, batch):
 def test_projected_truth_hits_the_warped_truth(build, batch):
     model = build()
     lesson = model.teaching.teach(batch[0]['unsup_teacher'], copy.deepcopy(batch[1]['unsup_teacher']))
-    model.teaching._project(lesson, [one.metainfo for one in batch[1]['unsup_student']], torch.device('cpu'))
+    model.teaching.project(lesson, [one.metainfo for one in batch[1]['unsup_student']], torch.device('cpu'))
     weak, strong = lesson.candidates[1].bboxes, lesson.pseudo[1].bboxes  # flipped weak view, scaled strong view
     expected = torch.stack([96 - weak[:, 2], weak[:, 1], 96 - weak[:, 0], weak[:, 3]], 1) * 4 / 3
     assert len(strong) == len(weak) > 0
