@@ -141,7 +141,7 @@ def test_slim_jitter_decodes_what_the_full_head_decodes(build, batch):
     with torch.no_grad():
         features = teacher.extract_feat(inputs)
         boxes = [torch.tensor([[5.0, 5, 40, 60], [30, 20, 80, 95]]), torch.tensor([[10.0, 50, 30, 70]])]
-        labels = [torch.tensor([0, 3]), torch.tensor([1])]
+        labels = [torch.tensor([0, 2]), torch.tensor([1])]
         slim = model.teaching.teacher_stages.refine(features, boxes, labels, metas, {})
         from mmengine.structures import InstanceData
 
