@@ -20,7 +20,8 @@ class Plan:
         percents: shares of labelled images in percent.
         counts: numbers of labelled images, instead.
         folds: how many draws of each; the seed of a fold is its number, from 1.
-        nested: splits of a fold are beginnings of one permutation, so that 1 % is part of 10 %.
+        nested: splits of a fold are beginnings of one permutation, so that 1 % is part of 10 %, as with the official draw;
+            without it they are independent.
         stratified: images are first drawn so that each category has one.
         ids: the labelled images themselves, for one fixed split.
     """
@@ -28,7 +29,7 @@ class Plan:
     percents: Iterable[float] = (1, 2, 5, 10)
     counts: Iterable[int] | None = None
     folds: int = 5
-    nested: bool = False
+    nested: bool = True
     stratified: bool = False
     ids: list[str] | None = None
 
@@ -76,7 +77,7 @@ def read_voc(folder: Path) -> dict:
     return dict(images=images, annotations=annotations, categories=[dict(id=k + 1, name=name) for k, name in enumerate(names)])
 
 
-def draw(content: dict, count: int, fold: int, nested: bool = False, stratified: bool = False) -> list:
+def draw(content: dict, count: int, fold: int, nested: bool = True, stratified: bool = False) -> list:
     """Sorted ids of ``count`` labelled images.
 
     Args:
@@ -91,8 +92,7 @@ def draw(content: dict, count: int, fold: int, nested: bool = False, stratified:
     ids = sorted(image['id'] for image in content['images'])
     if not 0 < count < len(ids):
         raise DataError(f'{count} of {len(ids)} images cannot be the labelled part; at least one must be left on each side.')
-    rng = np.random.RandomState(fold)
-    order = [ids[i] for i in (rng.permutation(len(ids)) if nested or stratified else rng.choice(len(ids), count, replace=False))]
+    order = [ids[i] for i in np.random.RandomState(fold if nested else [fold, count]).permutation(len(ids))]
     if stratified:
         order = _one_of_each_first(content, order)
         categories = len({row['category_id'] for row in content.get('annotations', [])})

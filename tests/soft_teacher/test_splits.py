@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from openmsra.soft_teacher.datasets import DataError
@@ -23,10 +24,17 @@ def test_sizes_of_coco_without_replacement():
     assert draw(content, 1182, 1) == draw(content, 1182, 1) != draw(content, 1182, 2)
 
 
-def test_nested_splits_are_nested_and_plain_ones_are_not():
+def test_splits_are_nested_unless_independent():
     content = _content(1000)
-    assert set(draw(content, 10, 3, nested=True)) < set(draw(content, 100, 3, nested=True))
-    assert not set(draw(content, 10, 3)) < set(draw(content, 100, 3))
+    assert set(draw(content, 10, 3)) < set(draw(content, 100, 3))
+    assert not set(draw(content, 10, 3, nested=False)) < set(draw(content, 100, 3, nested=False))
+
+
+def test_draw_is_the_official_one():
+    """numpy's choice without replacement, seeded by the fold."""
+    content = _content(300)
+    np.random.seed(2)
+    assert draw(content, 30, 2) == sorted(np.random.choice(range(300), 30, replace=False).tolist())
 
 
 def test_strata_show_each_category():
@@ -42,7 +50,7 @@ def test_strata_show_each_category():
 def test_command_writes_pairs_and_a_manifest(run_tool, tmp_path):
     source = tmp_path / 'boxes.json'
     source.write_text(json.dumps(_content(200)))
-    run_tool('tools/dataset_converters/split_coco_semi.py', source, '--percent', '5', '10', '--folds', '2', '--nested')
+    run_tool('tools/dataset_converters/split_coco_semi.py', source, '--percent', '5', '10', '--folds', '2')
     out = tmp_path / 'semi_supervised'
     labelled, rest = (read_coco(out / f'boxes.1@10{suffix}.json') for suffix in ('', '-unlabeled'))
     ids = [{image['id'] for image in part['images']} for part in (labelled, rest)]

@@ -17,7 +17,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--percent', type=float, nargs='+', default=[1, 2, 5, 10], help='shares of labelled images')
     parser.add_argument('--count', type=int, nargs='+', help='numbers of labelled images, in the place of --percent')
     parser.add_argument('--folds', type=int, default=5)
-    parser.add_argument('--nested', action='store_true', help='smaller splits of a fold are parts of larger ones')
+    parser.add_argument('--independent', action='store_true', help='smaller splits of a fold are no parts of larger ones')
     parser.add_argument('--stratified', action='store_true', help='every category has a labelled image (at the cost of chance)')
     parser.add_argument('--ids', metavar='FILE', help='a text file of labelled image ids, one a line: one fixed split')
     parser.add_argument('--voc', action='store_true', help='read VOC xml files and write them as COCO, then split')
@@ -41,7 +41,7 @@ def main(argv: list[str] | None = None) -> None:
     if args.unlabeled:
         print(write_unlabelled(content, Path(args.unlabeled), out / 'instances_unlabeled2017.json'))
         return
-    plan = Plan(percents=args.percent, counts=args.count, folds=args.folds, nested=args.nested, stratified=args.stratified,
+    plan = Plan(percents=args.percent, counts=args.count, folds=args.folds, nested=not args.independent, stratified=args.stratified,
                 ids=Path(args.ids).read_text(encoding='utf-8').split() if args.ids else None)  # fmt: skip
     for row in write_splits(content, source.stem if source.suffix else source.name, out, plan):
         print(f'{row["file"]}: {row["images"]} images, sha256 of the ids {row["sha256"][:12]}')
