@@ -103,23 +103,55 @@ def read_video(path: str | Path, backend: str = 'auto', limit: int | None = None
     return np.stack(frames), np.array(times)
 
 
-def read_frames(path: str | Path, indices: Sequence[int], backend: str = 'auto') -> np.ndarray:
+def read_frames(
+    path: str | Path, indices: Sequence[int] | Callable[[int], Sequence[int]], backend: str = 'auto'
+) -> np.ndarray:
     """The frames with the given numbers, in the given order, repeats allowed: (len(indices), H, W, 3) uint8 RGB.
+
+    Args:
+        indices: numbers, or a function that chooses them once the number of frames is known.
 
     Raises:
         IndexError: a number is negative or behind the last frame.
         FileNotFoundError, VideoError: see :class:`VideoFile`.
     """
-    if min(indices) < 0:
-        raise IndexError(f'{path}: frame number {min(indices)} is negative')
-    kept, wanted, count = {}, set(indices), 0
-    for number, (frame, _) in enumerate(VideoFile(path, backend, max(indices) + 1)):
+    video = VideoFile(path, backend)
+    if video.decode is _decord:
+        return _seek_with_decord(video.path, indices)
+    if callable(indices):
+        indices = indices(_announced(video.path))
+    _refuse_negative(path, indices)
+    video.limit = max(indices) + 1
+    kept, wanted, count = {}, set(map(int, indices)), 0
+    for number, (frame, _) in enumerate(video):
         count = number + 1
         if number in wanted:
             kept[number] = frame
     if missing := wanted - kept.keys():
         raise IndexError(f'{path}: frame {max(missing)} asked for, but the video ends after {count} frames')
-    return np.stack([kept[number] for number in indices])
+    return np.stack([kept[int(number)] for number in indices])
+
+
+def _seek_with_decord(path: Path, indices: Sequence[int] | Callable[[int], Sequence[int]]) -> np.ndarray:
+    """Decord knows where frames are and decodes no more than it must."""
+    import decord
+
+    try:
+        video = decord.VideoReader(str(path), num_threads=1)
+        if callable(indices):
+            indices = indices(len(video))
+        _refuse_negative(path, indices)
+        if max(indices) >= len(video):
+            raise IndexError(f'{path}: frame {max(indices)} asked for, but the video ends after {len(video)} frames')
+        unique, places = np.unique(np.asarray(indices), return_inverse=True)
+        return video.get_batch(unique).asnumpy()[places]
+    except (decord.DECORDError, RuntimeError) as error:
+        raise VideoError(f'{path}: decord cannot decode it ({str(error).strip().splitlines()[-1][:200]}).') from None
+
+
+def _refuse_negative(path: str | Path, indices: Sequence[int]) -> None:
+    if min(indices) < 0:
+        raise IndexError(f'{path}: frame number {min(indices)} is negative')
 
 
 def _decoder(backend: str) -> Callable[[Path, int | None], Iterator[Frame]]:

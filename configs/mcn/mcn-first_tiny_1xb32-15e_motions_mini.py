@@ -1,0 +1,3 @@
+_base_ = '_base_motions.py'
+
+model = dict(inner=dict(order='first'))

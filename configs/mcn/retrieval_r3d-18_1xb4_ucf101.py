@@ -1,0 +1,3 @@
+_base_ = '_base_retrieval.py'
+
+model = dict(backbone=dict(kind='r3d'))

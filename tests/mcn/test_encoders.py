@@ -1,0 +1,79 @@
+"""Encoders: published parameter counts and map sizes; classifier and accuracy on top."""
+
+import numpy as np
+import pytest
+import torch
+from mmengine.structures import BaseDataElement
+
+import openmsra.mcn  # noqa: F401 - registers the models
+from openmsra.core.checkpoint import CheckpointError, save_file
+from openmsra.mcn.accuracy import VideoAccuracy
+from openmsra.registry import MODELS
+
+TINY = dict(type='TinyVideoNet', widths=(4, 8), strides=((1, 2, 2), (2, 2, 2)), norm_cfg=dict(type='BN3d'))
+
+
+@pytest.mark.parametrize('options, parameters, shape', [
+    (dict(type='VideoResNet', kind='r3d'), 33_166_272, (512, 2, 7, 7)),
+    (dict(type='VideoResNet', kind='r2plus1d'), 31_300_125, (512, 2, 7, 7)),
+    (dict(type='S3D'), 7_910_048, (1024, 2, 3, 3)),
+])  # fmt: skip
+def test_counts_and_maps(options, parameters, shape):
+    with torch.device('meta'):
+        net = MODELS.build(options)
+        features = net(torch.empty(1, 3, 16, 112, 112))
+    assert sum(parameter.numel() for parameter in net.parameters()) == parameters
+    assert features.shape[1:] == shape and net.feat_dim == shape[0]
+    assert any(name.startswith(net.last_stage.replace('[bc]', 'c')) for name in net.state_dict())
+
+
+def test_stages_of_r3d_have_the_published_sizes():
+    with torch.device('meta'):
+        net = MODELS.build(dict(type='VideoResNet'))
+    counts = [sum(p.numel() for p in part.parameters()) for part in (net.conv1, net.layer1, net.layer2, net.layer3, net.layer4)]
+    assert counts == [28_352, 442_880, 1_557_760, 6_228_480, 24_908_800]
+
+
+def classifier(**options):
+    torch.manual_seed(0)
+    return MODELS.build(dict(type='VideoClassifier', backbone=TINY, num_classes=3, **options))
+
+
+def test_frozen_classifier_trains_its_head_alone():
+    model = classifier(frozen=True, dropout=0.0).train()
+    samples = [BaseDataElement(gt_label=k) for k in (0, 2)]
+    clips = torch.randn(2, 2, 3, 4, 8, 8)
+    before = model.backbone.layers[0].bn.running_mean.clone()
+    loss = model(clips, samples, mode='loss')['loss']
+    loss.backward()
+    assert torch.equal(model.backbone.layers[0].bn.running_mean, before)
+    assert all(parameter.grad is None for parameter in model.backbone.parameters())
+    logits = model(clips)
+    by_hand = -sum(logits[v, c].log_softmax(-1)[(0, 2)[v]] for v in (0, 1) for c in (0, 1)) / 4
+    torch.testing.assert_close(loss, by_hand)
+    scored = model(clips, samples, mode='predict')
+    torch.testing.assert_close(scored[1].pred_score, logits[1].softmax(-1).mean(0))
+
+
+def test_pretrained_encoder_is_loaded_strictly(tmp_path):
+    donor = MODELS.build(dict(type='VideoEncoder', backbone=TINY))
+    state = {name: value for name, value in donor.state_dict().items() if name.startswith('backbone.')}
+    save_file(dict(state_dict=state), tmp_path / 'encoder.pth')
+    model = classifier(pretrained=str(tmp_path / 'encoder.pth'))
+    model.init_weights()
+    torch.testing.assert_close(model.backbone.layers[0].conv.weight, donor.backbone.layers[0].conv.weight)
+    state.pop('backbone.layers.0.conv.weight')
+    save_file(dict(state_dict=state), tmp_path / 'partial.pth')
+    with pytest.raises(CheckpointError, match='layers.0.conv.weight'):
+        classifier(pretrained=str(tmp_path / 'partial.pth')).init_weights()
+
+
+def test_accuracy():
+    metric = VideoAccuracy(topk=(1, 2, 5))
+    scores = [[0.7, 0.2, 0.1], [0.5, 0.4, 0.1], [0.1, 0.2, 0.7]]
+    metric.process({}, [dict(gt_label=label, pred_score=torch.tensor(row)) for label, row in zip((0, 1, 0), scores, strict=True)])
+    figures = metric.compute_metrics(metric.results)
+    assert figures == pytest.approx(dict(top1=100 / 3, top2=200 / 3, mean_class=25))
+    metric.results.append((0, np.array([np.nan] * 3)))
+    with pytest.raises(FloatingPointError, match='diverged'):
+        metric.compute_metrics(metric.results)
