@@ -5,8 +5,8 @@
     pyiqa        lean network with folded batch norms against pyiqa's CKDN, same weights and inputs; scores agree
     folder       scoring of a folder of photographs with decoding beside the network, against the sum of both
 
-The peer: ``pip install --no-deps pyiqa==0.1.16``. Only the file of its network is imported: the package itself needs
-dozens of others.
+The peer: ``pip install --no-deps -r requirements/benchmarks-nodeps.txt``. Only the file of its network is imported: the
+package itself needs dozens of others.
 """
 
 import copy
@@ -65,7 +65,7 @@ def pyiqa_network(model: CKDN) -> torch.nn.Module | None:
     try:
         root = Path(distribution('pyiqa').locate_file('pyiqa'))
     except PackageNotFoundError:
-        print('pyiqa is not installed (pip install --no-deps pyiqa==0.1.16): no comparison with it')
+        print('pyiqa is not installed (pip install --no-deps -r requirements/benchmarks-nodeps.txt): no comparison with it')
         return None
     for name in ('pyiqa', 'pyiqa.archs', 'pyiqa.utils'):
         package = types.ModuleType(name)

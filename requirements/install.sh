@@ -97,7 +97,9 @@ fi
 lists=(-r requirements/runtime.txt -r requirements/papers.txt)
 [[ $profile == full ]] && lists+=(-r requirements/tests.txt -r requirements/export.txt -r requirements/benchmarks.txt)
 step "libraries" pip install "${constraint[@]}" "${lists[@]}"
-step "OpenMMLab packages" pip install --no-deps -r requirements/nodeps.txt
+unbound=(-r requirements/nodeps.txt)
+[[ $profile == full ]] && unbound+=(-r requirements/benchmarks-nodeps.txt)
+step "OpenMMLab packages" pip install --no-deps "${unbound[@]}"
 
 build_wheel() {  # into the cache by a rename, so that no half written wheel is ever found
     local target=$1 build

@@ -4,41 +4,18 @@ from collections.abc import Sequence
 
 import torch
 from mmengine.logging import print_log
-from mmengine.model import BaseDataPreprocessor, BaseModel
+from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor
-from torch.nn import functional as F
 
-from openmsra.ckdn.network import BLOCKS, PlainBlock, fold_batch_norms, init_convolutions, make_head, make_stage, make_stem
+from openmsra.ckdn.designs import cut_design, load_imagenet, resnet_design
+from openmsra.ckdn.network import BLOCKS, fold_batch_norms, init_convolutions, make_head
 from openmsra.ckdn.transforms import UNLABELLED
-from openmsra.core.checkpoint import CheckpointError, load_file
 from openmsra.registry import MODELS
 
 TRAINING_HEADS = ('aux_csp', 'fc1_')
 REFERENCES = ('degraded', 'pristine', 'none')
 DETACH = ('none', 'pristine', 'degraded')
-IMAGENET_PARTS = {'conv1': ('qse_1', 'dte_1'), 'layer1': ('qse_2', 'dte_2'), 'layer2': ('csp', 'aux_csp')}
-
-
-@MODELS.register_module()
-class PairDataPreprocessor(BaseDataPreprocessor):
-    """Stacks the RGB images (3, H, W), 0..255, of each role and normalises them: (x - mean) / std."""
-
-    def __init__(self, mean: Sequence[float] = (123.675, 116.28, 103.53),
-                 std: Sequence[float] = (58.395, 57.12, 57.375), non_blocking: bool = False) -> None:  # fmt: skip
-        super().__init__(non_blocking)
-        self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1), persistent=False)
-        self.register_buffer('std', torch.tensor(std).view(3, 1, 1), persistent=False)
-
-    def forward(self, data: dict, training: bool = False) -> dict:
-        data = self.cast_data(data)
-        inputs = {role: self.stack(images) for role, images in data['inputs'].items()}
-        return dict(inputs=inputs, data_samples=data.get('data_samples'))
-
-    def stack(self, images: Tensor | Sequence[Tensor]) -> Tensor:
-        """Images 0..255 to one normalised batch (B, 3, H, W)."""
-        batch = images if isinstance(images, Tensor) else torch.stack(list(images))
-        return (batch.float() - self.mean) / self.std
 
 
 @MODELS.register_module()
@@ -55,6 +32,8 @@ class CKDN(BaseModel):
     Args:
         depth: ResNet (18, 34, 50, 101) whose first stage is a branch and whose second stage is a comparator.
         base_channels: width of the stem; 64 is ResNet's.
+        backbone, cuts: cut branch and comparator out of another network of torchvision instead, see
+            :func:`openmsra.ckdn.designs.cut_design`; ``depth``, ``base_channels`` and ``comparator`` have no say then.
         head_dim, dropout: hidden width and dropout probability of the heads.
         share_branches: use Q for references as well.
         comparator: 'residual' or 'plain' blocks.
@@ -65,14 +44,15 @@ class CKDN(BaseModel):
             gradients (weight decay shrinks them) and their batch statistics move. Off: they stay untouched.
         keep_training_heads: keep C' and f' when a checkpoint is loaded for inference.
         equal_branches: start T as a copy of Q, as ImageNet weights do.
-        imagenet_weights: local ResNet file (keys of torchvision or mmpretrain) to start from.
+        imagenet_weights: local file (keys of torchvision or mmpretrain) to start from; then Q = T.
         loss: config of the training losses.
 
     Raises:
         ValueError: an option has an unknown value; the message lists the valid ones.
     """
 
-    def __init__(self, depth: int = 50, base_channels: int = 64, head_dim: int = 2048, dropout: float = 0.5,
+    def __init__(self, depth: int = 50, base_channels: int = 64, backbone: str | None = None,
+                 cuts: tuple[int, int] = (14, 23), head_dim: int = 2048, dropout: float = 0.5,
                  share_branches: bool = False, comparator: str = 'residual', reference: str = 'degraded',
                  detach: str = 'none', distil: bool = True, official_stages: bool = False,
                  keep_training_heads: bool = False, equal_branches: bool = False, imagenet_weights: str | None = None,
@@ -86,22 +66,19 @@ class CKDN(BaseModel):
         if official_stages and (reference != 'degraded' or not distil):
             raise ValueError(f"official_stages trains all four outputs: it needs reference='degraded' and distil=True, "
                              f'got {reference=} {distil=}')  # fmt: skip
-        block, first, second = BLOCKS[depth]
-        width = base_channels * block.expansion
-        compare = block if comparator == 'residual' else PlainBlock
-        features = 2 * base_channels * compare.expansion
-        self.qse_1 = make_stem(base_channels)
-        self.qse_2 = make_stage(block, base_channels, base_channels, first, 1)
-        self.csp = make_stage(compare, width, 2 * base_channels, second, 2)
+        design = cut_design(backbone, cuts) if backbone else resnet_design(depth, base_channels, comparator)
+        self.pool = design.pool
+        self.qse_1, self.qse_2 = design.branch()
+        self.csp = design.comparator()
         if not share_branches:
-            self.dte_1 = make_stem(base_channels)
-            self.dte_2 = make_stage(block, base_channels, base_channels, first, 1)
-        self.aux_csp = make_stage(compare, width, 2 * base_channels, second, 2)
-        self.fc_ = make_head(features, head_dim, dropout)
-        self.fc1_ = make_head(features, head_dim, dropout)
+            self.dte_1, self.dte_2 = design.branch()
+        self.aux_csp = design.comparator()
+        self.fc_ = make_head(design.channels, head_dim, dropout)
+        self.fc1_ = make_head(design.channels, head_dim, dropout)
         self.share_branches, self.reference, self.detach = share_branches, reference, detach
         self.distil, self.official_stages = distil and reference == 'degraded', official_stages
-        self.keep_training_heads, self.imagenet_weights = keep_training_heads, imagenet_weights
+        self.keep_training_heads = keep_training_heads
+        self.imagenet_weights, self.imagenet_parts = imagenet_weights, design.imagenet
         self.equal_branches = equal_branches and not share_branches
         self.losses = MODELS.build(dict(dict(type='ConditionalDistillation'), **(loss or {})))
         self.stage = 'score'
@@ -113,27 +90,7 @@ class CKDN(BaseModel):
             self.dte_1.load_state_dict(self.qse_1.state_dict())
             self.dte_2.load_state_dict(self.qse_2.state_dict())
         if self.imagenet_weights is not None:
-            self.load_imagenet(self.imagenet_weights)
-
-    def load_imagenet(self, path: str) -> None:
-        """Copy conv1, layer1 and layer2 of a ResNet file into all branches and comparators, so that Q = T at the start.
-
-        Raises:
-            CheckpointError: the file lacks a weight that the branches need.
-        """
-        checkpoint = load_file(path)
-        state = {key.removeprefix('backbone.'): value for key, value in checkpoint.get('state_dict', checkpoint).items()}
-        own = self.state_dict()
-        for source, targets in IMAGENET_PARTS.items():
-            part = {key.partition('.')[2]: value for key, value in state.items() if key.startswith(f'{source}.')}
-            for target in targets:
-                if not hasattr(self, target):
-                    continue
-                wanted = {key.partition('.')[2] for key in own if key.startswith(f'{target}.')}
-                missing = sorted(wanted - set(part))
-                if missing:
-                    raise CheckpointError(f'{path}: no {source} for {target}: {", ".join(missing[:8])} missing.')
-                getattr(self, target).load_state_dict(part)
+            load_imagenet(self, self.imagenet_parts, self.imagenet_weights)
 
     def prepare_inference(self) -> None:
         """Called once weights are loaded for inference: remove what only training needs (C' and f'), unless
@@ -171,13 +128,13 @@ class CKDN(BaseModel):
 
     def embed_restored(self, image: Tensor) -> Tensor:
         """Q: normalised image (B, 3, H, W) to quality-sensitive features (B, 256, H/4, W/4)."""
-        return self.qse_2(F.max_pool2d(self.qse_1(image), 3, 2, 1))
+        return self.qse_2(self.pool(self.qse_1(image)))
 
     def embed_reference(self, image: Tensor) -> Tensor:
         """T: normalised reference (B, 3, H, W) to degradation-tolerant features (B, 256, H/4, W/4)."""
         if self.share_branches:
             return self.embed_restored(image)
-        return self.dte_2(F.max_pool2d(self.dte_1(image), 3, 2, 1))
+        return self.dte_2(self.pool(self.dte_1(image)))
 
     def logits(self, difference: Tensor, auxiliary: bool = False) -> Tensor:
         """C and f (or C' and f'): feature difference (B, C, H, W) to logits (B,)."""

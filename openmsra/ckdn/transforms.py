@@ -32,6 +32,7 @@ def load_rgb(path: str | Path) -> Image.Image:
         raise ImageError(f'{path}: there is no such image file.')
     try:
         with Image.open(path) as image:
+            deep = any(';16' in str(tile[3]) for tile in image.tile)  # Pillow halves the bits of 16-bit RGB without a word
             image.load()
     except UnidentifiedImageError:
         raise ImageError(f'{path}: not an image that Pillow can read.') from None
@@ -39,12 +40,12 @@ def load_rgb(path: str | Path) -> Image.Image:
         raise ImageError(f'{path}: truncated or damaged ({error}).') from None
     if min(image.size) < SMALLEST:
         raise ImageError(f'{path}: {image.width}x{image.height} pixels; at least {SMALLEST} per side are needed.')
+    if deep or image.mode not in (*EIGHT_BIT, 'RGBA', 'LA', 'PA'):
+        raise ImageError(f'{path}: pixel format {image.mode}, deeper than 8 bits; convert it to 8-bit RGB first.')
     if image.mode in ('RGBA', 'LA', 'PA') or 'transparency' in image.info:
         image = image.convert('RGBA')
         if image.getextrema()[3][0] < 255:
             raise ImageError(f'{path}: has transparent pixels; flatten it onto a background first.')
-    elif image.mode not in EIGHT_BIT:
-        raise ImageError(f'{path}: pixel format {image.mode}, deeper than 8 bits; convert it to 8-bit RGB first.')
     return image.convert('RGB')
 
 

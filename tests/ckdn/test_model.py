@@ -289,6 +289,35 @@ def test_imagenet_weights_start_all_parts_and_lacking_ones_are_named(tmp_path, p
         model.init_weights()
 
 
+def test_branch_and_comparator_are_cut_out_of_other_networks(tmp_path):
+    from torchvision import models
+
+    torch.manual_seed(0)
+    source = models.mobilenet_v3_small(weights=None)
+    torch.save(source.state_dict(), tmp_path / 'mobilenet.pth')
+    options = dict(backbone='mobilenet_v3_small', cuts=(2, 5), head_dim=16, dropout=0.0)
+    model = CKDN(**options, imagenet_weights=str(tmp_path / 'mobilenet.pth'))
+    model.init_weights()
+    model.eval()
+    inputs = batch(2, 64)
+    features = [source.eval().features[:2](inputs[role]) for role in ('restored', 'degraded')]
+    expected = model.fc_(source.features[2:5](features[0] - features[1]).mean(dim=(2, 3))).sigmoid().flatten()
+    torch.testing.assert_close(model(inputs), expected)
+    model.train()
+    losses = model.loss(inputs, samples([0.2, 0.8], [0.5, 0.5]))
+    sum(value for name, value in losses.items() if name.startswith('loss')).backward()
+    touched = {name.partition('.')[0] for name, p in model.named_parameters() if p.grad is not None}
+    assert touched == {'qse_1', 'dte_1', 'csp', 'fc_'}
+    expected = model.eval()(inputs)
+    model.prepare_inference()
+    model.fold_batch_norms()
+    torch.testing.assert_close(model(inputs), expected, rtol=1e-4, atol=1e-5)
+    for change, message in ((dict(backbone='mobilenet_v4'), 'Did you mean'), (dict(backbone='resnet50'), 'chosen by depth'),
+                            (dict(cuts=(5, 40)), 'within the 13 layers')):  # fmt: skip
+        with pytest.raises(ValueError, match=message):
+            CKDN(**dict(options, **change))
+
+
 def test_the_four_outputs_need_both_references():
     with pytest.raises(ValueError, match='official_stages'):
         CKDN(official_stages=True, reference='none')

@@ -5,6 +5,7 @@ import json
 import runpy
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -79,13 +80,21 @@ def test_images_that_cannot_be_scored(tmp_path):
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / 'cut.png')
     (tmp_path / 'cut.png').write_bytes((tmp_path / 'cut.png').read_bytes()[:3000])
-    reasons = dict(text='not an image', deep='8 bits', alpha='transparent', tiny='1x1', cut='truncated', gone='no such')
+    cv2.imwrite(str(tmp_path / 'deep_rgb.png'), np.zeros((20, 20, 3), np.uint16))
+    Image.fromarray(np.zeros((20, 20), np.float32)).save(tmp_path / 'float.tif')
+    with pytest.raises(ImageError, match=r'float\.tif.*8 bits'):
+        load_rgb(tmp_path / 'float.tif')
+    reasons = dict(text='not an image', deep='8 bits', deep_rgb='8 bits', alpha='transparent', tiny='1x1', cut='truncated',
+                   gone='no such')  # fmt: skip
     for name, reason in reasons.items():
         with pytest.raises(ImageError, match=rf'{name}\.png.*{reason}'):
             load_rgb(tmp_path / f'{name}.png')
     for mode in ('L', 'CMYK'):
         Image.new(mode, (20, 20)).save(tmp_path / f'{mode}.jpg')
         assert load_rgb(tmp_path / f'{mode}.jpg').mode == 'RGB'
+    for mode in ('P', '1', 'LA', 'RGBA'):
+        Image.new(mode, (20, 20), 255 if mode in 'P1' else (255,) * len(mode)).save(tmp_path / f'{mode}.png')
+        assert load_rgb(tmp_path / f'{mode}.png').mode == 'RGB'
     with pytest.raises(ImageError, match='aspect ratio'):
         check_pair(Image.new('RGB', (40, 30)), Image.new('RGB', (30, 40)), 'a')
 

@@ -1,0 +1,104 @@
+"""Which network the branches and comparators of CKDN are cut from, and how a file of ImageNet weights fits them."""
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+
+from openmsra.ckdn.network import BLOCKS, PlainBlock, make_stage, make_stem
+from openmsra.core.checkpoint import CheckpointError, load_file
+from openmsra.core.suggest import did_you_mean
+
+
+@dataclass
+class Design:
+    """Makers of the parts; every call gives new weights.
+
+    Attributes:
+        branch: stem and stage of a branch, with ``pool`` between them.
+        comparator: takes the features of a branch.
+        channels: what the comparator gives.
+        imagenet: module of an ImageNet file -> parts of CKDN that start from it.
+    """
+
+    branch: Callable[[], tuple[nn.Module, nn.Module]]
+    comparator: Callable[[], nn.Module]
+    pool: nn.Module
+    channels: int
+    imagenet: dict[str, tuple[str, ...]]
+
+
+def resnet_design(depth: int, base_channels: int, comparator: str) -> Design:
+    """The paper's: stem and first stage of a ResNet as a branch, its second stage (or plain blocks) as the comparator.
+
+    Args:
+        depth: 18, 34, 50 or 101.
+        base_channels: width of the stem; 64 is ResNet's.
+        comparator: 'residual' or 'plain'.
+    """
+    block, first, second = BLOCKS[depth]
+    width, compare = base_channels * block.expansion, block if comparator == 'residual' else PlainBlock
+    return Design(
+        branch=lambda: (make_stem(base_channels), make_stage(block, base_channels, base_channels, first, 1)),
+        comparator=lambda: make_stage(compare, width, 2 * base_channels, second, 2),
+        pool=nn.MaxPool2d(3, 2, 1),
+        channels=2 * base_channels * compare.expansion,
+        imagenet={'conv1': ('qse_1', 'dte_1'), 'layer1': ('qse_2', 'dte_2'), 'layer2': ('csp', 'aux_csp')},
+    )
+
+
+def cut_design(name: str, cuts: tuple[int, int]) -> Design:
+    """Any network of torchvision whose layers before the classifier are the sequence ``features``, cut at two places.
+
+    Args:
+        name: 'vgg16_bn', 'mobilenet_v3_large', 'efficientnet_b0', 'densenet121', ...
+        cuts: ``features[:first]`` is a branch, ``features[first:second]`` the comparator.
+
+    Raises:
+        ValueError: no such network, no ``features``, or cuts outside of them.
+    """
+    known = models.list_models(models)
+    if name not in known:
+        raise ValueError(f'backbone {name!r} is not in torchvision.models. {did_you_mean(name, known)}')
+    features = getattr(models.get_model(name, weights=None), 'features', None)
+    if not isinstance(features, nn.Sequential):
+        raise ValueError(f'backbone {name!r} has no sequence of features to cut; ResNets are chosen by depth.')
+    first, second = cuts
+    if not 0 < first < second <= len(features):
+        raise ValueError(f'cuts must increase and lie within the {len(features)} layers of {name}, got {tuple(cuts)}')
+    return Design(
+        branch=lambda: (copy.deepcopy(features[:first]), nn.Identity()),
+        comparator=lambda: copy.deepcopy(features[first:second]),
+        pool=nn.Identity(),
+        channels=_channels(features[:second]),
+        imagenet={'features': ('qse_1', 'dte_1', 'csp', 'aux_csp')},
+    )
+
+
+@torch.no_grad()
+def _channels(features: nn.Module) -> int:
+    return copy.deepcopy(features).eval()(torch.zeros(1, 3, 64, 64)).shape[1]
+
+
+def load_imagenet(model: nn.Module, parts: dict[str, tuple[str, ...]], path: str) -> None:
+    """Copy ImageNet weights (keys of torchvision or mmpretrain) into all branches and comparators, so that Q = T.
+
+    Raises:
+        CheckpointError: the file lacks a weight that the branches need.
+    """
+    checkpoint = load_file(path)
+    state = {key.removeprefix('backbone.'): value for key, value in checkpoint.get('state_dict', checkpoint).items()}
+    for source, targets in parts.items():
+        for target in (name for name in targets if hasattr(model, name)):
+            getattr(model, target).load_state_dict(_part(state, source, target, getattr(model, target), path))
+
+
+def _part(state: dict[str, Tensor], source: str, target: str, module: nn.Module, path: str) -> dict[str, Tensor]:
+    part = {key: state.get(f'{source}.{key}') for key in module.state_dict()}
+    missing = [key for key, value in part.items() if value is None]
+    if missing:
+        raise CheckpointError(f'{path}: no {source} for {target}: {", ".join(missing[:8])} missing.')
+    return part
