@@ -1,121 +1,170 @@
 """MaskCo in miniature: where views of an image need not show one thing, is contrastive mask prediction better than MoCo v2?
 
-Scenes of four digits on photographs (DigitScenes; made by us, says nothing about ImageNet or COCO). All arms see the same
-images with the same budget, through tools/train.py; the frozen features of the digits' boxes are then probed. Plain
-region contrast is an arm, since it tells what region matching alone gives.
+Scenes of four digits on photographs, and of one digit as the control (DigitScenes; made by us, says nothing about ImageNet or
+COCO). The arms of a seed are trained side by side on the same batches; their parameters are disjoint, so that each is
+trained as if alone. Frozen features are then probed, and a small detector is trained from each. Plain region contrast is an
+arm, since it tells what region matching alone gives.
 """
 
-import subprocess
+import json
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
+from itertools import product
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.dataset import default_collate
+from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
+from torch import nn
 
+import openmsra.maskco  # noqa: F401 - registers the parts
+from benchmarks.maskco_report import ARMS, RANDOM, draw, table, verdicts  # noqa: F401 - draw and table are read by claims.py
 from openmsra.apis import init_model
-from openmsra.core.launch import load_config
-from openmsra.registry import DATASETS, METRICS
+from openmsra.core.checkpoint import save_file
+from openmsra.core.launch import build_runner, load_config
+from openmsra.maskco.geometry import area, intersect
+from openmsra.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 
-ROOT = Path(__file__).resolve().parents[1]
-ARMS = {'MoCo v2': 'mocov2', 'MaskCo': 'maskco', 'MaskCo without its head': 'maskco-nomph', 'region contrast': 'regionco'}
-RANDOM = 'random weights'
-THRESHOLDS = dict(trained_over_random=5.0, maskco_over_moco=2.0)  # points of the linear region probe
+CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / 'maskco'
+DETECTOR = CONFIGS / 'detection' / 'fcos_r18-tiny_300i_digits.py'
+EPOCHS = {'multi': 6, 'single': 4}  # of 4096 scenes
+CONTROL_ARMS = ('MoCo v2', 'MaskCo', 'region contrast')
+PRETEXT_SCENES = 512
+
+
+@MODELS.register_module()
+class SideBySide(BaseModel):
+    """Several models with parameters of their own on the same batches; the losses are added up."""
+
+    def __init__(self, arms: dict[str, dict], seed: int, data_preprocessor: dict) -> None:
+        super().__init__(data_preprocessor)
+        self.arms = nn.ModuleDict()
+        for name, config in arms.items():
+            torch.manual_seed(seed)  # the same initial weights
+            self.arms[name] = MODELS.build(config)
+            self.arms[name].init_weights()
+
+    def forward(self, inputs: list[torch.Tensor], regions: dict, mode: str) -> dict[str, torch.Tensor]:
+        figures = {}
+        for name, arm in self.arms.items():
+            losses = arm.loss(inputs, regions)
+            figures |= {f'{name}/loss': losses['loss'], f'{name}/choice': losses['choice_accuracy']}
+        return figures
 
 
 def run(seeds: list[int], processes: int, folder: Path) -> dict:
-    """All runs; accuracies in percent."""
-    jobs = [(arm, seed) for seed in seeds for arm in ARMS]
-    with ThreadPoolExecutor(processes) as pool:
-        for number, _ in enumerate(pool.map(lambda job: _train(*job, folder), jobs), start=1):
-            print(f'{number}/{len(jobs)} runs', flush=True)
-    probes = {arm: [_probe(arm, seed, folder) for seed in seeds] for arm in (RANDOM, *ARMS)}
-    return dict(settings=dict(seeds=seeds, thresholds=THRESHOLDS, configs={arm: _config(arm).name for arm in ARMS}),
-                probes=probes, verdicts=_verdicts(probes))  # fmt: skip
+    """All runs; finished ones are read from ``folder``. Accuracies in percent."""
+    folder.mkdir(parents=True, exist_ok=True)
+    groups = [(kind, seed, folder) for seed, kind in product(seeds, EPOCHS)]
+    with ProcessPoolExecutor(processes, get_context('spawn')) as pool:
+        for number, _ in enumerate(pool.map(group, *zip(*groups, strict=True)), start=1):
+            print(f'{number}/{len(groups)} groups of arms', flush=True)
+    rows = {kind: {arm: [_row(kind, arm, seed, folder) for seed in seeds] for arm in _arms(kind)} for kind in EPOCHS}
+    settings = dict(seeds=seeds, epochs=EPOCHS, configs={arm: _config(arm).name for arm in ARMS}, detector=DETECTOR.name)
+    return dict(settings=settings, rows=rows, verdicts=verdicts(rows))
+
+
+def group(kind: str, seed: int, folder: Path) -> None:
+    """Train and measure the arms of one kind of scenes and one seed."""
+    torch.set_num_threads(1)
+    if not all(_checkpoint(kind, arm, seed, folder).exists() for arm in _arms(kind) if arm != RANDOM):
+        _pretrain(kind, seed, folder)
+    for arm in _arms(kind):
+        _row(kind, arm, seed, folder)
+
+
+def _arms(kind: str) -> list[str]:
+    return [RANDOM, *(ARMS if kind == 'multi' else CONTROL_ARMS)]
 
 
 def _config(arm: str) -> Path:
-    return ROOT / 'configs' / 'maskco' / f'{ARMS.get(arm, "mocov2")}_r18-tiny_1xb64-15e_digits_mini.py'
+    return CONFIGS / f'{ARMS.get(arm, "mocov2")}_r18-tiny_1xb32-6e_digits_mini.py'
 
 
-def _work_dir(arm: str, seed: int, folder: Path) -> Path:
-    return folder / f'{ARMS[arm]}_seed{seed}'
+def _checkpoint(kind: str, arm: str, seed: int, folder: Path) -> Path:
+    return folder / f'{kind}_{ARMS[arm]}_seed{seed}.pth'
 
 
-def _train(arm: str, seed: int, folder: Path) -> None:
-    work_dir = _work_dir(arm, seed, folder)
-    if (work_dir / 'epoch_15.pth').exists():
-        return
-    command = [sys.executable, 'tools/train.py', str(_config(arm)), '--work-dir', str(work_dir), '--seed', str(seed)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f'{command} failed:\n{done.stderr[-3000:]}')
+def _pretrain(kind: str, seed: int, folder: Path) -> None:
+    cfg, epochs = load_config(_config('MaskCo')), EPOCHS[kind]
+    arms = {ARMS[arm]: load_config(_config(arm)).model for arm in _arms(kind) if arm != RANDOM}
+    cfg.model = dict(type='SideBySide', arms=arms, seed=seed, data_preprocessor=cfg.pop('data_preprocessor'))
+    cfg.train_dataloader.dataset.update(kind=kind, seed=seed)
+    cfg.train_cfg.max_epochs = cfg.param_scheduler[1].end = epochs
+    cfg.param_scheduler[1].T_max = epochs - 1
+    cfg.update(val_dataloader=None, val_cfg=None, val_evaluator=None, test_dataloader=None, test_cfg=None, test_evaluator=None,
+               custom_hooks=[], launcher='none', work_dir=str(folder / f'{kind}_seed{seed}'), resume=True)  # fmt: skip
+    cfg.randomness.seed, cfg.log_level = seed, 'WARNING'
+    runner = build_runner(cfg)
+    runner.train()
+    for arm in _arms(kind):
+        if arm != RANDOM:
+            save_file(dict(state_dict=runner.model.arms[ARMS[arm]].state_dict()), _checkpoint(kind, arm, seed, folder))
+
+
+def _row(kind: str, arm: str, seed: int, folder: Path) -> dict[str, float]:
+    """What is measured of one arm, from a file where that was done before."""
+    file = folder / f'{kind}_{ARMS.get(arm, "random")}_seed{seed}.json'
+    if not file.exists():
+        torch.manual_seed(seed)
+        model = init_model(_config(arm), None if arm == RANDOM else _checkpoint(kind, arm, seed, folder))
+        row = dict(seed=seed, **_probe(model, kind))
+        if kind == 'multi':
+            row |= {'detector': _detect(arm, seed, folder)} | (_pretext(model) if arm not in (RANDOM, 'MoCo v2') else {})
+        file.write_text(json.dumps(row))
+    return json.loads(file.read_text())
 
 
 @torch.inference_mode()
-def _probe(arm: str, seed: int, folder: Path) -> dict[str, float]:
-    torch.manual_seed(seed)
-    config = _config(arm)
-    model = init_model(config, None if arm == RANDOM else _work_dir(arm, seed, folder) / 'epoch_15.pth')
-    settings = load_config(config).val_dataloader
+def _probe(model: nn.Module, kind: str) -> dict[str, float]:
     with DefaultScope.overwrite_default_scope('openmsra'):
-        dataset, metric = DATASETS.build(settings.dataset), METRICS.build(dict(type='FrozenProbe'))
-    for start in range(0, len(dataset), settings.batch_size):
-        rows = [dataset[i] for i in range(start, min(start + settings.batch_size, len(dataset)))]
-        metric.process({}, model.val_step(default_collate(rows)))
-    return dict(seed=seed, **metric.compute_metrics(metric.results))
+        dataset = DATASETS.build(dict(model.cfg.val_dataloader.dataset, kind=kind))
+        metric = METRICS.build(dict(type='FrozenProbe'))
+    for start in range(0, len(dataset), 100):
+        metric.process({}, model.val_step(default_collate([dataset[i] for i in range(start, start + 100)])))
+    return metric.compute_metrics(metric.results)
 
 
-def _verdicts(probes: dict) -> dict:
-    """The statements with their thresholds, on differences paired by seed."""
-    linear = {arm: np.array([row['region_linear'] for row in rows]) for arm, rows in probes.items()}
-    gains = {arm: linear[arm] - linear[RANDOM] for arm in ARMS}
-    pairs = {
-        'MaskCo - MoCo v2': linear['MaskCo'] - linear['MoCo v2'],
-        'MaskCo - without its head': linear['MaskCo'] - linear['MaskCo without its head'],
-        'region contrast - MaskCo': linear['region contrast'] - linear['MaskCo'],
-    }
-    verdicts = {name: dict(mean=float(gap.mean()), spread=_spread(gap)) for name, gap in pairs.items()}
-    ahead = verdicts['MaskCo - MoCo v2']
-    return dict(
-        verdicts,
-        every_arm_is_trained=bool(min(gain.mean() for gain in gains.values()) >= THRESHOLDS['trained_over_random']),
-        maskco_beats_moco=bool(ahead['mean'] >= THRESHOLDS['maskco_over_moco'] and ahead['mean'] > ahead['spread']),
-        gain_is_region_matching=bool(verdicts['region contrast - MaskCo']['mean'] >= 0),
-    )
+@torch.inference_mode()
+def _pretext(model: nn.Module) -> dict[str, float]:
+    """Top-1 (%) of finding the hidden region among those of 512 new scenes, for holes that cut a digit and that miss them all.
+
+    No hole covers a digit: holes are smaller.
+    """
+    dataset = model.cfg.train_dataloader.dataset.copy()
+    views, pack = dataset.pop('pipeline')
+    with DefaultScope.overwrite_default_scope('openmsra'):
+        scenes = DATASETS.build(dict(dataset, pipeline=[views], count=PRETEXT_SCENES, seed=1000))
+        pack = TRANSFORMS.build(pack)
+    np.random.seed(0)
+    rows = [scenes[i] for i in range(len(scenes))]
+    batch = model.data_preprocessor(default_collate([pack(row) for row in rows]))
+    queries = model.encode_queries(batch['inputs'][0], batch['regions']['query'])[:, 0]
+    keys = model.encode_keys(batch['inputs'][1], batch['regions'])[0][:, 0]
+    hits = ((queries @ keys.T).argmax(1) == torch.arange(len(rows))).numpy()
+    shares = np.array([area(intersect(row['boxes_original'][0], row['gt_boxes'])).sum() / area(row['boxes_original'][0])
+                       for row in rows])  # fmt: skip
+    return {f'pretext_{name}': 100 * float(hits[chosen].mean()) for name, chosen in
+            (('cut', shares >= 0.25), ('missed', shares < 0.05))}  # fmt: skip
 
 
-def _spread(values: np.ndarray) -> float:
-    return float(np.std(values, ddof=1)) if len(values) > 1 else 0.0
+def _detect(arm: str, seed: int, folder: Path) -> float:
+    """Average precision (%) at IoU 0.5 of the small detector that starts from an arm."""
+    cfg = Config.fromfile(DETECTOR)
+    if arm != RANDOM:
+        cfg.model.backbone.init_cfg = dict(
+            type='Pretrained', checkpoint=str(_checkpoint('multi', arm, seed, folder)), prefix='backbone.'
+        )
+    cfg.update(launcher='none', work_dir=str(folder / 'detector'))
+    cfg.randomness.seed, cfg.log_level = seed, 'WARNING'
+    runner = build_runner(cfg)
+    runner.train()
+    return 100 * runner.message_hub.get_scalar('val/pascal_voc/mAP').current()
 
 
-def table(result: dict) -> str:
-    """The result as the Markdown tables of the paper's page."""
-    lines = ['| arm | region, linear | region, 5-NN |', '|---|---|---|']
-    for arm, rows in result['probes'].items():
-        cells = [np.array([row[key] for row in rows]) for key in ('region_linear', 'region_knn')]
-        lines.append(f'| {arm} | ' + ' | '.join(f'{cell.mean():.1f} ± {_spread(cell):.1f}' for cell in cells) + ' |')
-    lines += ['', '| difference, paired by seed | linear region probe |', '|---|---|']
-    lines += [f'| {name} | {gap["mean"]:+.1f} ± {gap["spread"]:.1f} |' for name, gap in result['verdicts'].items()
-              if isinstance(gap, dict)]  # fmt: skip
-    return '\n'.join(lines)
-
-
-def draw(result: dict, file: Path) -> None:
-    """Bars of the mean, one dot a seed."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(7, 3.6), layout='constrained')
-    axis = figure.subplots()
-    for place, (arm, rows) in enumerate(result['probes'].items()):
-        values = [row['region_linear'] for row in rows]
-        axis.bar(place, np.mean(values), color='0.7' if arm == RANDOM else 'C0', width=0.6)
-        axis.scatter([place] * len(values), values, color='black', s=14, zorder=2)
-        axis.annotate(f'{np.mean(values):.1f}', (place, max(values) + 1), ha='center')
-    axis.set_xticks(range(len(result['probes'])), list(result['probes']), fontsize=8)
-    axis.set(ylabel='linear region probe, accuracy (%)', title='Four digits on photographs; frozen features')
-    axis.axhline(10, color='0.4', linestyle=':', linewidth=1)
-    axis.spines[['top', 'right']].set_visible(False)
-    figure.savefig(file, dpi=110)
+if __name__ == '__main__':  # one group, so that several machines or cores can share the work: KIND SEED FOLDER
+    group(sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]))

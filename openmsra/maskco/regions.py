@@ -58,16 +58,15 @@ class RegionPool(nn.Module):
     Args:
         bins: the vector holds bins x bins cells.
         samples: samples per side of a cell.
-        mode: 'mmcv' is the compiled operator; 'grid' the same maths by ``grid_sample``, for an mmcv without operators;
-            'auto' takes the compiled one where it is installed. Both agree to 1e-5 (tested).
+        mode: 'matrix' takes the mean of bilinear samples as a product of the map with two small matrices, which is faster
+            and needs no compiled operator; 'mmcv' is mmcv's operator. They agree to 1e-5 (tested).
     """
 
-    def __init__(self, bins: int = 1, samples: int = 4, mode: str = 'auto') -> None:
+    def __init__(self, bins: int = 1, samples: int = 4, mode: str = 'matrix') -> None:
         super().__init__()
-        if mode not in ('auto', 'mmcv', 'grid'):
-            raise ValueError(f"RegionPool: mode={mode!r}; valid are 'auto', 'mmcv', 'grid'.")
-        self.bins, self.samples = bins, samples
-        self.compiled = mode == 'mmcv' or (mode == 'auto' and _operators_installed())
+        if mode not in ('matrix', 'mmcv'):
+            raise ValueError(f"RegionPool: mode={mode!r}; valid are 'matrix', 'mmcv'.")
+        self.bins, self.samples, self.mode = bins, samples, mode
 
     def forward(self, features: torch.Tensor, boxes: torch.Tensor, size: int) -> torch.Tensor:
         """Pool.
@@ -80,8 +79,8 @@ class RegionPool(nn.Module):
         Returns:
             (B, N, C * bins * bins).
         """
-        pooled = self._by_operator(features, boxes, size) if self.compiled else self._by_grid(features, boxes, size)
-        return pooled.flatten(2)
+        pooled = self._by_operator if self.mode == 'mmcv' else self._by_matrices
+        return pooled(features, boxes, size).flatten(2)
 
     def _by_operator(self, features: torch.Tensor, boxes: torch.Tensor, size: int) -> torch.Tensor:
         from mmcv.ops import roi_align
@@ -93,20 +92,18 @@ class RegionPool(nn.Module):
         # mmcv reads the memory as if it were contiguous, whatever the strides say
         return roi_align(features.contiguous(), rois, self.bins, scale, self.samples, 'avg', True).unflatten(0, (batch, count))
 
-    def _by_grid(self, features: torch.Tensor, boxes: torch.Tensor, size: int) -> torch.Tensor:
-        n, (batch, count) = self.bins * self.samples, boxes.shape[:2]
-        steps = (torch.arange(n, device=boxes.device) + 0.5) / n
-        points = boxes[..., :2, None] + steps * (boxes[..., 2:, None] - boxes[..., :2, None])  # (B, N, 2, n)
-        points = 2 * points / size - 1
-        x = points[:, :, 0, None, :].expand(-1, -1, n, -1)
-        y = points[:, :, 1, :, None].expand(-1, -1, -1, n)
-        grid = torch.stack([x, y], -1).view(batch, count * n, n, 2).to(features.dtype)
-        sampled = F.grid_sample(features, grid, padding_mode='border', align_corners=False)  # (B, C, N * n, n)
-        cells = sampled.view(batch, features.shape[1], count, self.bins, self.samples, self.bins, self.samples)
-        return cells.mean((4, 6)).transpose(1, 2)
+    def _by_matrices(self, features: torch.Tensor, boxes: torch.Tensor, size: int) -> torch.Tensor:
+        columns, rows = (
+            self._weights(boxes[..., axis] / size, boxes[..., axis + 2] / size, features.shape[3 - axis]) for axis in (0, 1)
+        )
+        weights = torch.einsum('bnpy,bnqx->bnpqyx', rows, columns).flatten(4).flatten(1, 3).to(features.dtype)
+        vectors = weights @ features.flatten(2).mT  # (B, N * bins * bins, C)
+        return vectors.unflatten(1, (boxes.shape[1], self.bins**2)).mT
 
-
-def _operators_installed() -> bool:
-    import importlib.util
-
-    return importlib.util.find_spec('mmcv._ext') is not None
+    def _weights(self, low: torch.Tensor, high: torch.Tensor, length: int) -> torch.Tensor:
+        """Mean bilinear weights (B, N, bins, length) of the cells of a map for intervals (B, N) of the unit line."""
+        n = self.bins * self.samples
+        steps = (torch.arange(n, device=low.device) + 0.5) / n
+        points = (low[..., None] + steps * (high - low)[..., None]) * length - 0.5
+        distance = points.clamp(0, length - 1)[..., None] - torch.arange(length, device=low.device)
+        return (1 - distance.abs()).clamp_min(0).unflatten(2, (self.bins, self.samples)).mean(3)

@@ -34,6 +34,8 @@ class DigitScenes(BaseDataset):
         ValueError: an unknown split or kind.
     """
 
+    METAINFO = dict(classes=tuple('0123456789'))
+
     def __init__(
         self, split: str, count: int | tuple[int, int], pipeline: list, kind: str = 'multi', follow: float = 0.8,
         size: int = 64, seed: int = 0, **kwargs,
@@ -57,7 +59,7 @@ class DigitScenes(BaseDataset):
         labels = self._labels(part, rng)
         boxes = [self._place(image, part, label, slot, rng) for slot, label in enumerate(labels)]
         scene = dict(img=image.round().clip(0, 255).astype(np.uint8), gt_boxes=np.array(boxes, float),
-                     gt_box_labels=np.array(labels))  # fmt: skip
+                     gt_box_labels=np.array(labels), gt_ignore_flags=np.zeros(len(labels), bool))  # fmt: skip
         return scene | (dict(gt_label=labels[0]) if self.kind == 'single' else {})
 
     def _labels(self, part: str, rng: np.random.Generator) -> list[int]:
