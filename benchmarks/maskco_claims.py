@@ -30,7 +30,7 @@ from openmsra.maskco.geometry import area, intersect
 from openmsra.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / 'maskco'
-DETECTOR = CONFIGS / 'detection' / 'fcos_r18-tiny_300i_digits.py'
+DETECTOR = CONFIGS / 'detection' / 'fcos_r18-tiny_200i_digits.py'
 EPOCHS = {'multi': 6, 'single': 4}  # of 4096 scenes
 CONTROL_ARMS = ('MoCo v2', 'MaskCo', 'region contrast')
 PRETEXT_SCENES = 512
@@ -82,7 +82,7 @@ def _arms(kind: str) -> list[str]:
 
 
 def _config(arm: str) -> Path:
-    return CONFIGS / f'{ARMS.get(arm, "mocov2")}_r18-tiny_1xb32-6e_digits_mini.py'
+    return CONFIGS / f'{ARMS.get(arm, "mocov2")}_r18-tiny_1xb64-6e_digits_mini.py'
 
 
 def _checkpoint(kind: str, arm: str, seed: int, folder: Path) -> Path:

@@ -29,7 +29,7 @@ photometric = [
     dict(type='RandomGrayscale', prob=0.2, keep_channels=True, channel_weights=(0.299, 0.587, 0.114)),
 ]
 train_dataloader = dict(
-    batch_size=32,
+    batch_size=64,
     num_workers=0,
     drop_last=True,
     dataset=dict(
@@ -76,4 +76,4 @@ param_scheduler = [
 custom_hooks = [dict(type='PretextWatch')]
 val_evaluator = dict(type='FrozenProbe')
 test_evaluator = dict(type='FrozenProbe')
-auto_scale_lr = dict(base_batch_size=32, enable=False)
+auto_scale_lr = dict(base_batch_size=64, enable=False)

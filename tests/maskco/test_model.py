@@ -174,6 +174,19 @@ def test_similar_regions_of_the_image_can_be_left_out():
     assert figures[0]['loss'].item() == pytest.approx(build().loss(views, regions)['loss'].item(), abs=1e-6)
 
 
+def test_memory_format_changes_no_value():
+    losses, weights = [], []
+    for channels_last in (False, True):
+        model = build(channels_last=channels_last)
+        loss = model.loss(*batch())['loss']
+        loss.backward()
+        losses.append(loss.item())
+        weights.append(model.backbone.conv1.weight.grad.clone(memory_format=torch.contiguous_format))
+    assert model.backbone.conv1.weight.is_contiguous(memory_format=torch.channels_last)
+    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
+    torch.testing.assert_close(*weights, atol=1e-5, rtol=1e-3)
+
+
 def test_several_regions_average_over_regions():
     model = build().eval()
     views, regions = batch(regions=2, negatives=0)
@@ -228,7 +241,7 @@ def test_moco_v2_of_mmpretrain_is_converted(tmp_path):
     from openmsra.core.launch import load_config
     from tools.model_converters.maskco_from_mmpretrain import main as convert
 
-    config = 'configs/maskco/mocov2_r18-tiny_1xb32-6e_digits_mini.py'
+    config = 'configs/maskco/mocov2_r18-tiny_1xb64-6e_digits_mini.py'
     cfg = load_config(config).model
     head = dict(type='mmpretrain.ContrastiveHead', temperature=0.2, loss=dict(type='mmpretrain.CrossEntropyLoss'))
     theirs = MODELS.build(dict(type='mmpretrain.MoCo', backbone=cfg.backbone, neck=dict(cfg.neck, with_avg_pool=True), head=head,

@@ -1,4 +1,4 @@
-# Transfer in miniature: a small FCOS on the map of a backbone that was pre-trained on the same kind of scenes, 300 iterations
+# Transfer in miniature: a small FCOS on the map of a backbone that was pre-trained on the same kind of scenes, 200 iterations
 # on 300 labelled ones. benchmarks/maskco_claims.py trains it and sets the checkpoint; without one it starts from random weights.
 _base_ = '../../_base_/default_runtime.py'
 
@@ -59,12 +59,12 @@ test_dataloader = val_dataloader
 val_evaluator = dict(type='mmdet.VOCMetric', metric='mAP', eval_mode='area')
 test_evaluator = val_evaluator
 optim_wrapper = dict(optimizer=dict(type='AdamW', lr=2e-3, weight_decay=1e-4))
-train_cfg = dict(by_epoch=False, max_iters=300, val_interval=300)
+train_cfg = dict(by_epoch=False, max_iters=200, val_interval=200)
 val_cfg = dict()
 test_cfg = dict()
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, begin=0, end=20, by_epoch=False),
-    dict(type='CosineAnnealingLR', begin=20, end=300, T_max=280, by_epoch=False),
+    dict(type='CosineAnnealingLR', begin=20, end=200, T_max=180, by_epoch=False),
 ]
 default_hooks = dict(checkpoint=None)
 log_processor = dict(by_epoch=False)
