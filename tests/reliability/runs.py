@@ -14,7 +14,8 @@ from mmengine.model import is_model_wrapper
 from torch.nn import functional
 
 from openmsra.core.checkpoint import load_file
-from openmsra.core.launch import build_runner, load_config
+from openmsra.core.launch import load_config
+from openmsra.core.runner import OpenMSRARunner
 from openmsra.registry import HOOKS, TRANSFORMS
 from tests.test_configs import INSTANT, _marked
 
@@ -63,7 +64,7 @@ def over_tensors(value, change):
 def short_config(path: Path, work_dir: Path, batches: int = 4, epochs: int = 2, workers: int = 0) -> Config:
     """An instant config of some batches an epoch, without validation, with random numbers everywhere."""
     cfg = load_config(path)
-    cfg.work_dir, cfg.launcher, cfg.experiment_name = str(work_dir), 'none', uuid.uuid4().hex
+    cfg.work_dir, cfg.launcher, cfg.experiment_name = str(work_dir), 'none', work_dir.name + uuid.uuid4().hex
     cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
     cfg.test_dataloader = cfg.test_cfg = cfg.test_evaluator = None
     cfg.train_dataloader.num_workers = workers
@@ -93,11 +94,20 @@ def pipelines(dataset) -> Iterator[list]:
                 yield from pipelines(item) if 'dataset' in item or 'pipeline' in item else ()
 
 
-def train(cfg: Config, resume: Path | None = None):
-    """Train in this process; returns the runner."""
+def build(cfg: Config) -> OpenMSRARunner:
+    """The runner of this process, which may be one of several."""
+    if torch.distributed.is_initialized():
+        cfg.launcher = 'pytorch'
+        cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False,
+                                     find_unused_parameters=cfg.get('find_unused_parameters', False))  # fmt: skip
+    return OpenMSRARunner.from_cfg(cfg)
+
+
+def train(cfg: Config, resume: Path | None = None) -> OpenMSRARunner:
+    """Train, or go on from a checkpoint."""
     if resume is not None:
         cfg.resume, cfg.load_from = True, str(resume)
-    runner = build_runner(cfg)
+    runner = build(cfg)
     runner.train()
     return runner
 

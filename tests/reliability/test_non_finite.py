@@ -9,11 +9,10 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
 from openmsra.core.checkpoint import load_file
-from openmsra.core.launch import build_runner
 from openmsra.core.non_finite import NonFiniteLossError
 from openmsra.registry import HOOKS
 from tests.dist.gloo import run_on_processes
-from tests.reliability.runs import over_tensors, short_config
+from tests.reliability.runs import build, over_tensors, short_config
 from tests.test_configs import INSTANT, ROOT, _marked
 
 AUTOFORMER = ROOT / 'configs/autoformer/autoformer_supernet_1xb32-2e_digits_instant.py'
@@ -47,12 +46,9 @@ def trained_weights(runner) -> dict[str, torch.Tensor]:
 
 def _run(rank: int, world_size: int, path: Path, work_dir: Path, iteration: int, poisoned: int, max_skips: int) -> dict:
     cfg = short_config(path, work_dir, batches=3)
-    cfg.launcher = 'pytorch' if world_size > 1 else 'none'
-    cfg.experiment_name = work_dir.name
     cfg.custom_hooks = [*cfg.custom_hooks, dict(type='Poison', iteration=iteration, rank=poisoned)]
     cfg.default_hooks.non_finite.max_skips = max_skips
-    runner = _build(cfg, world_size)
-    error = None
+    runner, error = build(cfg), None
     try:
         runner.train()
     except NonFiniteLossError as raised:
@@ -61,17 +57,6 @@ def _run(rank: int, world_size: int, path: Path, work_dir: Path, iteration: int,
     now = trained_weights(runner)
     return dict(error=error, iteration=runner.iter, log_dir=runner.log_dir, changed=[name for name in now if
                 torch.isnan(now[name]).any() or (max_skips == 0 and not torch.equal(now[name], before[name]))])  # fmt: skip
-
-
-def _build(cfg, world_size: int):
-    """``build_runner`` where the process group has been started already."""
-    if world_size == 1:
-        return build_runner(cfg)
-    from openmsra.core.runner import OpenMSRARunner
-
-    cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False,
-                                 find_unused_parameters=cfg.get('find_unused_parameters', False))  # fmt: skip
-    return OpenMSRARunner.from_cfg(cfg)
 
 
 def _check_stop(answers: list[dict], iteration: int, poisoned: int) -> None:

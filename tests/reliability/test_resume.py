@@ -1,16 +1,76 @@
-"""A resumed run ends where the uninterrupted one does, to the last bit."""
+"""A resumed run ends where the uninterrupted one does, to the last bit: weights, optimizer, EMA, queue, schedules and logs."""
 
+import time
+from pathlib import Path
 
+import pytest
+import torch
+
+from openmsra.core.loader import KeyedBatches, Position
+from openmsra.core.samplers import InfiniteSampler
+from tests.dist.gloo import run_on_processes
 from tests.reliability.runs import differences, each_instant, final_state, short_config, train
 
 BATCHES = 3  # of an epoch; 2 epochs
 
 
 @each_instant
-def test_resumed_inside_and_at_the_end_of_an_epoch(path, tmp_path):
+def test_resumed_inside_an_epoch_with_another_number_of_workers(path, tmp_path):
     train(short_config(path, tmp_path / 'whole', BATCHES))
-    expected = final_state(tmp_path / 'whole')
+    train(short_config(path, tmp_path / 'resumed', BATCHES, workers=2), resume=tmp_path / 'whole/iter_2.pth')
+    assert not differences(final_state(tmp_path / 'whole'), final_state(tmp_path / 'resumed'))
+
+
+def _resumed_runs(rank: int, world_size: int, path: Path, folder: Path, workers: int) -> list[str]:
+    """Differences between a run and its continuations inside an epoch, at its end, and in the next."""
+    train(short_config(path, folder / 'whole', BATCHES, workers=workers))
+    expected, found = final_state(folder / 'whole'), []
     for done in (2, 3, 4):
-        folder = tmp_path / f'after_{done}'
-        train(short_config(path, folder, BATCHES), resume=tmp_path / 'whole' / f'iter_{done}.pth')
-        assert not differences(expected, final_state(folder))
+        train(short_config(path, folder / f'after_{done}', BATCHES, workers=workers), resume=folder / f'whole/iter_{done}.pth')
+        found += [f'after {done}: {fault}' for fault in differences(expected, final_state(folder / f'after_{done}'))]
+    return found
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize('workers', [0, 2])
+@pytest.mark.parametrize('world_size', [1, 2])
+@each_instant
+def test_resumed_anywhere(path, world_size, workers, tmp_path):
+    for found in run_on_processes(_resumed_runs, world_size, path, tmp_path, workers, timeout=1200):
+        assert not found
+
+
+@each_instant
+def test_same_seed_gives_the_same_log_and_another_seed_does_not(path, tmp_path):
+    for name, seed in (('first', 0), ('second', 0), ('other', 1)):
+        cfg = short_config(path, tmp_path / name, BATCHES, epochs=1)
+        cfg.randomness.seed = seed
+        train(cfg)
+    first, second, other = (final_state(tmp_path / name) for name in ('first', 'second', 'other'))
+    assert not differences(first, second)
+    assert differences(first['logs'], other['logs'])
+
+
+@pytest.mark.parametrize(('size', 'world_size', 'skipped'), [(10, 1, 0), (10, 1, 7), (10, 3, 4), (7, 2, 29), (3, 4, 5), (1, 2, 9)])
+def test_skipped_sampler_goes_on_as_it_would_have(size, world_size, skipped):
+    def draw(rank: int, start: int, count: int) -> list[int]:
+        sampler = InfiniteSampler(range(size), seed=3)
+        sampler.rank, sampler.world_size = rank, world_size
+        sampler.skip(start)
+        return [index for index, _ in zip(sampler, range(count))]
+
+    for rank in range(world_size):
+        assert draw(rank, 0, skipped + 40)[skipped:] == draw(rank, skipped, 40)
+    streams = [draw(rank, 0, 3 * size) for rank in range(world_size)]
+    merged = [index for step in zip(*streams) for index in step]
+    assert all(sorted(merged[i : i + size]) == list(range(size)) for i in range(0, len(merged) - size + 1, size))
+
+
+def test_start_at_iteration_100000_takes_no_time():
+    sampler = InfiniteSampler(range(118_000), seed=0)
+    batches = KeyedBatches(torch.utils.data.BatchSampler(sampler, 64, False), sampler, seed=0, keep=2)
+    batches.start = Position(0, 100_000)
+    start = time.perf_counter()
+    batch = next(iter(batches))
+    assert time.perf_counter() - start < 1
+    assert batch[0].place == (0, 0, 6_400_000)
