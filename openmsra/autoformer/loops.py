@@ -3,7 +3,6 @@
 The official code validates one random draw an epoch, so its curve is noise of the draw (a fixed set shows training).
 """
 
-import json
 from pathlib import Path
 
 from mmengine.evaluator import DumpResults
@@ -11,6 +10,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import TestLoop, ValLoop
 
 from openmsra.autoformer.space import SearchSpace, arch_rng
+from openmsra.core.annotations import read_json
 from openmsra.registry import LOOPS
 
 NAMED = ('smallest', 'middle', 'largest')
@@ -46,9 +46,7 @@ def _resolve(space: SearchSpace, entry: str | dict) -> dict[str, dict]:
         return {f'random_{i:03d}': space.sample(arch_rng(0, i)) for i in range(int(entry[7:]))}
     if not entry.endswith('.json'):
         raise ValueError(f"subnets: {entry!r} is none of {', '.join(NAMED)}, 'random:N' or the path of a .json file.")
-    if not Path(entry).is_file():
-        raise FileNotFoundError(f'{entry}: there is no such architecture file.')
-    arch = json.loads(Path(entry).read_text(encoding='utf-8'))
+    arch = read_json(entry, dict(embed_dim=int, depth=int, num_heads=list, mlp_ratio=list))
     space.validate(arch)
     return {Path(entry).stem: arch}
 

@@ -16,6 +16,7 @@ VAL_VERSIONS = {0: tuple(range(2, 8)), 1: tuple(range(9, 16)), 3: (*range(5, 11)
 COUNTS = {0: 12, 1: 16, 2: 10, 3: 24, 4: 13, 5: 14, 6: 27}  # versions of each type
 TYPES = {0: 'traditional SR', 1: 'PSNR-oriented SR', 2: 'SR with kernel mismatch', 3: 'GAN-based SR', 4: 'denoising',
          5: 'SR and denoising', 6: 'traditional distortions'}  # fmt: skip
+SCORE = re.compile(r'-?\d+(\.\d+)?')
 NAME = re.compile(r'(A\d{4})_(\d\d)_(\d\d)\.bmp')
 ROLES = {'train': ('restored', 'degraded', 'pristine', 'other'), 'val': ('restored', 'degraded')}
 
@@ -132,7 +133,7 @@ class PIPALDataset(ScoredImages):
         for line in file.read_text().split():
             name, _, elo = line.partition(',')
             match = NAME.fullmatch(name)
-            if match is None or not elo:
+            if match is None or not SCORE.fullmatch(elo):
                 raise ValueError(f'{file}: {line!r} is not a line like A0001_00_00.bmp,1520.0648')
             if (int(match[2]), int(match[3])) in versions:
                 paths = self._paths(root, name, root / 'Train_Ref' / f'{match[1]}.bmp')

@@ -58,7 +58,7 @@ class BrokenDataHook(Hook):
         for row in journal.update():
             runner.logger.log(logging.WARNING, f'{phase}: {row["path"]} cannot be read and is replaced ({row["reason"]})')
         shared = all_gather_object((journal.rows, journal.times))
-        rows = {index: row for ranks_rows, _ in shared for index, row in ranks_rows.items()}
+        rows = {path: row for own, _ in shared for path, row in own.items()}
         if not rows:
             return
         too_many = len(rows) > max(ceil(self.max_fraction * len(dataset)), bool(self.max_fraction))
@@ -76,7 +76,7 @@ class BrokenDataHook(Hook):
             )
 
 
-def _table(rows: dict[int, dict], times: list) -> Iterator[str]:
+def _table(rows: dict[str, dict], times: list) -> Iterator[str]:
     yield 'path\ttimes\treason'
-    for index in sorted(rows):
-        yield f'{rows[index]["path"]}\t{sum(count[index] for count in times)}\t{rows[index]["reason"]}'
+    for path in sorted(rows):
+        yield f'{path}\t{sum(count[path] for count in times)}\t{rows[path]["reason"]}'

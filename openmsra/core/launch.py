@@ -9,9 +9,13 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
+from openmsra.core.annotations import AnnotationError
 from openmsra.core.checkpoint import CheckpointError
+from openmsra.core.checkpoint_hook import CheckpointWriteError
 from openmsra.core.config_check import ConfigError, check_config
+from openmsra.core.non_finite import NonFiniteLossError
 from openmsra.core.runner import OpenMSRARunner
+from openmsra.core.samples import BrokenDataError
 from openmsra.core.suggest import did_you_mean
 from openmsra.core.video import VideoError
 
@@ -27,7 +31,10 @@ class ToolError(ValueError):
     """Arguments or files of a command that cannot be used; the message says which and what to do."""
 
 
-USER_ERRORS = (ConfigError, CheckpointError, FileNotFoundError, VideoError, ToolError)
+USER_ERRORS = (
+    ConfigError, CheckpointError, CheckpointWriteError, AnnotationError, BrokenDataError, NonFiniteLossError, FileNotFoundError,
+    VideoError, ToolError,
+)  # fmt: skip
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,6 +45,10 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override settings, e.g. a.b=1 c="[1,2]"'
     )
     parser.add_argument('--launcher', choices=['none', *LAUNCHER_ENV], default='none', help='job launcher')
+    parser.add_argument(
+        '--trust-checkpoint', action='store_true',
+        help='read an old checkpoint as pickle, which executes whatever code is in it; only for files that you wrote yourself',
+    )  # fmt: skip
     parser.add_argument('--seed', type=int, help='random seed')
     parser.add_argument('--deterministic', action='store_true', help='deterministic cuDNN algorithms')
 
@@ -68,6 +79,8 @@ def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
     if args.seed is not None:
         cfg.randomness.seed = args.seed
+    if args.trust_checkpoint:
+        cfg.trust_checkpoint = True
     if args.deterministic:
         cfg.randomness.deterministic = True
 

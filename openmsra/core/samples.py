@@ -33,7 +33,7 @@ class Samples(Dataset):
 
     Args:
         dataset: the data set.
-        journal: file that gets a JSON line with ``index``, ``path`` and ``reason`` for each failure; ``None`` writes none.
+        journal: file that gets a JSON line with ``path`` and ``reason`` for each failure; ``None`` writes none.
     """
 
     def __init__(self, dataset: Dataset, journal: str | Path | None = None) -> None:
@@ -86,9 +86,21 @@ class Samples(Dataset):
 
     def _report(self, index: int, error: Exception) -> None:
         if self.journal is not None:
-            row = dict(index=int(index), path=describe(self.dataset, index), reason=_reason(error))
+            named = getattr(error, 'filename', None)  # a data set may have read another sample than it was asked for
+            path = named if isinstance(named, str) else describe(self.dataset, index)
+            row = dict(path=path, reason=_reason(error))
             with open(self.journal, 'ab') as stream:  # one write of one line: workers do not mix theirs
                 stream.write(json.dumps(row).encode() + b'\n')
+
+
+def failure(dataset: Dataset, index: int) -> str | None:
+    """Why a sample cannot be read, or nothing."""
+    rng.seed_sample(0, 0, index, index)
+    try:
+        dataset[index]
+    except Exception as error:  # noqa: BLE001 - see Samples
+        return _reason(error)
+    return None
 
 
 def describe(dataset: Dataset, index: int) -> str:
@@ -108,12 +120,12 @@ def _reason(error: Exception) -> str:
 
 
 class Journal:
-    """The journal of one process, read as it grows: broken samples by index, with path, reason and how often they were met."""
+    """The journal of one process, read as it grows: broken samples by path, with the reason and how often they were met."""
 
     def __init__(self, path: str | Path) -> None:
         self.path, self.read_to = Path(path), 0
-        self.rows: dict[int, dict] = {}
-        self.times: Counter[int] = Counter()
+        self.rows: dict[str, dict] = {}
+        self.times: Counter[str] = Counter()
 
     def update(self) -> list[dict]:
         """Rows of samples that had not been reported before."""
@@ -126,8 +138,8 @@ class Journal:
         self.read_to += len(content)
         new = []
         for row in map(json.loads, content.splitlines()):
-            self.times[row['index']] += 1
-            if row['index'] not in self.rows:
-                self.rows[row['index']] = row
+            self.times[row['path']] += 1
+            if row['path'] not in self.rows:
+                self.rows[row['path']] = row
                 new.append(row)
         return new

@@ -1,6 +1,6 @@
 """Clips of aligned faces: the windows of a video, the data set of prepared crops, clip-consistent augmentation."""
 
-import json
+import errno
 from pathlib import Path
 
 import cv2
@@ -10,6 +10,7 @@ from mmcv.transforms import BaseTransform
 from mmengine.dataset import BaseDataset
 from mmengine.structures import BaseDataElement
 
+from openmsra.core.annotations import inside, read_json_lines
 from openmsra.core.video import images_of
 from openmsra.ftcn.align import align_clip
 from openmsra.ftcn.prepare import TRACK
@@ -76,7 +77,7 @@ class FaceClips(BaseDataset):
         super().__init__(ann_file=ann_file, pipeline=pipeline, test_mode=split != 'train', **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        lines = [json.loads(line) for line in Path(self.ann_file).read_text().splitlines() if line.strip()]
+        lines = read_json_lines(self.ann_file, dict(frames=str | None, label=int, method=str, split=str))
         rows = [dict(row, video=row.get('video', row['frames'])) for row in lines
                 if row['split'] == self.split and self._wanted(row)]  # fmt: skip
         self._metainfo['faceless'] = [(row['video'], row['method'], row['label']) for row in rows if row['frames'] is None]
@@ -101,7 +102,7 @@ class FaceClips(BaseDataset):
         return row['label'] == 0 or self.methods is None or row['method'] in self.methods
 
     def _files(self, row: dict) -> list[Path]:
-        folder = Path(self.data_root) / row['frames']
+        folder = inside(self.data_root, row['frames'], self.ann_file)
         if not (files := images_of(folder)):
             raise FileNotFoundError(f'{folder}: no face crops (PNG or JPEG) for a video of the list.')
         return files
@@ -141,7 +142,7 @@ class FaceClips(BaseDataset):
 def _read_rgb(path: Path) -> np.ndarray:
     image = cv2.imread(str(path))
     if image is None:
-        raise OSError(f'{path}: not a readable image')
+        raise OSError(errno.EIO, 'not a readable image', str(path))
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 

@@ -8,6 +8,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from openmsra.core.annotations import inside, read_text
 from openmsra.registry import DATASETS
 
 SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff'}
@@ -21,14 +22,14 @@ class UnlabelledImages(BaseDataset):
         data_root: folder that is searched with its sub-folders, or that the names of ``ann_file`` are relative to.
         ann_file: text file with one image per line; of a tab-separated line the first field is the name. Images
             that are missing (dead links) are left out, counted and reported.
-        min_side: smaller images are left out when they are read, in pixels.
+        min_side: smaller images count as broken when they are read, in pixels.
 
     Raises:
         FileNotFoundError: the folder or list is missing, or holds no image that exists.
     """
 
     def __init__(self, data_root: str, pipeline: list, ann_file: str = '', min_side: int = 2, **kwargs) -> None:
-        self.min_side, self.unreadable = min_side, 0
+        self.min_side = min_side
         super().__init__(data_root=data_root, ann_file=ann_file, pipeline=pipeline, **kwargs)
 
     def load_data_list(self) -> list[dict]:
@@ -36,8 +37,8 @@ class UnlabelledImages(BaseDataset):
         if not root.is_dir():
             raise FileNotFoundError(f'{root}: there is no such folder of images.')
         if self.ann_file:
-            lines = Path(self.ann_file).read_text(encoding='utf-8').splitlines()
-            wanted = [root / line.split('\t')[0].strip() for line in lines if line.strip()]
+            names = [line.split('\t')[0].strip() for line in read_text(self.ann_file).splitlines() if line.strip()]
+            wanted = [inside(root, name, self.ann_file) for name in names]
             found = [path for path in wanted if path.is_file()]
             if len(found) < len(wanted):
                 print_log(f'{self.ann_file}: {len(wanted) - len(found)} of {len(wanted)} images are missing and left out.',
@@ -49,20 +50,17 @@ class UnlabelledImages(BaseDataset):
         return [dict(img_path=str(path)) for path in found]
 
     def prepare_data(self, idx: int) -> dict | None:
-        """The pipeline's output; ``None`` for an unreadable or too small image, so that another one is drawn."""
+        """The pipeline's output; in a training the loader replaces images that raise here.
+
+        Raises:
+            ValueError: an unreadable or too small image.
+        """
         row = self.get_data_info(idx)
-        try:
-            pixels = read_rgb(row['img_path'])
-        except ValueError as error:
-            return self._skip(f'{error}')
+        pixels = read_rgb(row['img_path'])
         if min(pixels.shape[:2]) < self.min_side:
             size = f'{pixels.shape[1]}x{pixels.shape[0]}'
-            return self._skip(f'{row["img_path"]}: {size} pixels, at least {self.min_side} are asked for')
+            raise ValueError(f'{row["img_path"]}: {size} pixels, at least {self.min_side} are asked for')
         return self.pipeline(dict(row, img=pixels))
-
-    def _skip(self, reason: str) -> None:
-        self.unreadable += 1
-        print_log(f'{reason} Left out; {self.unreadable} so far in this worker.', 'current', logging.WARNING)
 
 
 def read_rgb(path: str | Path) -> np.ndarray:

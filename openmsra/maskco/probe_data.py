@@ -1,12 +1,12 @@
 """Labelled images and labelled boxes for the probes of frozen features."""
 
-import json
 from pathlib import Path
 
 import mmcv
 import numpy as np
 from mmengine.dataset import BaseDataset
 
+from openmsra.core.annotations import inside, read_json
 from openmsra.maskco.images import SUFFIXES, read_rgb
 from openmsra.registry import DATASETS
 
@@ -70,7 +70,7 @@ class CocoRegions(BaseDataset):
         super().__init__(data_root=data_root, ann_file=ann_file, pipeline=pipeline, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        content = json.loads(Path(self.ann_file).read_text(encoding='utf-8'))
+        content = read_json(self.ann_file, dict(categories=list, annotations=list, images=list))
         labels = {category: i for i, category in enumerate(sorted(row['id'] for row in content['categories']))}
         by_image: dict[int, list[dict]] = {}
         for annotation in content['annotations']:
@@ -92,7 +92,7 @@ class CocoRegions(BaseDataset):
             if (box[2:] - box[:2]).min() >= self.min_side:
                 boxes.append((box.tolist(), labels[annotation['category_id']]))
         boxes = sorted(boxes, key=lambda row: (row[0][0] - row[0][2]) * (row[0][3] - row[0][1]))[: self.boxes]
-        return dict(img_path=str(Path(self.data_root) / image['file_name']), gt_boxes=[box for box, _ in boxes],
+        return dict(img_path=str(inside(self.data_root, image['file_name'], self.ann_file)), gt_boxes=[box for box, _ in boxes],
                     gt_box_labels=[label for _, label in boxes])  # fmt: skip
 
     def prepare_data(self, idx: int) -> dict:

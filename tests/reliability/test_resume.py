@@ -26,7 +26,8 @@ def _resumed_runs(rank: int, world_size: int, path: Path, folder: Path, workers:
     train(short_config(path, folder / 'whole', BATCHES, workers=workers))
     expected, found = final_state(folder / 'whole'), []
     for done in (2, 3, 4):
-        train(short_config(path, folder / f'after_{done}', BATCHES, workers=workers), resume=folder / f'whole/iter_{done}.pth')
+        cfg = short_config(path, folder / f'after_{done}', BATCHES, workers=workers)
+        train(cfg, resume=folder / f'whole/iter_{done}.pth')
         found += [f'after {done}: {fault}' for fault in differences(expected, final_state(folder / f'after_{done}'))]
     return found
 
@@ -51,7 +52,8 @@ def test_same_seed_gives_the_same_log_and_another_seed_does_not(path, tmp_path):
     assert differences(first['logs'], other['logs'])
 
 
-@pytest.mark.parametrize(('size', 'world_size', 'skipped'), [(10, 1, 0), (10, 1, 7), (10, 3, 4), (7, 2, 29), (3, 4, 5), (1, 2, 9)])
+@pytest.mark.parametrize(('size', 'world_size', 'skipped'),
+                         [(10, 1, 0), (10, 1, 7), (10, 3, 4), (7, 2, 29), (3, 4, 5), (1, 2, 9)])  # fmt: skip
 def test_skipped_sampler_goes_on_as_it_would_have(size, world_size, skipped):
     def draw(rank: int, start: int, count: int) -> list[int]:
         sampler = InfiniteSampler(range(size), seed=3)
