@@ -7,7 +7,7 @@ export PYTHON
 endif
 IN_VENV = "$(VENV)/bin/python"
 
-.PHONY: help demo test lint install install-full
+.PHONY: help demo test test-reliability lint install install-full
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -23,6 +23,9 @@ demo: install  ## train, test and look at a real model; writes work_dirs/demo/re
 
 test: install-full  ## install everything and run all tests
 	@OMP_NUM_THREADS=1 $(IN_VENV) -m pytest -q -n 2 --dist loadfile
+
+test-reliability: install-full  ## kills, exact resume, broken and malicious files, leaks: the slow tests, about half an hour
+	@OMP_NUM_THREADS=1 $(IN_VENV) -m pytest -q -m reliability tests/reliability --timeout 3600
 
 lint: install-full  ## ruff
 	@$(IN_VENV) -m ruff check .

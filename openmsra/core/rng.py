@@ -48,7 +48,16 @@ def isolated() -> Iterator[None]:
 
 def seed_sample(*key: int) -> None:
     """Seed the CPU generators with a function of ``key``, for example (seed, epoch, place, index)."""
-    digest = hashlib.blake2b(repr(key).encode(), digest_size=20).digest()
+    digest = _digest(key)
     np.random.seed(int.from_bytes(digest[:4], 'big'))
     random.seed(int.from_bytes(digest[4:12], 'big'))
     torch.default_generator.manual_seed(int.from_bytes(digest[12:], 'big') >> 1)
+
+
+def number_below(count: int, *key: int) -> int:
+    """A number in [0, count) that is a function of ``key``."""
+    return int.from_bytes(_digest(key)[:8], 'big') % count
+
+
+def _digest(key: tuple[int, ...]) -> bytes:
+    return hashlib.blake2b(repr(key).encode(), digest_size=20).digest()

@@ -26,10 +26,11 @@ class SampleKey(NamedTuple):
 
 
 class Samples(Dataset):
-    """A data set behind one guard: a sample that raises is replaced by its successor and written to a journal.
+    """A data set behind one guard: a sample that raises is replaced by another and written to a journal.
 
     Samples asked for with a :class:`SampleKey` are guarded and seeded; a plain index, and every other attribute, goes to the data
-    set itself. In a ``ConcatDataset`` the successor comes from the same part.
+    set itself. Which one replaces it is a function of the key; in a ``ConcatDataset`` it
+    comes from the same part.
 
     Args:
         dataset: the data set.
@@ -64,25 +65,26 @@ class Samples(Dataset):
 
     def _guarded(self, key: SampleKey) -> Any:
         index = key.index
-        for _ in range(TRIES):
+        for attempt in range(TRIES):
             rng.seed_sample(*key.place, index)
             try:
                 return self.dataset[index]
             except Exception as error:  # noqa: BLE001 - decoders and transforms fail in every way on a broken file
                 self._report(index, error)
-                last, index = error, self._successor(index)
+                last, index = error, self._substitute(key, attempt)
         path = describe(self.dataset, key.index)
-        raise BrokenDataError(f'{path} and the {TRIES - 1} samples after it cannot be read ({_reason(last)}). '
+        raise BrokenDataError(f'{path} and {TRIES - 1} samples in its place cannot be read ({_reason(last)}). '
                               'Is the folder right, and does the pipeline fit the data?') from last  # fmt: skip
 
-    def _successor(self, index: int) -> int:
+    def _substitute(self, key: SampleKey, attempt: int) -> int:
+        """A function of the key, not the next index: broken files often lie side by side."""
         first, end = 0, len(self.dataset)
         for stop in getattr(self.dataset, 'cumulative_sizes', ()):
-            if index < stop:
+            if key.index < stop:
                 end = stop
                 break
             first = stop
-        return first + (index + 1 - first) % (end - first)
+        return first + rng.number_below(end - first, *key.place, key.index, attempt)
 
     def _report(self, index: int, error: Exception) -> None:
         if self.journal is not None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.dataset import BaseDataset
+from mmengine.dataset import BaseDataset, ConcatDataset
 from PIL import Image
 
 from openmsra.core.annotations import AnnotationError
@@ -122,8 +122,20 @@ def test_run_ends_beyond_the_fraction(tmp_path, broken, fraction, ends):
 def test_data_set_that_is_broken_throughout_ends_at_once_with_the_reason(tmp_path):
     whole_images(tmp_path, TRIES + 5)
     dataset = Samples(Files(data_root=str(tmp_path), pipeline=[lambda results: 1 / 0]))
-    with pytest.raises(BrokenDataError, match=r'whole007\.png.*ZeroDivisionError: division by zero'):
+    with pytest.raises(BrokenDataError, match=r'whole007\.png and 19 samples in its place.*ZeroDivisionError: division by zero'):
         dataset[SampleKey(7, (0, 0, 0))]
+
+
+def test_substitute_comes_from_the_same_part(tmp_path):
+    for name in ('labelled', 'unlabelled'):
+        (tmp_path / name).mkdir()
+        whole_images(tmp_path / name, 5)
+        (tmp_path / name / 'whole003.png').write_bytes(b'')
+    load = [dict(type='LoadImageFromFile')]
+    guarded = Samples(ConcatDataset([Files(data_root=str(tmp_path / name), pipeline=load) for name in ('labelled', 'unlabelled')]))
+    for part in range(2):
+        taken = {guarded[SampleKey(5 * part + 3, (0, 0, place))]['img_path'] for place in range(40)}
+        assert taken == {str(tmp_path / ('labelled', 'unlabelled')[part] / f'whole00{i}.png') for i in (0, 1, 2, 4)}
 
 
 def test_guard_leaves_the_rest_of_the_data_set_alone(tmp_path):
@@ -138,8 +150,6 @@ def test_guard_leaves_the_rest_of_the_data_set_alone(tmp_path):
 
 
 def test_verify_dataset_lists_them_beforehand(tmp_path, run_tool):
-    from PIL import Image
-
     for scene in range(4):
         Image.new('RGB', (40, 40), (scene, 9, 9)).save(tmp_path / f'{scene}.png')
     (tmp_path / 'broken.jpg').write_bytes(b'no image')
