@@ -131,8 +131,8 @@ def test_substitute_comes_from_the_same_part(tmp_path):
         (tmp_path / name).mkdir()
         whole_images(tmp_path / name, 5)
         (tmp_path / name / 'whole003.png').write_bytes(b'')
-    load = [dict(type='LoadImageFromFile')]
-    guarded = Samples(ConcatDataset([Files(data_root=str(tmp_path / name), pipeline=load) for name in ('labelled', 'unlabelled')]))
+    load, names = [dict(type='LoadImageFromFile')], ('labelled', 'unlabelled')
+    guarded = Samples(ConcatDataset([Files(data_root=str(tmp_path / name), pipeline=load) for name in names]))
     for part in range(2):
         taken = {guarded[SampleKey(5 * part + 3, (0, 0, place))]['img_path'] for place in range(40)}
         assert taken == {str(tmp_path / ('labelled', 'unlabelled')[part] / f'whole00{i}.png') for i in (0, 1, 2, 4)}
