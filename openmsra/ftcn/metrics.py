@@ -16,8 +16,8 @@ KEYS = ('AUC', 'EER', 'AP')  # of each manipulation
 def detection_figures(labels: np.ndarray, scores: np.ndarray, threshold: float = 0.5) -> dict[str, float]:
     """AUC (ties count one half), EER, AP and accuracy in percent of labels (n,), 1 is fake, and scores (n,).
 
-    ``acc`` is at ``threshold``, ``acc_at_EER`` at the threshold of the equal error rate. With one class only all but ``acc``
-    are undefined and come out as NaN.
+    ``acc`` is at ``threshold``, ``acc_at_EER`` at ``EER_threshold``, where false alarms and misses are equally frequent. With
+    one class only all but ``acc`` are undefined and come out as NaN.
 
     Raises:
         FloatingPointError: a score is not finite.
@@ -26,11 +26,11 @@ def detection_figures(labels: np.ndarray, scores: np.ndarray, threshold: float =
         raise FloatingPointError('scores are not finite: the training has diverged; lower the learning rate.')
     accuracy = 100 * float(np.mean((scores >= threshold) == labels))
     if len(set(labels.tolist())) < 2:
-        return dict.fromkeys(('AUC', 'EER', 'AP', 'acc_at_EER'), float('nan')) | dict(acc=accuracy)
+        return dict.fromkeys((*KEYS, 'acc_at_EER', 'EER_threshold'), float('nan')) | dict(acc=accuracy)
     auc, precision = roc_auc_score(labels, scores), average_precision_score(labels, scores)
-    balanced = 100 * float(np.mean((scores >= equal_error_threshold(labels, scores)) == labels))
+    balanced = equal_error_threshold(labels, scores)
     return dict(AUC=100 * float(auc), EER=100 * equal_error_rate(labels, scores), AP=100 * float(precision), acc=accuracy,
-                acc_at_EER=balanced)  # fmt: skip
+                acc_at_EER=100 * float(np.mean((scores >= balanced) == labels)), EER_threshold=balanced)  # fmt: skip
 
 
 def equal_error_rate(labels: np.ndarray, scores: np.ndarray) -> float:
@@ -58,8 +58,8 @@ class VideoForgeryMetric(BaseMetric):
     each of them (``with_faceless``).
 
     Args:
-        threshold: probability from which a clip or a video counts as fake. The accuracy is also given at the threshold of
-            equal errors, which is chosen on the same videos (``acc_at_EER``).
+        threshold: probability from which a clip or a video counts as fake: chosen on other videos, e.g. the
+            ``EER_threshold`` of a validation. ``acc_at_EER`` has its threshold from the videos that are judged.
         aggregate: 'max' over the faces of a video, or 'mean' over all clips whatever their face (the official code).
     """
 

