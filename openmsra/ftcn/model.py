@@ -5,7 +5,8 @@ from mmengine.structures import BaseDataElement
 from torch import Tensor
 from torch.nn import functional as F
 
-from openmsra.ftcn.network import AverageHead, ResNet3D, TransformerHead, init_weights
+from openmsra.ftcn.heads import AverageHead, TransformerHead
+from openmsra.ftcn.network import ResNet3D, init_weights
 from openmsra.registry import MODELS
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from openmsra.core.checkpoint import CheckpointError, load_file, load_weights
 from openmsra.ftcn import FTCN
-from openmsra.ftcn.network import TransformerHead
+from openmsra.ftcn.heads import TransformerHead
 from tests.references.ckdn_fill import fill_ckdn
 from tests.references.oracle_fill import fill, oracle_input
 
