@@ -34,7 +34,10 @@ optim_wrapper = dict(
     clip_grad=dict(max_norm=1.0),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
 )
-param_scheduler = [dict(type='OneCycleLR', eta_max=2e-3, total_steps=576, by_epoch=False)]
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.04, by_epoch=False, begin=0, end=144),
+    dict(type='CosineAnnealingLR', T_max=432, by_epoch=False, begin=144, end=576),
+]
 train_cfg = dict(by_epoch=True, max_epochs=4, val_interval=4)
 val_cfg = dict()
 test_cfg = dict()
