@@ -94,7 +94,7 @@ class IQACorrelation(BaseMetric):
         group_by: 'scene' averages the figures of the scenes, as the paper does; ``None`` takes all images at once.
         fit: map scores to targets within each group before PLCC and RMSE: 'none' (raw, as the official code),
             'logistic4', 'logistic5' or 'poly3'. Groups of less than 7 images cannot be fitted and are skipped.
-        bootstrap: resamplings of the scenes for the 95 % interval of SRCC.
+        bootstrap: resamplings of the scenes for the 95 % intervals of SRCC and PLCC (``group_by='scene'``).
     """
 
     default_prefix = 'iqa'
@@ -132,11 +132,16 @@ class IQACorrelation(BaseMetric):
         rows = [correlations(*np.array(sorted(group)).T, self.fit) for _, group in sorted(groups.items())]
         valid = [row for row in rows if row is not None]
         figures = {name: float(np.mean([row[name] for row in valid])) if valid else float('nan') for name in NAMES}
-        if len(valid) > 1:
-            srcc = np.array([row['SRCC'] for row in valid])
-            draws = np.random.default_rng(0).integers(len(srcc), size=(self.bootstrap, len(srcc)))
-            figures['SRCC_low'], figures['SRCC_high'] = map(float, np.percentile(srcc[draws].mean(1), (2.5, 97.5)))
-        return figures | dict(groups=len(valid), skipped_groups=len(rows) - len(valid))
+        return figures | dict(groups=len(valid), skipped_groups=len(rows) - len(valid)) | self._intervals(valid)
+
+    def _intervals(self, valid: list[dict[str, float]]) -> dict[str, float]:
+        """95 % intervals of the means of SRCC and PLCC, over resampled scenes; none for a single group."""
+        if len(valid) < 2:
+            return {}
+        draws = np.random.default_rng(0).integers(len(valid), size=(self.bootstrap, len(valid)))
+        bounds = {name: np.percentile(np.array([row[name] for row in valid])[draws].mean(1), (2.5, 97.5))
+                  for name in ('SRCC', 'PLCC')}  # fmt: skip
+        return {f'{name}_{side}': float(value) for name, pair in bounds.items() for side, value in zip(('low', 'high'), pair)}
 
     def _baselines(self, results: list[dict]) -> dict[str, float]:
         targets = np.array([row['target'] for row in results])

@@ -27,6 +27,20 @@ def test_groups_are_averaged_and_undefined_ones_counted():
     assert overall['SRCC'] == pytest.approx(stats.spearmanr(*np.array([row[1:] for row in triples]).T)[0])
 
 
+def test_intervals_are_over_scenes():
+    rng, triples = np.random.default_rng(0), []
+    for scene in range(12):
+        targets = rng.uniform(size=9)
+        triples += [(str(scene), float(t + rng.normal(0, 0.3)), float(t)) for t in targets]
+    result = IQACorrelation(bootstrap=4000).compute_metrics(rows_of(triples))
+    for name, index in (('SRCC', stats.spearmanr), ('PLCC', stats.pearsonr)):
+        values = [index(*np.array([row[1:] for row in triples if row[0] == str(scene)]).T)[0] for scene in range(12)]
+        error = np.std(values) / np.sqrt(12)  # normal approximation of the bootstrap
+        assert result[f'{name}_low'] == pytest.approx(np.mean(values) - 1.96 * error, abs=0.25 * error)
+        assert result[f'{name}_high'] == pytest.approx(np.mean(values) + 1.96 * error, abs=0.25 * error)
+    assert 'SRCC_low' not in IQACorrelation(group_by=None).compute_metrics(rows_of(triples))
+
+
 def test_three_images_with_ties_and_constant_predictors():
     scores, targets = np.array([0.2, 0.2, 0.7]), np.array([0.1, 0.4, 0.9])
     result = correlations(scores, targets)
