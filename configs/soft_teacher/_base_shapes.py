@@ -66,9 +66,9 @@ model = dict(
     ),
     semi_train_cfg=dict(
         pseudo_label_initial_score_thr=0.5,
-        rpn_pseudo_thr=0.8,
-        cls_pseudo_thr=0.8,
-        reg_pseudo_thr=0.04,
+        rpn_pseudo_thr=0.7,
+        cls_pseudo_thr=0.7,
+        reg_pseudo_thr=0.042,
         jitter_times=10,
         jitter_scale=0.06,
         min_pseudo_bbox_wh=(2.0, 2.0),
@@ -85,7 +85,7 @@ flip = dict(type='mmdet.RandomFlip', prob=0.5)
 colour = dict(type='OneColourOp', ops=('identity', 'contrast', 'brightness', 'sharpness'))
 labelled = dict(
     type='ShapeScenes',
-    ann_file='labelled.json',
+    ann_file='labelled.0.json',
     filter_cfg=dict(filter_empty_gt=True),
     pipeline=[
         dict(type='LoadImageFromFile'),
@@ -139,15 +139,18 @@ test_dataloader = val_dataloader
 val_evaluator = dict(type='mmdet.CocoMetric', ann_file='data/shape_scenes/val.json', metric='bbox', format_only=False)
 test_evaluator = val_evaluator
 
-optim_wrapper = dict(optimizer=dict(type='AdamW', lr=1e-3, weight_decay=1e-2), clip_grad=dict(max_norm=10, norm_type=2))
-train_cfg = dict(by_epoch=False, max_iters=1200, val_interval=400)
+optim_wrapper = dict(optimizer=dict(type='AdamW', lr=2e-3, weight_decay=1e-2), clip_grad=dict(max_norm=10, norm_type=2))
+train_cfg = dict(by_epoch=False, max_iters=150, val_interval=150)
 val_cfg = dict(type='TeacherStudentValLoop')
 test_cfg = dict()
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.001, begin=0, end=100, by_epoch=False),
-    dict(type='MultiStepLR', milestones=[1000], gamma=0.1, by_epoch=False),
+    dict(type='LinearLR', start_factor=0.01, begin=0, end=20, by_epoch=False),
+    dict(type='MultiStepLR', milestones=[110], gamma=0.1, by_epoch=False),
 ]
-custom_hooks = [dict(type='MeanTeacher', momentum=0.99)]
-default_hooks = dict(checkpoint=dict(by_epoch=False, interval=400))
+custom_hooks = [
+    dict(type='MeanTeacher', momentum=0.99, keep_loaded_teacher=True),
+    dict(type='PseudoLabelMonitor', interval=50, picture_interval=150),
+]
+default_hooks = dict(checkpoint=dict(by_epoch=False, interval=400, max_keep_ckpts=1))
 log_processor = dict(by_epoch=False, window_size=20)
 auto_scale_lr = dict(base_batch_size=8, enable=False)

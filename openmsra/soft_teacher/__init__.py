@@ -2,10 +2,14 @@
 
 geometry, pseudo_labels, masks   the maths: views, box jitter, soft background weights, mask targets
 settings, detector               options; student and teacher
-roi_stages, two_stage            Faster, Mask and Cascade R-CNN, HTC
+lessons                          what the teacher says, and which boxes teach what
+roi_stages, two_stage, one_stage Faster, Mask and Cascade R-CNN, HTC; RetinaNet, FCOS, ATSS
 hooks, loops                     EMA, schedules, export; evaluation of both networks
-datasets, scenes, sampler        labelled and unlabelled images; miniature scenes; mixed batches
+quality, monitor, pictures       pseudo labels under watch; browse: the same outside of a training
+datasets, splits, scenes         labelled and unlabelled images; drawing splits; miniature scenes
+sampler                          mixed batches
 transforms, views                official augmentations; two views whose matrices are checked
+inferencer                       images in, drawn boxes and COCO results out
 """
 
 from openmsra import compat
@@ -19,7 +23,9 @@ import mmdet.models  # noqa: E402, F401 - detectors that configs name
 from openmsra.soft_teacher.datasets import LabelledCoco, UnlabelledCoco, UnlabelledFolder  # noqa: E402
 from openmsra.soft_teacher.detector import BranchDataPreprocessor, SoftTeacher  # noqa: E402
 from openmsra.soft_teacher.hooks import ExportTeacher, MeanTeacher, UnsupWeightSchedule  # noqa: E402
+from openmsra.soft_teacher.inferencer import SoftTeacherInferencer  # noqa: E402
 from openmsra.soft_teacher.loops import TeacherStudentValLoop  # noqa: E402
+from openmsra.soft_teacher.monitor import PseudoLabelMonitor  # noqa: E402
 from openmsra.soft_teacher.sampler import MultiSourceSampler  # noqa: E402
 from openmsra.soft_teacher.scenes import ShapeScenes, UnlabelledShapeFolder, UnlabelledShapeScenes  # noqa: E402
 from openmsra.soft_teacher.transforms import EmptyAnnotations, EraseSquares, OneColourOp, OneGeometricOp  # noqa: E402
@@ -35,8 +41,10 @@ __all__ = [
     'MultiSourceSampler',
     'OneColourOp',
     'OneGeometricOp',
+    'PseudoLabelMonitor',
     'ShapeScenes',
     'SoftTeacher',
+    'SoftTeacherInferencer',
     'TeacherStudentValLoop',
     'UnlabelledCoco',
     'UnlabelledFolder',

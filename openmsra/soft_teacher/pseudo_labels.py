@@ -37,6 +37,8 @@ def box_uncertainty(refined: Tensor, norm: str = 'axis') -> Tensor:
         refined: (N, n, 4), N >= 2.
         norm: 'axis' divides by width and height of the mean box (official code), 'mean_side' by their mean (paper).
     """
+    if not refined.shape[1]:
+        return refined.new_zeros(0)
     std = refined.std(0)
     mean = refined.mean(0)
     sides = (mean[:, 2:] - mean[:, :2]).clamp(min=1)

@@ -17,6 +17,7 @@ from mmengine.logging import print_log
 from openmsra.core.photos import load_photo
 from openmsra.registry import DATASETS
 from openmsra.soft_teacher.datasets import LabelledCoco, UnlabelledCoco, UnlabelledFolder
+from openmsra.soft_teacher.splits import subset
 
 CLASSES = ('red', 'green', 'blue')
 HUES = (0.0, 120.0, 240.0)  # degrees, each within SPREAD
@@ -25,8 +26,9 @@ CORNERS = (40, 3, 4, 10)  # disc, triangle, square, star
 PHOTOS = ('astronaut', 'chelsea', 'china', 'coffee', 'flower', 'rocket', 'motorcycle', 'retina', 'hubble_deep_field',
           'immunohistochemistry', 'brick', 'grass', 'gravel')  # fmt: skip
 SIZE = 96  # pixels
-COUNTS = {'labelled': 48, 'unlabelled': 800, 'val': 150}
-VERSION = 2  # of the drawing; another one makes the data anew
+FOLDS = 3  # of labelled images, disjoint
+COUNTS = {'labelled': 24 * FOLDS, 'unlabelled': 800, 'val': 150}
+VERSION = 3  # of the drawing; another one makes the data anew
 
 
 @dataclass
@@ -38,7 +40,7 @@ class Shape:
 
 
 def make_scenes(root: Path) -> None:
-    """Write all images and ``labelled.json``, ``unlabelled.json`` (its boxes are for monitors alone) and ``val.json``.
+    """Write all images and ``labelled.{fold}.json``, ``unlabelled.json`` (its boxes are for monitors alone), ``val.json``.
 
     Deterministic; written beside ``root`` and moved there when complete.
     """
@@ -57,7 +59,10 @@ def make_scenes(root: Path) -> None:
             annotations += [_annotation(shape, index, len(annotations) + k) for k, shape in enumerate(shapes)]
         categories = [dict(id=k + 1, name=label) for k, label in enumerate(CLASSES)]
         content = dict(images=images, annotations=annotations, categories=categories)
-        (part / f'{split}.json').write_text(json.dumps(content), encoding='utf-8')
+        files = {split: content} if split != 'labelled' else {
+            f'labelled.{fold}': subset(content, set(range(fold, count, FOLDS))) for fold in range(FOLDS)}  # fmt: skip
+        for name, rows in files.items():
+            (part / f'{name}.json').write_text(json.dumps(rows), encoding='utf-8')
     (part / 'version').write_text(str(VERSION))
     if root.exists():
         shutil.rmtree(root)
@@ -147,7 +152,7 @@ class ShapeScenes(_Scenes, LabelledCoco):
 
     Args:
         data_root: folder of the scenes.
-        kwargs: of ``LabelledCoco``: ``ann_file`` is 'labelled.json' or 'val.json'.
+        kwargs: of ``LabelledCoco``: ``ann_file`` is 'labelled.0.json' (or .1, .2) or 'val.json'.
     """
 
 
