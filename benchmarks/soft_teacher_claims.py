@@ -17,10 +17,10 @@ CONFIGS = ROOT / 'configs' / 'soft_teacher'
 BURN_IN = 'supervised-burnin_r18-tiny_1xb4-400i_shapes_mini'
 BASELINE, OURS = 'supervised', 'Soft Teacher'
 ARMS = {
-    BASELINE: 'supervised_r18-tiny_1xb4-150i_shapes_mini',
-    OURS: 'soft-teacher_r18-tiny_1xb8-150i_shapes_mini',
-    'without soft weights': 'soft-teacher-hard_r18-tiny_1xb8-150i_shapes_mini',
-    'without jitter filter': 'soft-teacher-score_r18-tiny_1xb8-150i_shapes_mini',
+    BASELINE: 'supervised_r18-tiny_1xb4-200i_shapes_mini',
+    OURS: 'soft-teacher_r18-tiny_1xb8-200i_shapes_mini',
+    'without soft weights': 'soft-teacher-hard_r18-tiny_1xb8-200i_shapes_mini',
+    'without jitter filter': 'soft-teacher-score_r18-tiny_1xb8-200i_shapes_mini',
 }
 THRESHOLDS = dict(mean_gain=2.0, worst_seed=-0.5)  # points of AP50
 FOLDS = 3  # of labelled images in the scenes

@@ -72,7 +72,7 @@ model = dict(
         jitter_times=10,
         jitter_scale=0.06,
         min_pseudo_bbox_wh=(2.0, 2.0),
-        unsup_weight=1.0,
+        unsup_weight=2.0,
     ),
     semi_test_cfg=dict(predict_on='teacher'),
 )  # fmt: skip
@@ -140,16 +140,16 @@ val_evaluator = dict(type='mmdet.CocoMetric', ann_file='data/shape_scenes/val.js
 test_evaluator = val_evaluator
 
 optim_wrapper = dict(optimizer=dict(type='AdamW', lr=2e-3, weight_decay=1e-2), clip_grad=dict(max_norm=10, norm_type=2))
-train_cfg = dict(by_epoch=False, max_iters=150, val_interval=150)
+train_cfg = dict(by_epoch=False, max_iters=200, val_interval=200)
 val_cfg = dict(type='TeacherStudentValLoop')
 test_cfg = dict()
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, begin=0, end=20, by_epoch=False),
-    dict(type='MultiStepLR', milestones=[110], gamma=0.1, by_epoch=False),
+    dict(type='MultiStepLR', milestones=[150], gamma=0.1, by_epoch=False),
 ]
 custom_hooks = [
     dict(type='MeanTeacher', momentum=0.99, keep_loaded_teacher=True),
-    dict(type='PseudoLabelMonitor', interval=50, picture_interval=150),
+    dict(type='PseudoLabelMonitor', interval=50, picture_interval=200),
 ]
 default_hooks = dict(checkpoint=dict(by_epoch=False, interval=400, max_keep_ckpts=1))
 log_processor = dict(by_epoch=False, window_size=20)
