@@ -136,16 +136,20 @@ def _oracle(archive: str) -> np.ndarray:
 
 
 def table(result: dict) -> str:
-    """The figures as text."""
-    lines = [f'{"SRCC x 100, mean ± spread over seeds":40} unseen photographs   and unseen restorers']
-    for arm in result['srcc']['test']:
-        cells = [f'{100 * np.mean(v):6.1f} ± {100 * np.std(v, ddof=min(1, len(v) - 1)):.1f}'
-                 for v in (result['srcc'][split][arm] for split in ('val', 'test'))]  # fmt: skip
-        lines.append(f'{arm:40} {cells[0]:>18}   {cells[1]:>20}')
-    lines.append(f'{ORACLE:40} {"":>18}   {100 * result["image_blind"][ORACLE]:14.1f}')
+    """The figures as the Markdown tables of the paper's page."""
+    def cell(values: list[float]) -> str:
+        return f'{100 * np.mean(values):.1f} ± {100 * np.std(values, ddof=min(1, len(values) - 1)):.1f}'
+
+    srcc = result['srcc']
+    lines = ['| SRCC x 100, mean ± spread over seeds | unseen photographs | unseen photographs and restorers |', '|---|---|---|']
+    lines += [f'| {arm} | {cell(srcc["val"][arm])} | {cell(values)} |' for arm, values in srcc['test'].items()]
+    lines += [f'| {ORACLE} (sees no image) | | {100 * result["image_blind"][ORACLE]:.1f} |', '| constant | | undefined |', '',
+              '| difference, unseen photographs and restorers | mean (95 % interval) | claimed | |', '|---|---|---|---|']  # fmt: skip
     for row in result['comparisons']:
-        difference, low, high = (100 * row[key] for key in ('difference', 'low', 'high'))
-        lines.append(f'{row["first"]} - {row["second"]}: {difference:+.1f} ({low:+.1f} to {high:+.1f})')
+        gap, low, high, least = (100 * row[key] for key in ('difference', 'low', 'high', 'least'))
+        claimed = f'at least {least:.0f}' if least else 'above 0'
+        lines.append(f'| {row["first"]} - {row["second"]} | {gap:+.1f} ({low:+.1f} to {high:+.1f}) | {claimed} | '
+                     f'{"holds" if row["holds"] else "does not hold"} |')  # fmt: skip
     return '\n'.join(lines)
 
 
