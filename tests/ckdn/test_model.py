@@ -11,9 +11,10 @@ import pytest
 import torch
 from mmengine.structures import BaseDataElement
 from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
 
 from openmsra.ckdn import CKDN, CKDNLoss, elo_expectation
-from openmsra.ckdn.transforms import center_crop, resize_short_side, to_tensor
+from openmsra.ckdn.transforms import ResizeCropPair, center_crop, resize_short_side, to_tensor
 from openmsra.core.checkpoint import CheckpointError, load_file, load_weights
 from tests.references.ckdn_fill import fill_ckdn, synthetic_image
 from tests.references.oracle_fill import oracle_input
@@ -106,6 +107,11 @@ def test_image_pairs_through_the_official_preprocessing(state, case):
     model = filled(state)
     restored, degraded = (model.data_preprocessor.stack([to_tensor(crop)]) for crop in crops)
     assert float(model.score_logits(restored, degraded)) == pytest.approx(case['logit'], abs=1e-5)
+    picture = Image.fromarray(synthetic_image(case['h'], case['w'], case['degraded_seed']))
+    pair = dict(restored=picture, degraded=picture)
+    degraded = model.data_preprocessor.stack([to_tensor(ResizeCropPair(ref_interp='bicubic')(pair)['degraded'])])
+    score = float(model.score_logits(restored, degraded).sigmoid())
+    assert score == pytest.approx(case['score_if_both_bicubic'], abs=1e-5)
 
 
 def test_losses_and_gradients_equal_the_official_ones(state):
@@ -164,6 +170,17 @@ def test_parameter_counts(state):
     assert sum(p.numel() for p in model.parameters()) == 6_919_041
 
 
+@torch.no_grad()
+def test_multiply_adds():
+    with torch.device('meta'):
+        model, image = CKDN().eval(), torch.empty(1, 3, 288, 288)
+        for run, expected in ((lambda: model.four_outputs(image, image, image, image), 10.309e9),
+                              (lambda: model.score_logits(image, image), 4.302e9)):  # fmt: skip
+            with FlopCounterMode(display=False) as counter:
+                run()
+            assert counter.get_total_flops() / 2 == pytest.approx(expected, rel=1e-4)
+
+
 def test_alignment_alone_reaches_only_the_reference_branch():
     gradients = {}
     for detach in ('none', 'pristine', 'degraded'):
@@ -184,6 +201,9 @@ def test_equal_branches_see_only_the_difference():
     scores = model(dict(restored=inputs['restored'], degraded=inputs['restored']))
     torch.testing.assert_close(scores, scores[:1].expand(3), rtol=0, atol=0)
     assert not torch.equal(model(inputs), model(dict(restored=inputs['degraded'], degraded=inputs['restored'])))
+    first, second = model.embed_restored(inputs['restored']), model.embed_restored(inputs['other'])
+    both_ways = sum(model.logits(gap, auxiliary=True).sigmoid() for gap in (first - second, second - first))
+    assert (both_ways - 1).abs().max() > 1e-4  # unlike the Elo expectation, the pairwise output is not antisymmetric
 
 
 @torch.no_grad()
@@ -198,16 +218,18 @@ def test_batch_independence_in_evaluation_and_joint_statistics_in_training():
 
 
 def test_thirty_steps_overfit_eight_pairs():
-    model, inputs = tiny(distil=False), batch(8)
+    torch.manual_seed(0)
+    model, inputs = CKDN(dropout=0.0, distil=False), batch(8)
+    model.init_weights()
     labels = samples([0.1, 0.9, 0.3, 0.7, 0.2, 0.8, 0.4, 0.6], [0.5] * 8)
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, nesterov=True)
     losses = []
-    for _ in range(60):
+    for _ in range(30):
         loss = model.loss(inputs, labels)['loss_dr']
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(float(loss))
+        losses.append(loss.item())
     assert losses[-1] < 0.25 * losses[0]
 
 
