@@ -43,9 +43,9 @@ val_dataloader = dict(
     dataset=dict(
         type='ConcatDataset',
         datasets=[
-            dict(type='MovingPatches', split='train', count=640, role='gallery', sampling='uniform', clips=3, **clip_options,
+            dict(type='MovingPatches', split='train', count=640, role='gallery', sampling='uniform', clips=2, **clip_options,
                  pipeline=val_pipeline),
-            dict(type='MovingPatches', split='test', count=640, role='query', sampling='uniform', clips=3, **clip_options,
+            dict(type='MovingPatches', split='test', count=640, role='query', sampling='uniform', clips=2, **clip_options,
                  pipeline=val_pipeline),
         ],
     ),
@@ -54,12 +54,12 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 
 optim_wrapper = dict(optimizer=dict(type='Adam', lr=2e-3), clip_grad=dict(max_norm=5.0))
-train_cfg = dict(by_epoch=True, max_epochs=15, val_interval=5)
+train_cfg = dict(by_epoch=True, max_epochs=8, val_interval=4)
 val_cfg = dict()
 test_cfg = dict()
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.05, begin=0, end=2, by_epoch=True, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', begin=2, end=15, T_max=13, by_epoch=True, convert_to_iter_based=True),
+    dict(type='LinearLR', start_factor=0.05, begin=0, end=1, by_epoch=True, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', begin=1, end=8, T_max=7, by_epoch=True, convert_to_iter_based=True),
 ]
 custom_hooks = [dict(type='AdaptationWatch')]
 val_evaluator = dict(type='VideoRetrieval', topk=(1, 5, 10), probe=1.0)

@@ -8,6 +8,8 @@ model               MCN and its baselines
 videos, transforms  clips of listed videos, views of them; motions has small videos of moving cut-outs
 classifier          fine-tuning and linear probe as a classifier
 retrieval, accuracy figures of both; hooks watches the adaptation
+export, inferencer  the encoder for mmaction2; embeddings and neighbours; pictures draws them
+splits              official splits of UCF101, HMDB51 and Kinetics
 """
 
 from openmsra import compat
@@ -20,6 +22,7 @@ from openmsra.mcn.classifier import VideoClassifier  # noqa: E402
 from openmsra.mcn.encoders import S3D, TinyVideoNet, VideoResNet  # noqa: E402
 from openmsra.mcn.features import VideoEncoder  # noqa: E402
 from openmsra.mcn.hooks import AdaptationWatch  # noqa: E402
+from openmsra.mcn.inferencer import MCNInferencer  # noqa: E402
 from openmsra.mcn.model import MCN  # noqa: E402
 from openmsra.mcn.motions import MovingPatches  # noqa: E402
 from openmsra.mcn.retrieval import VideoRetrieval  # noqa: E402
@@ -32,6 +35,7 @@ __all__ = [
     'AdaptationWatch',
     'ClipDataPreprocessor',
     'ClipJitter',
+    'MCNInferencer',
     'MovingPatches',
     'TinyVideoNet',
     'VideoAccuracy',

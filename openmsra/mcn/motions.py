@@ -6,6 +6,7 @@ from functools import cache
 import cv2
 import numpy as np
 
+from openmsra.core.photos import load_photo
 from openmsra.mcn.videos import ClipDataset
 from openmsra.registry import DATASETS
 
@@ -14,27 +15,17 @@ SHIFTS = {'right': (1, 0), 'left': (-1, 0), 'down': (0, 1), 'up': (0, -1)}  # pi
 TURN, ZOOM = {'clockwise': 9, 'anticlockwise': -9}, {'grow': 1.05, 'shrink': 1 / 1.05}  # degrees, factor a frame
 FRAMES, SIDE, PATCH = 20, 40, 16  # of a video; side in pixels of its frames and of the moving patch
 FLAT = 12  # grey levels; a square of smaller standard deviation does not show that it turns
-SPLITS = ('train', 'test')
-
-
-@cache
-def photographs(split: str) -> tuple[np.ndarray, ...]:
-    """Photographs (H, W, 3) that ship with scikit-image and scikit-learn; those of the splits are disjoint."""
-    from skimage import data
-    from sklearn.datasets import load_sample_image
-
-    if split == 'train':
-        found = (data.astronaut(), data.chelsea(), data.coffee(), load_sample_image('china.jpg'), data.brick(), data.grass())
-    else:
-        found = (data.rocket(), load_sample_image('flower.jpg'), data.gravel(), data.camera())
-    return tuple(np.repeat(photo[..., None], 3, 2) if photo.ndim == 2 else photo for photo in found)
+PHOTOS = {
+    'train': ('astronaut', 'chelsea', 'coffee', 'china', 'brick', 'grass'),
+    'test': ('rocket', 'flower', 'gravel', 'camera'),
+}
 
 
 def cutting(split: str, rng: np.random.Generator, side: int) -> np.ndarray:
     """A random square of 40 to 140 pixels of a photograph, resized to (side, side, 3) and put in other colours."""
-    photos, square = photographs(split), np.zeros(1)
+    names, square = PHOTOS[split], np.zeros(1)
     while square.std() < FLAT:
-        photo, size = photos[rng.integers(len(photos))], int(rng.integers(40, 141))
+        photo, size = load_photo(names[rng.integers(len(names))]), int(rng.integers(40, 141))
         top, left = (int(rng.integers(n - size + 1)) for n in photo.shape[:2])
         square = cv2.resize(photo[top : top + size, left : left + size], (side, side), interpolation=cv2.INTER_AREA)
     coloured = square[..., rng.permutation(3)] * rng.uniform(0.7, 1.3, 3) + rng.uniform(-25, 25, 3)
@@ -77,7 +68,7 @@ def moving_patch(motion: str, split: str, rng: np.random.Generator, drift: float
 @cache
 def videos(split: str, count: int, drift: float, seed: int) -> tuple[np.ndarray, ...]:
     """``count`` videos, the motions in turn; made once in a process."""
-    generators = (np.random.default_rng([seed, SPLITS.index(split), number]) for number in range(count))
+    generators = (np.random.default_rng([seed, list(PHOTOS).index(split), number]) for number in range(count))
     return tuple(moving_patch(MOTIONS[number % len(MOTIONS)], split, rng, drift) for number, rng in enumerate(generators))
 
 
@@ -95,8 +86,8 @@ class MovingPatches(ClipDataset):
     METAINFO = dict(classes=MOTIONS)
 
     def __init__(self, split: str, count: int, pipeline: list, drift: float = 0.55, seed: int = 0, **kwargs) -> None:
-        if split not in SPLITS or count < 1:
-            raise ValueError(f'MovingPatches: split={split!r} {SPLITS}, count={count}: out of range.')
+        if split not in PHOTOS or count < 1:
+            raise ValueError(f'MovingPatches: split={split!r} {tuple(PHOTOS)}, count={count}: out of range.')
         self.split, self.count, self.drift, self.seed = split, count, drift, seed
         super().__init__(pipeline=pipeline, **kwargs)
 
