@@ -130,7 +130,8 @@ def test_tools(setting, run_tool):
     columns |= {f'{role}_label': np.arange(3) for role in sides}
     columns |= {f'{role}_feature': rng.normal(size=(3, 4)) for role in sides}
     np.savez(setting / 'f.npz', **columns)
-    done = run_tool('tools/analysis/mcn_retrieval.py', setting / 'f.npz', '--videos', setting / 'videos', '--out', setting / 'out')
+    pictures = ('--videos', setting / 'videos', '--out', setting / 'out')
+    done = run_tool('tools/analysis/mcn_retrieval.py', setting / 'f.npz', *pictures)
     assert 'R@1' in done.stdout and (setting / 'out/neighbours.png').is_file()
     assert (setting / 'out/classes.md').read_text().count('\n') == 5
     done = run_tool('tools/model_converters/mcn_export.py', setting / 'config.py', setting / 'trained.pth', setting / 'x.pth')
