@@ -38,6 +38,7 @@ def test_frames_are_rgb_in_order_with_times(film, backend):
     assert frames[3, 40, 30, 0] > 180 and frames[3, 40, 30, 2] < 30
     np.testing.assert_allclose(times, np.arange(24) / 25, atol=1e-3)
     np.testing.assert_array_equal(read_frames(film, [5, 2, 5], backend), frames[[5, 2, 5]])
+    np.testing.assert_array_equal(read_frames(film, lambda count: [count - 1, 0], backend), frames[[-1, 0]])
     assert len(read_video(film, backend, limit=7)[0]) == 7
 
 

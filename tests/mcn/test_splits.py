@@ -1,10 +1,15 @@
 """Official splits on small trees in the published layout, with real videos."""
 
+import json
+from pathlib import Path
+
 import cv2
 import numpy as np
 import pytest
 
 from openmsra.mcn import splits
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def write_video(path, frames=6):
@@ -89,3 +94,31 @@ def test_kinetics(tmp_path):
     table.write_text('youtube_id,time_start,time_end\ny,0,10\n')
     with pytest.raises(splits.SplitError, match='no column label'):
         splits.kinetics(table)
+
+
+def test_all_splits_of_a_linear_probe(ucf, run_tool):
+    """Lists of the converter, training and test of each split, the mean."""
+    run_tool('tools/dataset_converters/video_lists.py', 'ucf101', ucf / 'ucfTrainTestlist', ucf / 'videos')
+    config = ucf / 'linear.py'
+    config.write_text(f"""_base_ = '{ROOT}/configs/_base_/default_runtime.py'
+custom_imports = dict(imports=['openmsra.mcn'], allow_failed_imports=False)
+tiny = dict(type='TinyVideoNet', widths=(4, 4), strides=((2, 4, 4), (1, 2, 2)))
+model = dict(type='VideoClassifier', backbone=tiny, num_classes=2, frozen=True)
+clips = dict(type='VideoClips', data_root='{ucf}/videos', clips=1, clip_len=4, interval=1, pipeline=[])
+sampler = dict(type='DefaultSampler', shuffle=False)
+train_dataloader = dict(batch_size=2, num_workers=0, sampler=sampler,
+                        dataset=dict(ann_file='{ucf}/ucf101_train_split_1_videos.txt', **clips))
+test_dataloader = dict(batch_size=2, num_workers=0, sampler=sampler,
+                       dataset=dict(ann_file='{ucf}/ucf101_test_split_1_videos.txt', **clips))
+optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1))
+train_cfg = dict(by_epoch=True, max_epochs=1)
+test_cfg = dict()
+test_evaluator = dict(type='VideoAccuracy')
+""")
+    run_tool('tools/mcn_splits.py', config, '--splits', '1', '3', '--work-dir', ucf / 'runs', '--cfg-options', 'log_level=ERROR')
+    report = json.loads((ucf / 'runs/splits.json').read_text())
+    assert list(report) == ['split 1', 'split 3', 'mean']
+    tops = [row['accuracy/top1'] for row in report.values()]
+    assert tops[2] == pytest.approx((tops[0] + tops[1]) / 2) and tops[0] in (0, 50, 100)
+    used = max((ucf / 'runs/split_3').glob('*/vis_data/config.py')).read_text()
+    assert 'train_split_3' in used and 'split_1' not in used
