@@ -73,7 +73,12 @@ def sample(size: tuple[int, int], matrix: np.ndarray, name: int, boxes=None, lab
 @pytest.fixture
 def batch():
     """(inputs, samples) of two labelled and two unlabelled images; the strong views are scaled and flipped."""
-    generator = torch.Generator().manual_seed(3)
+    return make_batch(seed=3)
+
+
+def make_batch(seed: int) -> tuple[dict, dict]:
+    """Random images with fixed boxes and views."""
+    generator = torch.Generator().manual_seed(seed)
 
     def images(side: int) -> torch.Tensor:
         return torch.randn(2, 3, side, side, generator=generator)
