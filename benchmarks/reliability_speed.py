@@ -1,0 +1,71 @@
+"""What survival costs: training steps of instant configs under our runner, loops, loader and hooks, and under mmengine's own.
+
+Both sides train the same model on the same data in this process, in turn, with data loading and logging and without validation;
+a step is the time from the end of one iteration to the end of the next, as CPU time of this one process and thread, which does
+all the work, so that other processes do not count. Target: at most 2 % or 2 ms more.
+"""
+
+import time
+import uuid
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import torch
+from mmengine.hooks import Hook
+from mmengine.runner import Runner
+
+from openmsra.core.launch import load_config
+from openmsra.core.runner import OpenMSRARunner
+
+CONFIGS = ('autoformer/autoformer_supernet_1xb32-2e_digits_instant', 'maskco/maskco_r18-tiny_1xb32-2e_digits_instant')
+STEPS = 15
+
+
+class Clock(Hook):
+    """Seconds from the end of one iteration to the end of the next."""
+
+    priority = 'LOWEST'
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
+        self.ends.append(time.process_time())
+
+
+def run(repeats: int, device: torch.device) -> dict[str, dict]:
+    """One row for each config: milliseconds of a step on both sides and their difference (10th percentiles, and medians)."""
+    if device.type != 'cpu':
+        raise SystemExit('reliability: the instant configs are timed on the CPU.')
+    rows = {}
+    for name in CONFIGS:
+        times: dict[str, list[float]] = dict(ours=[], stock=[])
+        for _ in range(repeats):
+            for side in times:
+                times[side] += _steps(name, ours=side == 'ours')
+        fast = {side: 1e3 * float(np.percentile(values, 10)) for side, values in times.items()}
+        middle = {side: 1e3 * float(np.median(values)) for side, values in times.items()}
+        rows[name.rpartition('/')[2]] = dict(
+            ours_ms=fast['ours'], stock_ms=fast['stock'], more_ms=fast['ours'] - fast['stock'],
+            ratio=fast['ours'] / fast['stock'], median_ratio=middle['ours'] / middle['stock'], target_ms=2.0, target_ratio=1.02,
+        )  # fmt: skip
+    return rows
+
+
+def _steps(name: str, ours: bool) -> list[float]:
+    with TemporaryDirectory() as folder:
+        cfg = load_config(f'configs/{name}.py')
+        cfg.work_dir, cfg.launcher, cfg.experiment_name, cfg.log_level = folder, 'none', uuid.uuid4().hex, 'ERROR'
+        cfg.val_dataloader = cfg.val_cfg = cfg.val_evaluator = None
+        cfg.test_dataloader = cfg.test_cfg = cfg.test_evaluator = None
+        cfg.train_dataloader.num_batch_per_epoch, cfg.train_cfg.max_epochs = STEPS, 1
+        if not ours:
+            cfg.default_hooks.checkpoint.type = 'CheckpointHook'
+            cfg.default_hooks.pop('non_finite')
+            cfg.default_hooks.pop('broken_data')
+            cfg.optim_wrapper.type = 'mmengine.OptimWrapper'
+        runner = (OpenMSRARunner if ours else Runner).from_cfg(cfg)
+        clock = Clock()
+        runner.register_hook(clock)
+        runner.train()
+    return np.diff(clock.ends)[2:].tolist()
