@@ -1,6 +1,7 @@
 """The model: baselines, scopes, statistics, negatives, bad input; two processes equal one."""
 
 import copy
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ import torch
 from mmengine.structures import BaseDataElement
 
 import openmsra.mcn  # noqa: F401 - registers the model
+from openmsra.mcn.hooks import AdaptationWatch
 from openmsra.mcn.negatives import KeyQueue, MemoryBank
 from openmsra.registry import MODELS
 from tests.dist.gloo import run_on_processes
@@ -199,6 +201,15 @@ def test_overfits_and_adapting_pays():
         gains.append(float(out['gain']))
     assert float(out['contrast']) < 0.3
     assert sum(gains) / len(gains) > 0
+
+
+def test_watch_names_an_inner_rate_that_harms():
+    runner, watch = MagicMock(), AdaptationWatch(patience=3)
+    for gain in (-1.0, -1.0, 0.5, -1.0, -1.0):
+        watch.after_train_iter(runner, 0, None, dict(gain=torch.tensor(gain)))
+    runner.logger.warning.assert_not_called()
+    watch.after_train_iter(runner, 0, None, dict(gain=torch.tensor(-0.25)))
+    assert 'worse 3 measurements in a row (now by 0.25)' in runner.logger.warning.call_args[0][0]
 
 
 def _both_kinds(rank: int, world_size: int) -> list[dict[str, np.ndarray]]:

@@ -12,11 +12,13 @@ from mmengine.registry import DefaultScope
 
 import openmsra.mcn  # noqa: F401 - registers everything
 from openmsra.core.checkpoint import CheckpointError, save_file
+from openmsra.core.launch import ToolError
 from openmsra.core.video import VideoError
 from openmsra.mcn.export import encoder_weights, recognizer_config
 from openmsra.mcn.inferencer import MCNInferencer, neighbours
 from openmsra.mcn.pictures import activation, class_table
 from openmsra.registry import MODELS
+from tests.mcn.tools import call
 
 PREPROCESSOR = dict(type='ClipDataPreprocessor', mean=(110.2, 100.7, 95.9), std=(58.1, 56.4, 55.3))
 TINY = dict(type='VideoResNet', kind='r3d', blocks=(1, 1, 1, 1), channels=8)
@@ -116,12 +118,12 @@ def test_inferencer_with_bad_input(setting):
         neighbours(found, found, 1)
 
 
-def test_tools(setting, run_tool):
-    run_tool('tools/mcn_embed.py', setting / 'config.py', setting / 'trained.pth', setting / 'videos', '--out', setting / 'e.npz',
+def test_tools(setting, capsys):
+    call('tools/mcn_embed.py', setting / 'config.py', setting / 'trained.pth', setting / 'videos', '--out', setting / 'e.npz',
              '--neighbours', '2')  # fmt: skip
     assert np.load(setting / 'e.npz')['feature'].shape == (6, 64)
     assert len(json.loads((setting / 'e.json').read_text())[0]['neighbours']) == 2
-    run_tool('tools/analysis/mcn_activation.py', setting / 'config.py', setting / 'trained.pth', setting / 'videos/0.avi',
+    call('tools/analysis/mcn_activation.py', setting / 'config.py', setting / 'trained.pth', setting / 'videos/0.avi',
              setting / 'videos/1.avi', '--out', setting / 'activation.png')  # fmt: skip
     assert cv2.imread(str(setting / 'activation.png')).shape == (8 + 2 * 118, 8 + 8 * 104, 3)
     rng, names = np.random.default_rng(0), np.array([f'{k}.avi' for k in range(3)])
@@ -131,14 +133,16 @@ def test_tools(setting, run_tool):
     columns |= {f'{role}_feature': rng.normal(size=(3, 4)) for role in sides}
     np.savez(setting / 'f.npz', **columns)
     pictures = ('--videos', setting / 'videos', '--out', setting / 'out')
-    done = run_tool('tools/analysis/mcn_retrieval.py', setting / 'f.npz', *pictures)
-    assert 'R@1' in done.stdout and (setting / 'out/neighbours.png').is_file()
+    call('tools/analysis/mcn_retrieval.py', setting / 'f.npz', *pictures)
+    assert 'R@1' in capsys.readouterr().out and (setting / 'out/neighbours.png').is_file()
     assert (setting / 'out/classes.md').read_text().count('\n') == 5
-    done = run_tool('tools/model_converters/mcn_export.py', setting / 'config.py', setting / 'trained.pth', setting / 'x.pth')
-    assert '"type": "ResNet3d"' in done.stdout
+    call('tools/model_converters/mcn_export.py', setting / 'config.py', setting / 'trained.pth', setting / 'x.pth')
+    assert '"type": "ResNet3d"' in capsys.readouterr().out
     assert all(name.startswith('backbone.') for name in torch.load(setting / 'x.pth')['state_dict'])
-    done = run_tool('tools/mcn_embed.py', setting / 'config.py', setting / 'none.pth', setting / 'videos', check=False)
-    assert done.returncode == 2 and 'none.pth' in done.stderr and 'Traceback' not in done.stderr
+    with pytest.raises(CheckpointError, match='none.pth'):
+        call('tools/mcn_embed.py', setting / 'config.py', setting / 'none.pth', setting / 'videos')
+    with pytest.raises(ToolError, match='must end in .npz'):
+        call('tools/mcn_embed.py', setting / 'config.py', setting / 'trained.pth', setting / 'videos', '--out', 'x.json')
 
 
 def test_class_table_is_sorted():
