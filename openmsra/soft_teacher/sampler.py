@@ -1,6 +1,7 @@
 """Batches that mix labelled and unlabelled images, on any number of processes, for ever."""
 
 from collections.abc import Iterator, Sequence
+from itertools import count
 
 import numpy as np
 from mmengine.dataset import BaseDataset
@@ -10,6 +11,7 @@ from torch.utils.data import Sampler
 from openmsra.registry import DATA_SAMPLERS
 
 MODES = ('fixed', 'binomial')
+BLOCK = 1024  # batches whose groups and counts are drawn together
 
 
 @DATA_SAMPLERS.register_module()
@@ -50,7 +52,7 @@ class MultiSourceSampler(Sampler):
         self.groups = self._aspect_groups(dataset) if by_aspect else [self.members]
         self.group_weights = np.array([sum(map(len, group)) for group in self.groups], float)
         self.group_weights /= self.group_weights.sum()
-        self.next_batch = 0  # set it to go on from another place
+        self.next_batch, self.drawn = 0, None
 
     def _aspect_groups(self, dataset: BaseDataset) -> list[list[np.ndarray]]:
         """Wide and tall images of each source; one group of all where a source has images of one kind only."""
@@ -62,40 +64,62 @@ class MultiSourceSampler(Sampler):
 
     def counts(self, batch: int) -> list[int]:
         """Images of each source in a batch."""
-        weights = self._weights(batch)
-        if self.mode == 'fixed':
-            return _apportion(weights, self.batch_size)
-        rng = np.random.default_rng([self.seed, 1, self.rank, batch])
-        drawn = rng.multinomial(self.batch_size, weights)
-        while drawn.min() < 1:
-            drawn[drawn.argmin()] += 1
-            drawn[drawn.argmax()] -= 1
-        return drawn.tolist()
+        return self._block(batch // BLOCK)[1][batch % BLOCK].tolist()
 
-    def _weights(self, batch: int) -> np.ndarray:
-        if self.ratio_decay is None:
-            return self.weights
-        first, last = self.ratio_decay
-        left = 1 - np.clip((batch - first) / max(last - first, 1), 0, 1)
-        weights = self.weights * [*[left] * (len(self.weights) - 1), 1]
-        return weights / weights.sum()
+    def _block(self, number: int) -> tuple[np.ndarray, np.ndarray]:
+        """Aspect groups (BLOCK,) and counts (BLOCK, sources) of batches that are drawn together, which is quick."""
+        if self.drawn is None or self.drawn[0] != number:
+            groups = np.random.default_rng([self.seed, 2, number]).choice(len(self.groups), size=BLOCK, p=self.group_weights)
+            self.drawn = number, groups, self._block_of_counts(number)
+        return self.drawn[1:]
+
+    def _block_of_counts(self, number: int) -> np.ndarray:
+        weights = self._weights(np.arange(number * BLOCK, (number + 1) * BLOCK))
+        if self.mode == 'fixed':
+            different, places = np.unique(weights, axis=0, return_inverse=True)
+            return np.array([_apportion(one, self.batch_size) for one in different])[places.ravel()]
+        counts = np.random.default_rng([self.seed, 1, self.rank, number]).multinomial(self.batch_size, weights)
+        for drawn in map(counts.__getitem__, np.flatnonzero(counts.min(1) < 1)):
+            while drawn.min() < 1:
+                drawn[drawn.argmin()] += 1
+                drawn[drawn.argmax()] -= 1
+        return counts
+
+    def _weights(self, batches: np.ndarray) -> np.ndarray:
+        """Weights (batches, sources) of the sources."""
+        weights = np.tile(self.weights, (len(batches), 1))
+        if self.ratio_decay is not None:
+            first, last = self.ratio_decay
+            weights[:, :-1] *= 1 - np.clip((batches[:, None] - first) / max(last - first, 1), 0, 1)
+        return weights / weights.sum(1, keepdims=True)
 
     def group(self, batch: int) -> int:
         """The aspect group of a batch, the same on all processes, drawn by the share of the images."""
-        return int(np.random.default_rng([self.seed, 2, batch]).choice(len(self.groups), p=self.group_weights))
+        return int(self._block(batch // BLOCK)[0][batch % BLOCK])
+
+    def skip(self, num_samples: int) -> None:
+        """Go on behind the first ``num_samples`` indices of this rank, of whole batches; takes no time."""
+        self.next_batch = num_samples // self.batch_size
+
+    def _taken(self) -> np.ndarray:
+        """How many images (groups, sources) the batches before the next one have taken."""
+        taken = np.zeros((len(self.groups), len(self.members)), int)
+        for number in range(-(-self.next_batch // BLOCK)):
+            left = self.next_batch - number * BLOCK
+            groups, counts = (part[:left] for part in self._block(number))
+            np.add.at(taken, groups, counts)
+        return taken
 
     def __iter__(self) -> Iterator[int]:
         """Indices without end, each batch in random order; ranks read disjoint parts of the same shuffled streams."""
-        streams = {(g, s): _Stream(own, [self.seed, 3, g, s], self.rank, self.world_size)
+        taken = self._taken() * self.world_size + self.rank
+        streams = {(g, s): _Stream(own, [self.seed, 3, g, s], taken[g, s], self.world_size)
                    for g, group in enumerate(self.groups) for s, own in enumerate(group)}  # fmt: skip
-        batch = 0
-        while True:
-            g, counts = self.group(batch), self.counts(batch)
-            picked = [streams[g, s].take(count) for s, count in enumerate(counts)]
-            if batch >= self.next_batch:
-                order = np.random.default_rng([self.seed, 4, self.rank, batch])
-                yield from order.permutation(np.concatenate(picked)).tolist()
-            batch += 1
+        for batch in count(self.next_batch):
+            g = self.group(batch)
+            picked = [streams[g, s].take(number) for s, number in enumerate(self.counts(batch))]
+            order = np.random.default_rng([self.seed, 4, self.rank, batch])
+            yield from order.permutation(np.concatenate(picked)).tolist()
 
     def __len__(self) -> int:
         return sum(map(len, self.members)) // self.world_size
@@ -105,10 +129,10 @@ class MultiSourceSampler(Sampler):
 
 
 class _Stream:
-    """An endless reshuffle of ``members``, of which one rank takes every ``world_size``-th index."""
+    """An endless reshuffle of ``members``, of which one rank takes every ``step``-th index from ``place`` on."""
 
-    def __init__(self, members: np.ndarray, key: list[int], rank: int, world_size: int) -> None:
-        self.members, self.key, self.place, self.step = members, key, rank, world_size
+    def __init__(self, members: np.ndarray, key: list[int], place: int, step: int) -> None:
+        self.members, self.key, self.place, self.step = members, key, place, step
         self.round, self.order = -1, members
 
     def take(self, count: int) -> np.ndarray:

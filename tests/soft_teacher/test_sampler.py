@@ -1,6 +1,7 @@
 """Mixed batches: counts, groups, ranks, continuation, and errors in the place of endless loops."""
 
 import itertools
+import time
 from unittest import mock
 
 import numpy as np
@@ -74,9 +75,19 @@ def test_ranks_read_disjoint_parts_and_agree_on_the_group():
 @pytest.mark.parametrize('mode', ['fixed', 'binomial'])
 def test_continuation_is_the_same_stream(mode):
     whole, rest = _sampler(mode=mode), _sampler(mode=mode)
-    rest.next_batch = 7
+    rest.skip(7 * 5)
     np.testing.assert_array_equal(_batches(whole, 20)[7:], _batches(rest, 13))
+    rest.skip(1030 * 5)
+    np.testing.assert_array_equal(_batches(whole, 1040)[1030:], _batches(rest, 10))
     assert (_batches(_sampler(seed=1), 20) != _batches(_sampler(), 20)).any()
+
+
+def test_continuation_at_batch_100000_takes_no_time():
+    sampler = _sampler(mode='binomial')
+    sampler.skip(100_000 * 5)
+    start = time.process_time()
+    next(iter(sampler))
+    assert time.process_time() - start < 1
 
 
 @pytest.mark.timeout(20)
