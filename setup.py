@@ -13,7 +13,7 @@ IMAGES = [*ENGINE, 'onedl-mmpretrain>=1.3.6,<1.4']
 VIDEOS = [*ENGINE, 'mmaction2>=1.2.0,<1.3', 'decord', 'einops']
 EXTRAS = {
     'autoformer': [*IMAGES, 'matplotlib', 'scikit-learn', 'tqdm'],
-    'soft_teacher': [*ENGINE, 'onedl-mmdetection>=3.5.1,<3.6', 'pycocotools', 'imaug'],
+    'soft_teacher': [*ENGINE, 'onedl-mmdetection>=3.5.1,<3.6', 'pycocotools', 'imaug', 'scikit-image', 'scikit-learn'],
     'ftcn': [*VIDEOS, 'av'],
     'ckdn': [*ENGINE, 'scikit-image', 'tqdm'],
     'mcn': VIDEOS,
