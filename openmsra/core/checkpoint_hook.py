@@ -111,8 +111,10 @@ class DurableCheckpointHook(CheckpointHook):
             if self.on_write_error == 'stop':
                 raise
             full = ' THE DISK IS FULL.' if error.errno == errno.ENOSPC else ''
-            runner.logger.error(f'No checkpoint was written: {error}.{full} The previous one, {self.last_ckpt}, is kept and the '
-                                'training goes on; it is lost if nobody makes room.')  # fmt: skip
+            previous = self.last_ckpt or runner.resumed_from
+            kept = f'The previous one, {previous}, is kept' if previous else 'There is no earlier one of this run'
+            runner.logger.error(f'No checkpoint was written: {error}.{full} {kept}; the training goes on and is lost from there '
+                                'if nobody makes room.')  # fmt: skip
             return
         if get_rank() == 0:
             self.file_backend.remove_noted(keep=self._current())
@@ -144,7 +146,7 @@ def write_together(write: Callable[[], None]) -> None:
         try:
             write()
         except OSError as error:
-            failure = [(error.errno or 0, str(error))]
+            failure = [(error.errno or 0, error.strerror or str(error))]
     broadcast_object_list(failure)
     if failure[0]:
         raise CheckpointWriteError(*failure[0])

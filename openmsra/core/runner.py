@@ -14,6 +14,7 @@ from openmsra.core import samplers  # noqa: F401 - registers InfiniteSampler
 from openmsra.core.broken_data import PHASES, BrokenDataHook
 from openmsra.core.checkpoint import CheckpointError, PlainLogBuffersHook, load_file, load_weights
 from openmsra.core.checkpoint_hook import newest_whole, write_together
+from openmsra.core.files import remove_stale_temporaries
 from openmsra.core.loader import keyed
 from openmsra.core.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from openmsra.core.non_finite import NonFiniteLossHook
@@ -33,6 +34,12 @@ class OpenMSRARunner(Runner):
     """
 
     resumed_from: Path | None = None
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """mmengine's, and room on the disk: what a killed run has left half written may fill it before anything is logged."""
+        super().setup_env(env_cfg)
+        if get_rank() == 0:
+            remove_stale_temporaries(self.work_dir)
 
     def build_logger(self, *args, **kwargs):
         """mmengine's logger without its warning that a scope fills only some of the registries, which is meant."""

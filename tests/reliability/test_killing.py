@@ -54,7 +54,7 @@ def _small_disk(folder, mebibytes: int):
         subprocess.run(['umount', '-l', folder], check=True)
 
 
-@pytest.mark.parametrize('times', [2, pytest.param(20, marks=pytest.mark.reliability)])
+@pytest.mark.parametrize('times', [1, pytest.param(20, marks=pytest.mark.reliability)])
 def test_killed_on_a_full_disk(tmp_path, times):
     with _small_disk(tmp_path / 'disk', 12) as disk:
         work_dir, rng = disk / 'work', random.Random(2)

@@ -85,6 +85,7 @@ def test_every_paper_stops_on_all_processes(path, tmp_path):
     _check_stop(answers, iteration, poisoned)
 
 
+@pytest.mark.reliability
 @pytest.mark.parametrize('path', _marked(INSTANT))
 def test_one_process_stops(path, tmp_path):
     iteration = random.Random(path.stem).randrange(3)
