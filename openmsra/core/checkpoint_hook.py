@@ -63,7 +63,8 @@ class DurableCheckpointHook(CheckpointHook):
     def _own_steps(self, runner, folder: Path) -> list[int]:
         """Numbers of the checkpoints that a resumed run has written before."""
         now = runner.epoch if self.by_epoch else runner.iter
-        if runner.resumed_from is None or runner.resumed_from.parent.resolve() != folder.resolve():
+        resumed_from = getattr(runner, 'resumed_from', None)
+        if resumed_from is None or resumed_from.parent.resolve() != folder.resolve():
             return []
         head, tail = self.filename_tmpl.split('{}')
         numbers = (path.name[len(head) : len(path.name) - len(tail)] for path in folder.glob(f'{head}*{tail}'))
@@ -111,7 +112,7 @@ class DurableCheckpointHook(CheckpointHook):
             if self.on_write_error == 'stop':
                 raise
             full = ' THE DISK IS FULL.' if error.errno == errno.ENOSPC else ''
-            previous = self.last_ckpt or runner.resumed_from
+            previous = self.last_ckpt or getattr(runner, 'resumed_from', None)
             kept = f'The previous one, {previous}, is kept' if previous else 'There is no earlier one of this run'
             runner.logger.error(f'No checkpoint was written: {error}.{full} {kept}; the training goes on and is lost from there '
                                 'if nobody makes room.')  # fmt: skip

@@ -34,8 +34,9 @@ class _PlacedLoop:
 
     def validate(self) -> None:
         """Run the validation without a trace in the training's random numbers."""
-        with rng.isolated():
-            self.runner.val_loop.run()
+        state = rng.capture()
+        self.runner.val_loop.run()
+        rng.restore(state)
 
 
 @LOOPS.register_module(name='EpochBasedTrainLoop')
