@@ -202,21 +202,23 @@ def _order(pair: tuple[str, str]) -> tuple[int, int]:
 
 
 def draw(result: dict, file: Path) -> None:
-    """Unseen manipulations of another video, by training and network; dots are seeds."""
+    """AUC on another video, by training and network; dots are seeds."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8.5, 3.6), layout='constrained')
     for axis, kind in zip(figure.subplots(1, 3, sharey=True, width_ratios=[2, 1, 1]), CONTROLS, strict=True):
         arms = sorted({row['arm'] for row in result['rows'] if row['trained_on'] == kind}, key=list(CONFIGS).index)
+        tested = 'fingerprint' if kind == 'fingerprint' else 'unseen'
         for place, arm in enumerate(arms):
             for shift, name, colour in ((-0.2, 'test', 'C0'), (0.2, 'compressed', '0.75')):
-                values = _values(result['rows'], arm, kind, name, 'unseen')
+                values = _values(result['rows'], arm, kind, name, tested)
                 axis.bar(place + shift, values.mean(), width=0.38, color=colour, label=name if not place else None)
                 axis.scatter([place + shift] * len(values), values, color='black', s=12, zorder=2)
         axis.set_xticks(range(len(arms)), [arm.replace(', ', ',\n') for arm in arms], fontsize=8)
         axis.axhline(50, color='0.4', linestyle=':', linewidth=1)
-        axis.set_title(f'trained on {"fingerprint with flicker" if kind == "seen" else kind + " only"}', fontsize=9)
+        what = 'fingerprint with flicker' if kind == 'seen' else f'{kind} only'
+        axis.set_title(f'trained on {what},\ntested on {tested} forgeries', fontsize=9)
         axis.spines[['top', 'right']].set_visible(False)
-    figure.axes[0].set(ylabel='AUC on unseen forgeries (%)', ylim=(30, 103))
+    figure.axes[0].set(ylabel='AUC (%)', ylim=(30, 103))
     figure.axes[0].legend(fontsize=8)
     figure.savefig(file, dpi=120)
