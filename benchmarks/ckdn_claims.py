@@ -34,19 +34,19 @@ from openmsra.registry import DATASETS
 ROOT = Path(__file__).resolve().parents[1]
 CONFIG = 'configs/ckdn/ckdn_r18_1xb64-4e_photos_mini.py'
 LAST = 'epoch_4.pth'
-FEW = ['train_dataloader.dataset.labelled_patches=36']  # of 288
-OFFICIAL = ['model.loss.kd_weight=30.0', 'model.loss.kd_power=2']
-ARMS: dict[str, list[str]] = {
-    'no reference': ['model.reference=none'],
-    'DR': ['model.distil=False'],
-    'DR + pristine score': ['model.loss.kd_weight=0.0'],
-    'full reference': ['model.reference=pristine'],
-    'CKDN, power 1': [],
-    'CKDN, official recipe': [*OFFICIAL, 'custom_hooks.0.rank_epochs=1', 'model.imagenet_weights={pretrained}'],
+FEW = {'train_dataloader.dataset.labelled_patches': 36}  # of 288
+OFFICIAL = {'model.loss.kd_weight': 30.0, 'model.loss.kd_power': 2}
+ARMS: dict[str, dict[str, object]] = {
+    'no reference': {'model.reference': 'none'},
+    'DR': {'model.distil': False},
+    'DR + pristine score': {'model.loss.kd_weight': 0.0},
+    'full reference': {'model.reference': 'pristine'},
+    'CKDN, power 1': {},
+    'CKDN, official recipe': {**OFFICIAL, 'custom_hooks.0.rank_epochs': 1, 'model.imagenet_weights': '{pretrained}'},
     'CKDN, official loss': OFFICIAL,
-    'DR + pristine score, 1/8 of the labels': ['model.loss.kd_weight=0.0', *FEW],
-    'CKDN, power 1, 1/8, extra pairs': [*FEW, 'train_dataloader.dataset.extra_pairs=True'],
-    'CKDN, power 1, detached': ['model.detach=pristine'],
+    'DR + pristine score, 1/8 of the labels': {'model.loss.kd_weight': 0.0, **FEW},
+    'CKDN, power 1, 1/8, extra pairs': {**FEW, 'train_dataloader.dataset.extra_pairs': True},
+    'CKDN, power 1, detached': {'model.detach': 'pristine'},
 }
 SWAPPED, ORACLE = 'full reference given D', 'version oracle'
 # first arm, second arm, least difference that is claimed: fixed before the runs
@@ -89,10 +89,10 @@ def _train(arm: str, seed: int, folder: Path, start: Path) -> None:
     work_dir = _work_dir(arm, seed, folder)
     if not (work_dir / LAST).exists():
         torch.set_num_threads(1)
-        options = ['--cfg-options', *(option.format(pretrained=start) for option in ARMS[arm])] if ARMS[arm] else []
+        options = ['--cfg-options', *(f'{key}={value}'.format(pretrained=start) for key, value in ARMS[arm].items())]
         with open(os.devnull, 'w') as quiet, contextlib.redirect_stdout(quiet):  # the log is in the work dir
             train = runpy.run_path(str(ROOT / 'tools/train.py'))['main']
-            train([CONFIG, '--work-dir', str(work_dir), '--seed', str(seed), *options])
+            train([CONFIG, '--work-dir', str(work_dir), '--seed', str(seed), *(options if ARMS[arm] else [])])
 
 
 def _work_dir(arm: str, seed: int, folder: Path) -> Path:
@@ -103,7 +103,7 @@ def _work_dir(arm: str, seed: int, folder: Path) -> Path:
 def _srcc(arm: str, seed: int, folder: Path, split: str, reference: str | None = None) -> np.ndarray:
     """SRCC within each degraded patch of a split; 0 for patches that an arm scores alike."""
     work_dir = _work_dir(arm, seed, folder)
-    model = init_model(work_dir / Path(CONFIG).name, work_dir / LAST)
+    model = init_model(ROOT / CONFIG, work_dir / LAST, cfg_options=ARMS[arm])
     reference = reference or ('pristine' if arm == 'full reference' else 'degraded')
     cfg = dict(model.cfg.test_dataloader.dataset.to_dict(), split=split, reference=reference)
     loader = DataLoader(DATASETS.build(cfg), 256, collate_fn=pseudo_collate)
