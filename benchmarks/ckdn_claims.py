@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
+from mmengine.registry import DefaultScope
 from torch.utils.data import DataLoader
 
 from benchmarks.ckdn_pretraining import pretrain
@@ -106,7 +107,8 @@ def _srcc(arm: str, seed: int, folder: Path, split: str, reference: str | None =
     model = init_model(ROOT / CONFIG, work_dir / LAST, cfg_options=ARMS[arm])
     reference = reference or ('pristine' if arm == 'full reference' else 'degraded')
     cfg = dict(model.cfg.test_dataloader.dataset.to_dict(), split=split, reference=reference)
-    loader = DataLoader(DATASETS.build(cfg), 256, collate_fn=pseudo_collate)
+    with DefaultScope.overwrite_default_scope('openmsra'):
+        loader = DataLoader(DATASETS.build(cfg), 256, collate_fn=pseudo_collate)
     rows: dict[str, list[tuple[float, float]]] = {}
     for batch in loader:
         if arm == 'full reference':
