@@ -52,7 +52,12 @@ train_dataloader = dict(
     persistent_workers=True,
     pin_memory=True,
     drop_last=True,
-    dataset=dict(type='UnlabelledImages', data_root='data/imagenet/train', pipeline=[views, dict(type='PackRegionViews')]),
+    dataset=dict(
+        type='UnlabelledImages',
+        data_root='data/imagenet/train',
+        min_side=32,
+        pipeline=[views, dict(type='PackRegionViews')],
+    ),
     sampler=dict(type='DefaultSampler', shuffle=True),
     collate_fn=dict(type='default_collate'),
 )

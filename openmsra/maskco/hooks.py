@@ -1,4 +1,4 @@
-"""The pretext task under watch: a queue that does not suit the data, batches that spoil the contrast."""
+"""The pretext task under watch: a queue or batch that does not suit the contrast, features that collapse."""
 
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -26,6 +26,9 @@ class PretextWatch(Hook):
                 f'MaskCo: the queue holds {queue} keys and the data set {images} images, so that the queue holds keys of the '
                 f'query image itself. Set model.queue_len to at most {max(1, images // 4)} and model.momentum to 0.005-0.01.'
             )
+        batch = runner.train_dataloader.batch_size * runner.world_size
+        if batch > 1024:
+            runner.logger.warning(f'MaskCo: a batch of {batch} images; users of MoCo v2 report lower accuracy beyond 1024.')
         if runner.world_size == 1:
             runner.logger.info('MaskCo: one device, so shuffling of BatchNorm has no effect (use SyncBN or GN on several).')
 

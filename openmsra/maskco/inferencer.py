@@ -52,7 +52,7 @@ class MaskCoInferencer:
             FileNotFoundError: no such file, or a folder without images.
             ValueError: a file that does not decode, or another number of box arrays than images.
         """
-        found = _listed(images)
+        found = listed(images)
         if boxes is not None and len(boxes) != len(found):
             raise ValueError(f'MaskCoInferencer: {len(boxes)} arrays of boxes for {len(found)} images.')
         rows = []
@@ -80,12 +80,12 @@ class MaskCoInferencer:
         return torch.nn.functional.normalize(pooled, dim=-1).cpu().numpy()
 
 
-def _listed(images: Image | list[Image]) -> list[tuple[str | int, Path | np.ndarray]]:
+def listed(images: Image | list[Image]) -> list[tuple[str | int, Path | np.ndarray]]:
     """(name, image) of every image that is meant."""
-    listed: list[tuple[str | int, Path | np.ndarray]] = []
+    found: list[tuple[str | int, Path | np.ndarray]] = []
     for image in images if isinstance(images, (list, tuple)) else [images]:
         if isinstance(image, np.ndarray):
-            listed.append((len(listed), image))
+            found.append((len(found), image))
             continue
         place = Path(image)
         if not place.exists():
@@ -93,5 +93,5 @@ def _listed(images: Image | list[Image]) -> list[tuple[str | int, Path | np.ndar
         files = [place] if place.is_file() else sorted(p for p in place.rglob('*') if p.suffix.lower() in SUFFIXES)
         if not files:
             raise FileNotFoundError(f'{place}: no images in this folder ({", ".join(sorted(SUFFIXES))}).')
-        listed += [(str(file), file) for file in files]
-    return listed
+        found += [(str(file), file) for file in files]
+    return found

@@ -9,8 +9,12 @@ from PIL import Image
 
 from openmsra.apis import init_model
 from openmsra.core.checkpoint import save_file
+from openmsra.core.launch import ToolError
 from openmsra.maskco import DigitScenes, FrozenProbe, MaskCoInferencer, PretextWatch, UnlabelledImages
+from tools.analysis.maskco_predictions import main as draw_predictions
+from tools.analysis.maskco_predictions import similarity_maps
 from tools.analysis.maskco_views import main as draw_views
+from tools.maskco_embed import main as embed_tool
 
 INSTANT = 'maskco_r18-tiny_1xb32-2e_digits_instant'
 
@@ -117,11 +121,11 @@ def test_image_map_tells_what_an_image_holds():
     assert 30 < FrozenProbe().compute_metrics(rows)['image_map'] < 60  # two of five classes are there
 
 
-def test_watch_warns_of_a_queue_larger_than_the_data():
+def test_watch_warns_of_a_queue_larger_than_the_data_and_of_huge_batches():
     said = []
 
     class Runner:
-        world_size, train_dataloader = 1, type('Loader', (), dict(dataset=range(400)))
+        world_size, train_dataloader = 1, type('Loader', (), dict(dataset=range(400), batch_size=1024))
         model = torch.nn.Module()
         logger = type('Log', (), dict(warning=lambda self, text: said.append(text), info=lambda self, text: None))()
 
@@ -131,6 +135,9 @@ def test_watch_warns_of_a_queue_larger_than_the_data():
     Runner.model.queue = torch.zeros(4, 400)
     PretextWatch().before_train(Runner)
     assert len(said) == 1
+    Runner.world_size = 2
+    PretextWatch().before_train(Runner)
+    assert 'a batch of 2048 images' in said[1]
 
 
 def test_embeddings_equal_the_bare_network(folder):
@@ -154,8 +161,48 @@ def test_embeddings_equal_the_bare_network(folder):
         inferencer(folder, boxes=[np.zeros((1, 4))])
 
 
+def test_tool_writes_embeddings(folder):
+    (folder / 'broken.jpg').unlink()
+    save_file(dict(state_dict=init_model(INSTANT).state_dict()), folder / 'net.pth')
+    (folder / 'boxes.json').write_text('{"b.png": [[0, 0, 20, 20], [5, 5, 30, 30]]}')
+    arguments = [INSTANT, str(folder / 'net.pth'), str(folder), str(folder / 'out.npz'), '--size', '32', '--boxes']
+    embed_tool([*arguments, str(folder / 'boxes.json')])
+    with np.load(folder / 'out.npz') as arrays:
+        assert arrays['images'].tolist() == [str(folder / 'a.png'), str(folder / 'deep' / 'b.png')]
+        assert arrays['region_images'].tolist() == [str(folder / 'deep' / 'b.png')] * 2
+        expected = MaskCoInferencer(INSTANT, folder / 'net.pth', size=32)(folder, [[], arrays['regions']])
+        np.testing.assert_allclose(arrays['features'], [row['feature'] for row in expected], atol=1e-6)
+        np.testing.assert_allclose(arrays['region_features'], expected[1]['region_features'], atol=1e-6)
+    (folder / 'boxes.json').write_text('{"c.png": [[0, 0, 20, 20]]}')
+    with pytest.raises(ToolError, match='boxes of c.png'):
+        embed_tool([*arguments, str(folder / 'boxes.json')])
+
+
 def test_views_are_drawn(tmp_path):
     draw_views([f'configs/maskco/{INSTANT}.py', str(tmp_path / 'views.png'), '--images', '3'])
     with Image.open(tmp_path / 'views.png') as picture:
         colours = {tuple(colour) for colour in np.asarray(picture.convert('RGB')).reshape(-1, 3)}
     assert {(0, 255, 0), (255, 0, 0)} <= colours
+
+
+def test_predictions_are_drawn(tmp_path):
+    model = init_model(INSTANT)
+    save_file(dict(state_dict=model.state_dict()), tmp_path / 'net.pth')
+    files = [f'configs/maskco/{INSTANT}.py', str(tmp_path / 'net.pth'), str(tmp_path / 'out.png')]
+    draw_predictions([*files, '--rows', '2', '--pool', '4'])
+    with Image.open(tmp_path / 'out.png') as picture:
+        colours = {tuple(colour) for colour in np.asarray(picture.convert('RGB')).reshape(-1, 3)}
+    assert (0, 255, 0) in colours
+    views = torch.randn(2, 3, 24, 24)
+    side = 24 / model.encoder_k[0](views)[-1].shape[-1]
+    cell = torch.tensor([[[2 * side, side, 3 * side, 2 * side]]]).expand(2, -1, -1)
+    with torch.no_grad():  # the map holds at a cell what a box of that cell is compared with
+        queries = torch.nn.functional.normalize(torch.randn(2, 64), dim=-1)
+        maps = similarity_maps(model, views, queries)
+        pooled = model.pool.__class__(samples=1)(model.encoder_k[0](views)[-1], cell, 24)
+        vectors = torch.nn.functional.normalize(model.encoder_k[1]((pooled[:, 0],))[0], dim=-1)
+    torch.testing.assert_close(maps[:, 1, 2], (queries * vectors).sum(1))
+    with pytest.raises(ToolError, match="region='view'"):
+        mode = 'configs/maskco/mocov2_r18-tiny_1xb64-6e_digits_mini.py'
+        save_file(dict(state_dict=init_model(mode).state_dict()), tmp_path / 'moco.pth')
+        draw_predictions([mode, str(tmp_path / 'moco.pth'), str(tmp_path / 'out.png')])

@@ -28,9 +28,13 @@ def main(argv: list[str] | None = None) -> None:
     from mmengine.registry import init_default_scope
 
     from openmsra.apis import init_model
+    from openmsra.core.launch import ToolError
     from openmsra.registry import DATASETS
 
     model = init_model(args.config, args.checkpoint)
+    if model.region == 'view' or model.pool.bins > 1:
+        raise ToolError(f'{args.config}: draws regions of one bin, this model has region={model.region!r} and '
+                        f'{model.pool.bins} bins a side.')  # fmt: skip
     init_default_scope('openmsra')
     np.random.seed(args.seed)
     dataset = DATASETS.build(model.cfg.train_dataloader.dataset)
@@ -78,7 +82,8 @@ def similarity_maps(model, views, queries):
     import torch.nn.functional as F
 
     features = model.encoder_k[0](views)[-1]
-    cells = features.flatten(2).mT.repeat(1, 1, model.pool.bins**2)
+    features = model.encoder_k[2](features) if model.mph_side == 'both' else features
+    cells = features.flatten(2).mT
     vectors = F.normalize(model.encoder_k[1]((cells.flatten(0, 1),))[0], dim=-1).unflatten(0, cells.shape[:2])
     return torch.einsum('bd,bpd->bp', queries, vectors).unflatten(1, features.shape[2:])
 
