@@ -91,7 +91,7 @@ class TwoStageTeaching(Teaching):
         for stage in range(len(stages)):
             sampled = stages.sample(stage, features, proposals, for_cls)
             own, found = self._cls_loss(stage, features, sampled, metas, for_cls, context, lesson)
-            own['loss_bbox'] = self._reg_loss(stage, features, stages.sample(stage, features, proposals, for_reg), context)
+            own['loss_bbox'] = self._reg_loss(stage, features, stages.sample(stage, features, proposals, for_reg), context, found)
             last = stage + 1 == len(stages)
             if not last or stages.interleaved:
                 proposals = self._refined(stage, sampled, found, metas)
@@ -136,17 +136,27 @@ class TwoStageTeaching(Teaching):
                              for boxes, own in zip(regions, pseudo, strict=True)])  # fmt: skip
         return background_reliability(mode, teacher, student, iou)
 
-    def _reg_loss(self, stage: int, features: Features, sampled: list, context: dict) -> Tensor:
+    def _reg_loss(self, stage: int, features: Features, sampled: list, context: dict, found: dict) -> Tensor:
         """The detector's box loss. Only positives have one, so only they pass the head; the divisor is that of all."""
         head = self.stages.part('bbox_head', stage)
         labels, weights, targets, target_weights = head.get_targets(sampled, self.stages.part('train_cfg', stage))
         positive = labels != head.num_classes
         rois = bbox2roi([own.priors for own in sampled])[positive]
-        deltas = self.stages.boxes(stage, features, rois, context)[1]
+        deltas = self._deltas(stage, features, rois, context, found)
         loss = head.loss(None, deltas, rois, labels[positive], weights[positive], targets[positive],
                          target_weights[positive])['loss_bbox']  # fmt: skip
         share = 1.0 if self.settings.reg_norm == 'foreground' else len(rois) / max(len(labels), 1)
         return loss * share
+
+    def _deltas(self, stage: int, features: Features, rois: Tensor, context: dict, found: dict) -> Tensor:
+        """Deltas of ``rois``; regions that have passed the head for the classification are looked up in ``found``."""
+        same = (rois[:, None] == found['rois']).all(-1)
+        known = same.any(1)
+        fresh = self.stages.boxes(stage, features, rois[~known], context)[1]
+        deltas = fresh.new_empty(len(rois), fresh.shape[1])
+        deltas[~known] = fresh
+        deltas[known] = found['bbox_pred'][same[known].int().argmax(1)]
+        return deltas
 
     @torch.no_grad()
     def _refined(self, stage: int, sampled: list, found: dict, metas: list[dict]) -> list[Tensor]:

@@ -128,9 +128,12 @@ def test_positives_alone_give_the_loss_of_all_regions(build, batch):
     proposals = [torch.cat([boxes[:, :2].fmod(60), boxes[:, :2].fmod(60) + 20], 1) for boxes in proposals]
     sampled = teaching.stages.sample(0, features, proposals, teaching.for_reg(lesson))
     assert sum(len(one.pos_priors) for one in sampled) > 0
-    short = teaching._reg_loss(0, features, sampled, {})
+    found = teaching._cls_loss(0, features, teaching.stages.sample(0, features, proposals, teaching.for_cls(lesson)), metas,
+                               teaching.for_cls(lesson), {}, lesson)[1]  # fmt: skip
     whole = model.student.roi_head.bbox_loss(features, sampled)['loss_bbox']['loss_bbox']
-    assert short.item() == pytest.approx(whole.item(), rel=1e-5)
+    nothing = {name: value[:0] for name, value in found.items() if isinstance(value, torch.Tensor)}
+    for known in (found, nothing):
+        assert teaching._reg_loss(0, features, sampled, {}, known).item() == pytest.approx(whole.item(), rel=1e-5)
 
 
 def test_slim_jitter_decodes_what_the_full_head_decodes(build, batch):
