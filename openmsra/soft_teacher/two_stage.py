@@ -150,12 +150,14 @@ class TwoStageTeaching(Teaching):
 
     def _deltas(self, stage: int, features: Features, rois: Tensor, context: dict, found: dict) -> Tensor:
         """Deltas of ``rois``; regions that have passed the head for the classification are looked up in ``found``."""
-        same = (rois[:, None] == found['rois']).all(-1)
-        known = same.any(1)
+        row, column = (rois[:, None] == found['rois']).all(-1).nonzero(as_tuple=True)
+        place = torch.full((len(rois),), -1, device=rois.device)
+        place[row] = column
+        known = place >= 0
         fresh = self.stages.boxes(stage, features, rois[~known], context)[1]
         deltas = fresh.new_empty(len(rois), fresh.shape[1])
         deltas[~known] = fresh
-        deltas[known] = found['bbox_pred'][same[known].int().argmax(1)]
+        deltas[known] = found['bbox_pred'][place[known]]
         return deltas
 
     @torch.no_grad()
