@@ -27,7 +27,7 @@ class WatchMemory(Hook):
 
 
 def _resident(rank: int, world_size: int, path: Path, work_dir: Path) -> dict[int, int]:
-    cfg = short_config(path, work_dir, batches=50, epochs=STEPS // 50)
+    cfg = short_config(path, work_dir, batches=4, epochs=STEPS // 4)
     cfg.custom_hooks = [*cfg.custom_hooks, dict(type='WatchMemory')]
     cfg.default_hooks.checkpoint.update(interval=500, max_keep_ckpts=1)
     runner = train(cfg)

@@ -1,17 +1,24 @@
 """A resumed run ends where the uninterrupted one does, to the last bit: weights, optimizer, EMA, queue, schedules and logs."""
 
+import random
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from mmengine.hooks import Hook
 
+from openmsra.core.launch import load_config
 from openmsra.core.loader import KeyedBatches, Position
 from openmsra.core.samplers import InfiniteSampler
+from openmsra.registry import HOOKS
 from tests.dist.gloo import run_on_processes
 from tests.reliability.runs import differences, each_instant, final_state, short_config, train
+from tests.test_configs import INSTANT
 
 BATCHES = 3  # of an epoch; 2 epochs
+AUTOFORMER = next(path for path in INSTANT if path.parent.name == 'autoformer')
 
 
 @each_instant
@@ -51,6 +58,26 @@ def test_same_seed_gives_the_same_log_and_another_seed_does_not(path, tmp_path):
     first, second, other = (final_state(tmp_path / name) for name in ('first', 'second', 'other'))
     assert not differences(first, second)
     assert differences(first['logs'], other['logs'])
+
+
+@HOOKS.register_module()
+class DrawInValidation(Hook):
+    """Random numbers that only a validation draws."""
+
+    def after_val_epoch(self, runner, metrics=None) -> None:
+        torch.rand(3), random.random(), np.random.rand()
+
+
+def test_training_does_not_depend_on_validations(tmp_path):
+    for name, interval in (('often', 1), ('once', 2)):
+        cfg = short_config(AUTOFORMER, tmp_path / name, batches=2)
+        whole = load_config(AUTOFORMER)
+        cfg.val_dataloader, cfg.val_cfg, cfg.val_evaluator = whole.val_dataloader, whole.val_cfg, whole.val_evaluator
+        cfg.train_cfg.val_interval = interval
+        cfg.custom_hooks.append(dict(type='DrawInValidation'))
+        train(cfg)
+    states = [final_state(tmp_path / name) for name in ('often', 'once')]
+    assert not differences(*({key: state[key] for key in ('weights', 'optimizer', 'progress')} for state in states))
 
 
 @pytest.mark.parametrize(('size', 'world_size', 'skipped'),
