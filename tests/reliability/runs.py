@@ -28,13 +28,15 @@ class Jitter:
     """Random augmentation that draws from the generators of Python, numpy and torch."""
 
     def __call__(self, results: dict) -> dict:
-        results['inputs'] = over_tensors(results['inputs'], self.change)
+        key = 'inputs' if 'inputs' in results else 'imgs'  # clips are packed behind the pipeline
+        results[key] = over_tensors(results[key], self.change)
         return results
 
     @staticmethod
-    def change(tensor: torch.Tensor) -> torch.Tensor:
+    def change(values: torch.Tensor | np.ndarray) -> torch.Tensor | np.ndarray:
         factor = 0.9 + 0.05 * (random.random() + np.random.rand() + torch.rand(()).item())
-        return (tensor * factor).to(tensor.dtype)
+        changed = values * factor
+        return changed.to(values.dtype) if isinstance(values, torch.Tensor) else changed.astype(values.dtype)
 
 
 @HOOKS.register_module()
@@ -53,8 +55,8 @@ class DropInputs(Hook):
 
 
 def over_tensors(value, change):
-    """``change`` applied to all tensors in nested containers."""
-    if isinstance(value, torch.Tensor):
+    """``change`` applied to all tensors and arrays in nested containers."""
+    if isinstance(value, torch.Tensor | np.ndarray):
         return change(value)
     if isinstance(value, dict):
         return {key: over_tensors(item, change) for key, item in value.items()}
