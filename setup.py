@@ -16,7 +16,7 @@ EXTRAS = {
     'soft_teacher': [*ENGINE, 'onedl-mmdetection>=3.5.1,<3.6', 'pycocotools', 'imaug', 'scikit-image', 'scikit-learn'],
     'ftcn': [*VIDEOS, 'av'],
     'ckdn': [*ENGINE, 'scikit-image', 'tqdm'],
-    'mcn': VIDEOS,
+    'mcn': [*VIDEOS, 'scikit-image', 'scikit-learn', 'matplotlib'],
     'maskco': [*IMAGES, 'scikit-image', 'scikit-learn', 'matplotlib'],
     'export': ['onnx', 'onnxruntime', 'onnxscript'],
     'tests': ['pytest', 'pytest-timeout', 'pytest-xdist', 'ruff'],
