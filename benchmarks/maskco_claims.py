@@ -31,7 +31,7 @@ from openmsra.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / 'maskco'
 DETECTOR = CONFIGS / 'detection' / 'fcos_r18-tiny_200i_digits.py'
-EPOCHS = {'multi': 6, 'single': 4}  # of 4096 scenes
+EPOCHS = {'multi': 24, 'single': 12}  # of 4096 scenes
 CONTROL_ARMS = ('MoCo v2', 'MaskCo', 'region contrast')
 PRETEXT_SCENES = 512
 
@@ -82,7 +82,7 @@ def _arms(kind: str) -> list[str]:
 
 
 def _config(arm: str) -> Path:
-    return CONFIGS / f'{ARMS.get(arm, "mocov2")}_r18-tiny_1xb64-6e_digits_mini.py'
+    return CONFIGS / f'{ARMS.get(arm, "mocov2")}_r18-tiny_1xb64-24e_digits_mini.py'
 
 
 def _checkpoint(kind: str, arm: str, seed: int, folder: Path) -> Path:
@@ -95,7 +95,7 @@ def _pretrain(kind: str, seed: int, folder: Path) -> None:
     cfg.model = dict(type='SideBySide', arms=arms, seed=seed, data_preprocessor=cfg.pop('data_preprocessor'))
     cfg.train_dataloader.dataset.update(kind=kind, seed=seed)
     cfg.train_cfg.max_epochs = cfg.param_scheduler[1].end = epochs
-    cfg.param_scheduler[1].T_max = epochs - 1
+    cfg.param_scheduler[1].T_max = epochs - 2
     cfg.update(val_dataloader=None, val_cfg=None, val_evaluator=None, test_dataloader=None, test_cfg=None, test_evaluator=None,
                custom_hooks=[], launcher='none', work_dir=str(folder / f'{kind}_seed{seed}'), resume=True)  # fmt: skip
     cfg.randomness.seed, cfg.log_level = seed, 'WARNING'

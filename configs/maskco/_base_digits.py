@@ -66,12 +66,12 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 
 optim_wrapper = dict(optimizer=dict(type='AdamW', lr=2e-3, weight_decay=1e-4))
-train_cfg = dict(by_epoch=True, max_epochs=6, val_interval=6)
+train_cfg = dict(by_epoch=True, max_epochs=24, val_interval=24)
 val_cfg = dict()
 test_cfg = dict()
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.05, begin=0, end=1, by_epoch=True, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', begin=1, end=6, T_max=5, by_epoch=True, convert_to_iter_based=True),
+    dict(type='LinearLR', start_factor=0.05, begin=0, end=2, by_epoch=True, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', begin=2, end=24, T_max=22, by_epoch=True, convert_to_iter_based=True),
 ]
 custom_hooks = [dict(type='PretextWatch')]
 val_evaluator = dict(type='FrozenProbe')

@@ -76,11 +76,13 @@ class DigitScenes(BaseDataset):
 
     def _place(self, image: np.ndarray, part: str, label: int, slot: int, rng: np.random.Generator) -> list[int]:
         """Paint a digit into ``image`` in place and return its box (x1, y1, x2, y2)."""
-        low, high = (0.28, 0.4) if self.kind == 'multi' else (0.6, 0.8)
-        side = round(self.size * rng.uniform(low, high))
-        room = self.size // 2 if self.kind == 'multi' else self.size
-        row, column = divmod(slot, 2)
-        x, y = (int(rng.integers(room - side + 1)) + room * i for i in (column, row))
+        if self.kind == 'multi':
+            side, room = round(self.size * rng.uniform(0.28, 0.4)), self.size // 2
+            row, column = divmod(slot, 2)
+            x, y = (int(rng.integers(room - side + 1)) + room * i for i in (column, row))
+        else:
+            side, reach = round(self.size * rng.uniform(0.4, 0.55)), self.size // 12
+            x, y = ((self.size - side) // 2 + int(rng.integers(-reach, reach + 1)) for _ in range(2))
         patch, ink = image[y : y + side, x : x + side], _digit(part, label, rng)
         ink = cv2.resize(ink, (side, side), interpolation=cv2.INTER_CUBIC).clip(0, 1)[..., None]
         bright = patch.mean() > 127

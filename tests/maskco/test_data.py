@@ -203,6 +203,6 @@ def test_predictions_are_drawn(tmp_path):
         vectors = torch.nn.functional.normalize(model.encoder_k[1]((pooled[:, 0],))[0], dim=-1)
     torch.testing.assert_close(maps[:, 1, 2], (queries * vectors).sum(1))
     with pytest.raises(ToolError, match="region='view'"):
-        mode = 'configs/maskco/mocov2_r18-tiny_1xb64-6e_digits_mini.py'
+        mode = 'configs/maskco/mocov2_r18-tiny_1xb64-24e_digits_mini.py'
         save_file(dict(state_dict=init_model(mode).state_dict()), tmp_path / 'moco.pth')
         draw_predictions([mode, str(tmp_path / 'moco.pth'), str(tmp_path / 'out.png')])

@@ -241,7 +241,7 @@ def test_moco_v2_of_mmpretrain_is_converted(tmp_path):
     from openmsra.core.launch import load_config
     from tools.model_converters.maskco_from_mmpretrain import main as convert
 
-    config = 'configs/maskco/mocov2_r18-tiny_1xb64-6e_digits_mini.py'
+    config = 'configs/maskco/mocov2_r18-tiny_1xb64-24e_digits_mini.py'
     cfg = load_config(config).model
     head = dict(type='mmpretrain.ContrastiveHead', temperature=0.2, loss=dict(type='mmpretrain.CrossEntropyLoss'))
     theirs = MODELS.build(dict(type='mmpretrain.MoCo', backbone=cfg.backbone, neck=dict(cfg.neck, with_avg_pool=True), head=head,
