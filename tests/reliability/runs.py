@@ -75,7 +75,7 @@ def short_config(path: Path, work_dir: Path, batches: int = 4, epochs: int = 2, 
     if 'max_epochs' in cfg.train_cfg:
         cfg.train_cfg.max_epochs, cfg.train_dataloader.num_batch_per_epoch = epochs, batches
     else:
-        cfg.train_cfg.max_iters = batches * epochs
+        cfg.train_cfg.max_iters = batches * epochs + 2  # Soft Teacher's burn-in ends after 4
     cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='DropInputs')]
     cfg.default_hooks.checkpoint.update(by_epoch=False, interval=1, max_keep_ckpts=-1)
     cfg.default_hooks.checkpoint.pop('save_best', None)
