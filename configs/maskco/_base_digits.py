@@ -15,7 +15,6 @@ model = dict(
     feat_dim=64,
     momentum=0.01,
     temperature=0.2,
-    channels_last=True,
 )  # fmt: skip
 
 photometric = [

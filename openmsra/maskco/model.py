@@ -43,7 +43,6 @@ class MaskCo(BaseModel):
         global_weight: weight of InfoNCE between whole views, with a projection and a queue of its own; 0 for none.
         negative_similarity: another region of the image is no negative where its similarity to a positive is higher.
         hardest: only so many of the queue's keys, the most similar ones, are negatives; ``None`` for all.
-        channels_last: memory format of images and weights; faster for small networks on a CPU, the same values.
 
     Raises:
         ValueError: an option that contradicts another.
@@ -54,7 +53,7 @@ class MaskCo(BaseModel):
         temperature: float = 0.2, region: str = 'box', mask: str | None = 'mean', mask_shape: str = 'box',
         mph: dict | None = None, mph_side: str = 'query', pool: dict | None = None, symmetric: bool = False,
         global_weight: float = 0.0, negative_similarity: float = 1.0, hardest: int | None = None,
-        channels_last: bool = False, data_preprocessor: dict | None = None, init_cfg: dict | None = None,
+        data_preprocessor: dict | None = None, init_cfg: dict | None = None,
     ) -> None:  # fmt: skip
         super().__init__(data_preprocessor, init_cfg)
         _check_options(region, mask, mask_shape, mph, mph_side, global_weight)
@@ -76,8 +75,6 @@ class MaskCo(BaseModel):
         if global_weight:
             self.register_buffer('global_queue', F.normalize(torch.randn(feat_dim, queue_len), dim=0))
             self.register_buffer('global_queue_ptr', torch.zeros(1, dtype=torch.long))
-        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
-        self.to(memory_format=self.memory_format)
 
     def _encoder_q(self) -> nn.Sequential:
         """The parts of the query branch that the key branch follows: backbone, projection, then the optional ones."""
@@ -110,7 +107,6 @@ class MaskCo(BaseModel):
         Returns:
             ``loss`` and figures for the log.
         """
-        inputs = [view.contiguous(memory_format=self.memory_format) for view in inputs]
         pairs = [(*inputs, regions), *([(*inputs[::-1], _turned(regions))] if self.symmetric else [])]
         queries = torch.cat([self.encode_queries(query_view, boxes['query']) for query_view, _, boxes in pairs])
         with torch.no_grad():

@@ -12,7 +12,7 @@ from openmsra.core.checkpoint import save_file
 from openmsra.maskco.export import backbone_weights
 
 compat.bridge_torchvision()
-CONFIGS = sorted((Path(__file__).resolve().parents[2] / 'configs' / 'maskco' / 'detection').glob('*.py'))
+CONFIGS = sorted((Path(__file__).resolve().parents[2] / 'configs' / 'maskco' / 'detection').glob('*rcnn*.py'))  # the ResNet-50s
 
 
 @pytest.fixture(scope='module')

@@ -174,19 +174,6 @@ def test_similar_regions_of_the_image_can_be_left_out():
     assert figures[0]['loss'].item() == pytest.approx(build().loss(views, regions)['loss'].item(), abs=1e-6)
 
 
-def test_memory_format_changes_no_value():
-    losses, weights = [], []
-    for channels_last in (False, True):
-        model = build(channels_last=channels_last)
-        loss = model.loss(*batch())['loss']
-        loss.backward()
-        losses.append(loss.item())
-        weights.append(model.backbone.conv1.weight.grad.clone(memory_format=torch.contiguous_format))
-    assert model.backbone.conv1.weight.is_contiguous(memory_format=torch.channels_last)
-    assert losses[0] == pytest.approx(losses[1], abs=1e-5)
-    torch.testing.assert_close(*weights, atol=1e-5, rtol=1e-3)
-
-
 def test_several_regions_average_over_regions():
     model = build().eval()
     views, regions = batch(regions=2, negatives=0)
