@@ -46,7 +46,7 @@ model = dict(
         ),
         train_cfg=dict(
             rcnn=[
-                dict(rcnn, _delete_=True, assigner=dict(assigner, pos_iou_thr=0.5, neg_iou_thr=0.5, min_pos_iou=0.5)),
+                dict(rcnn, assigner=dict(assigner, pos_iou_thr=0.5, neg_iou_thr=0.5, min_pos_iou=0.5)),
                 dict(rcnn, assigner=dict(assigner, pos_iou_thr=0.6, neg_iou_thr=0.6, min_pos_iou=0.6)),
                 dict(rcnn, assigner=dict(assigner, pos_iou_thr=0.7, neg_iou_thr=0.7, min_pos_iou=0.7)),
             ],

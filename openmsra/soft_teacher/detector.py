@@ -10,7 +10,7 @@ from openmsra.core.suggest import did_you_mean
 from openmsra.registry import MODELS
 from openmsra.soft_teacher.lessons import Lesson
 from openmsra.soft_teacher.one_stage import OneStageTeaching
-from openmsra.soft_teacher.settings import read_settings
+from openmsra.soft_teacher.settings import check_head_settings, read_settings
 from openmsra.soft_teacher.two_stage import TwoStageTeaching
 
 TEST_KEYS = ('predict_on', 'forward_on', 'extract_feat_on')
@@ -44,6 +44,8 @@ class SoftTeacher(SemiBaseDetector):
         data_preprocessor: dict | None = None, init_cfg: dict | None = None,
     ) -> None:  # fmt: skip
         self.settings = read_settings(semi_train_cfg)
+        for name in ('train_cfg', 'test_cfg'):
+            check_head_settings(detector.get(name), f'model.detector.{name}')
         for key, value in (semi_test_cfg or {}).items():
             if key not in TEST_KEYS or value not in ('teacher', 'student'):
                 hint = did_you_mean(key, TEST_KEYS)

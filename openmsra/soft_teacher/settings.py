@@ -80,6 +80,32 @@ class Settings:
             raise ValueError(f'semi_train_cfg.mask_margin={self.mask_margin} must be in [0, 0.5).')
 
 
+# what mmdet's two- and one-stage heads read; they take dictionaries with any keys and ask only for these
+HEAD_SETTINGS = {
+    'rpn', 'rpn_proposal', 'rcnn', 'assigner', 'sampler', 'allowed_border', 'pos_weight', 'debug', 'mask_size',
+    'nms_pre', 'nms', 'max_per_img', 'min_bbox_size', 'score_thr', 'mask_thr_binary',
+}  # fmt: skip
+NMS_SETTINGS = {
+    'type', 'iou_threshold', 'class_agnostic', 'split_thr', 'score_threshold', 'max_num', 'sigma', 'min_score', 'method',
+}  # fmt: skip
+
+
+def check_head_settings(cfg: dict | list | None, place: str) -> None:
+    """Refuse keys of a detector's ``train_cfg`` or ``test_cfg`` that nothing in mmdet reads; mmdet passes over them.
+
+    Raises:
+        ValueError: such a key; the message names its place and the nearest valid one.
+    """
+    for index, stage in enumerate(cfg if isinstance(cfg, list | tuple) else []):
+        check_head_settings(stage, f'{place}.{index}')
+    for key, value in cfg.items() if isinstance(cfg, dict) else []:
+        valid = NMS_SETTINGS if place.endswith('.nms') else HEAD_SETTINGS
+        if key not in valid:
+            raise ValueError(f"{place}: nothing reads the key '{key}'. {did_you_mean(key, valid)}")
+        if key not in ('assigner', 'sampler'):  # these are built, and judge their keys themselves
+            check_head_settings(value, f'{place}.{key}')
+
+
 def read_settings(cfg: dict | None) -> Settings:
     """Build :class:`Settings`; a key that nothing reads is an error that names the nearest valid one."""
     valid = {field.name for field in fields(Settings)}

@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import pickle
 import socket
 import traceback
 from collections.abc import Callable
@@ -28,7 +29,7 @@ def run_on_processes(function: Callable, world_size: int, *arguments, timeout: f
     for process in processes:
         process.start()
     try:
-        answers = dict(_checked(results.get(timeout=timeout)) for _ in processes)
+        answers = dict(_checked(pickle.loads(results.get(timeout=timeout))) for _ in processes)
     finally:
         for process in processes:
             process.join(5)
@@ -52,8 +53,10 @@ def _rank(function: Callable, rank: int, world_size: int, port: int, results, ar
                       WORLD_SIZE=str(world_size))  # fmt: skip
     dist.init_process_group('gloo', rank=rank, world_size=world_size)
     try:
-        results.put((rank, function(rank, world_size, *arguments), None))
+        answer = (rank, function(rank, world_size, *arguments), None)
     except Exception:  # noqa: BLE001 - the parent process raises it
-        results.put((rank, None, traceback.format_exc()))
+        answer = (rank, None, traceback.format_exc())
     finally:
         dist.destroy_process_group()
+    # as bytes: the queue would send tensors as handles, which end with this process, perhaps before they are read
+    results.put(pickle.dumps(answer))
