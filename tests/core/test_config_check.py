@@ -79,6 +79,10 @@ def test_unknown_option_names_the_nearest_key(option, nearest):
         load_config('configs/autoformer/autoformer_supernet_1xb32-2e_digits_instant.py', option)
 
 
+# what a check without the data cannot judge: names of branches, arguments that RandomResize hands on, mmdet's filter_cfg
+BEHIND_KWARGS = ('.sup', '.unsup_teacher', '.unsup_student', '.keep_ratio', '.filter_empty_gt')
+
+
 @pytest.mark.parametrize('path', INSTANT, ids=lambda path: path.stem)
 def test_every_misspelt_key_of_the_instant_configs_is_refused(path):
     from openmsra.apis import init_model
@@ -98,7 +102,7 @@ def test_every_misspelt_key_of_the_instant_configs_is_refused(path):
             continue
         accepted.append(key)
     # without a type the rest of such a dictionary is checked against the default type, with the same result
-    assert [key for key in accepted if not key.endswith('.type')] == []
+    assert [key for key in accepted if not key.endswith(('.type', *BEHIND_KWARGS))] == []
 
 
 def test_accepted_keys_follow_kwargs_to_the_parent():
