@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 from mmengine.config import Config
+from mmengine.hooks import CheckpointHook
 from mmengine.model import BaseModel
 from torch.utils.data import Dataset
 
@@ -60,24 +61,30 @@ def heavy_config(work_dir: Path, mebibytes: float, hook: str = 'DurableCheckpoin
 
 
 def _train(cfg: Config, done) -> None:
-    """Train for ever; ``done`` holds the last iteration whose checkpoint the hook has reported as written."""
+    """Train for ever; ``done`` holds whether a checkpoint is being saved, and the last iteration whose checkpoint counts.
+
+    One counts when the hook has finished: the file is whole and the pointer names it. A failed write leaves ``last_ckpt`` alone.
+    """
     torch.set_num_threads(1)
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     os.dup2(1, 2)
     runner = build_runner(cfg)
-    original = runner.save_checkpoint
+    hook = next(hook for hook in runner.hooks if isinstance(hook, CheckpointHook))
+    original = hook._save_checkpoint_with_step
 
-    def save(*args, **kwargs) -> None:
+    def save(runner, step: int, meta: dict) -> None:
         done[0] = 1  # inside
-        original(*args, **kwargs)
-        done[0], done[1] = 0, runner.iter + 1
+        original(runner, step, meta)
+        if hook.last_ckpt and Path(hook.last_ckpt).name == hook.filename_tmpl.format(step):
+            done[1] = step
+        done[0] = 0
 
-    runner.save_checkpoint = save
+    hook._save_checkpoint_with_step = save
     runner.train()
 
 
 def kill_once(cfg: Config, rng: random.Random, seconds: float, inside: bool = True) -> int:
-    """Start a training, kill it at a random moment (while it saves, with ``inside``); returns the last iteration written."""
+    """Start a training, kill it at a random moment (while it saves, with ``inside``); returns the last iteration that counts."""
     context = multiprocessing.get_context('fork')
     done = context.Array('q', 2, lock=False)
     process = context.Process(target=_train, args=(cfg, done), daemon=True)
