@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from openmsra.core.files import remove_stale_temporaries
 from tests.reliability.killing import heavy_config, kill_once, newest_iteration
 
 SECONDS = 0.4  # of training before the kill, at most
@@ -60,6 +61,7 @@ def test_killed_on_a_full_disk(tmp_path, times):
         work_dir, rng = disk / 'work', random.Random(2)
         while not (before := newest_iteration(work_dir)):
             kill_once(heavy_config(work_dir, 4), rng, SECONDS)
+        remove_stale_temporaries(work_dir)  # the next start would, and so make room
         (disk / 'other_data').write_bytes(bytes(shutil.disk_usage(disk).free - 2 * 2**20))  # no second checkpoint fits
         for _ in range(times):
             assert kill_once(heavy_config(work_dir, 4), rng, SECONDS, inside=False) == 0, 'nothing can be written'
