@@ -27,7 +27,7 @@ def main() -> None:
     rows = module.run(args.repeats, torch.device(args.device))
     machine = torch.cuda.get_device_name() if args.device == 'cuda' else f'{platform.machine()}, {os.cpu_count()} cores'
     result = dict(threads=args.threads, repeats=args.repeats, device=machine, torch=torch.__version__, rows=rows)
-    suffix = '' if args.device == 'cpu' else f'_{args.device}'
+    suffix = (f'_{args.threads}threads' if args.threads > 1 else '') if args.device == 'cpu' else f'_{args.device}'
     file = ROOT / 'benchmarks' / 'results' / f'{args.paper}_speed{suffix}.json'
     file.write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')
     for name, row in rows.items():
