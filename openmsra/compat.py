@@ -52,6 +52,26 @@ def _torchvision_lacks_operators() -> bool:
 
 
 @cache
+def format_configs_once() -> None:
+    """Let mmengine format a config once.
+
+    It formats the whole text anew for the log, for each visualizer and for each checkpoint, which takes more than a second
+    with a detector.
+    """
+    from yapf.yapflib import yapf_api
+
+    original, known = yapf_api.FormatCode, {}
+
+    def remembered(text: str, **options):
+        key = text, repr(options)
+        if key not in known:
+            known[key] = original(text, **options)
+        return known[key]
+
+    yapf_api.FormatCode = remembered
+
+
+@cache
 def bridge_mmaction() -> bool:
     """Make ``import mmaction.models`` work with today's mmcv: version gate and a sub-package its wheel lacks.
 

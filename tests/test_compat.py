@@ -50,3 +50,20 @@ def test_mmaction_imports_behind_the_bridge_and_mmcv_keeps_its_version():
     )
     assert done.returncode == 0, done.stderr
     assert 'True' in done.stdout.splitlines()
+
+
+def test_config_is_formatted_once_and_alike():
+    done = _python(
+        'from mmengine.config import Config\n'
+        'from yapf.yapflib import yapf_api\n'
+        'calls, original = [], yapf_api.FormatCode\n'
+        'yapf_api.FormatCode = lambda *args, **kwargs: calls.append(1) or original(*args, **kwargs)\n'
+        'cfg = Config(dict(a=1, b=dict(c=list(range(60)))))\n'
+        'before = [cfg.pretty_text, cfg.pretty_text]\n'
+        'assert len(calls) == 2, "mmengine remembers the text itself: delete format_configs_once"\n'
+        'from openmsra import compat; compat.format_configs_once()\n'
+        'assert [cfg.pretty_text, cfg.pretty_text] == before and len(calls) == 3\n'
+        'cfg.a = 2\n'
+        'assert "a = 2" in cfg.pretty_text and len(calls) == 4\n'
+    )
+    assert done.returncode == 0, done.stderr

@@ -9,6 +9,7 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
+from openmsra import compat
 from openmsra.core.annotations import AnnotationError
 from openmsra.core.checkpoint import CheckpointError
 from openmsra.core.checkpoint_hook import CheckpointWriteError
@@ -64,6 +65,7 @@ def load_config(path: str | Path, options: dict | None = None) -> Config:
     if not path.is_file():
         others = [str(other) for other in Path('configs').glob('*/*.py')]
         raise FileNotFoundError(f'{path}: there is no such config. {did_you_mean(str(path), others)}')
+    compat.format_configs_once()
     cfg = Config.fromfile(path)
     try:
         cfg.merge_from_dict(options)

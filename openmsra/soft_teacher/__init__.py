@@ -2,7 +2,7 @@
 
 geometry, pseudo_labels, masks   the maths: views, box jitter, soft background weights, mask targets
 settings, detector               options; student and teacher
-lessons                          what the teacher says, and which boxes teach what
+lessons, thresholds              what the teacher says, and which boxes teach what
 roi_stages, two_stage, one_stage Faster, Mask and Cascade R-CNN, HTC; RetinaNet, FCOS, ATSS
 hooks, loops                     EMA, schedules, export; evaluation of both networks
 quality, monitor, pictures       pseudo labels under watch; browse: the same outside of a training

@@ -11,6 +11,7 @@ from openmsra.registry import MODELS
 from openmsra.soft_teacher.lessons import Lesson
 from openmsra.soft_teacher.one_stage import OneStageTeaching
 from openmsra.soft_teacher.settings import check_head_settings, read_settings
+from openmsra.soft_teacher.thresholds import ClassThresholds
 from openmsra.soft_teacher.two_stage import TwoStageTeaching
 
 TEST_KEYS = ('predict_on', 'forward_on', 'extract_feat_on')
@@ -55,7 +56,10 @@ class SoftTeacher(SemiBaseDetector):
         self.unsup_weight, self.iteration = self.settings.unsup_weight, 0
         self.lesson: Lesson | None = None
         kind = OneStageTeaching if isinstance(self.student, SingleStageDetector) else TwoStageTeaching
-        self.teaching = kind(self.student, self.teacher, self.settings)
+        self.class_thresholds = None
+        if self.settings.class_thresholds == 'prior':
+            self.class_thresholds = ClassThresholds(_num_classes(self.student), self.settings.prior_share)
+        self.teaching = kind(self.student, self.teacher, self.settings, self.class_thresholds)
 
     def train(self, mode: bool = True) -> nn.Module:
         """The teacher stays in evaluation mode: its BatchNorm and dropout must not depend on the batch."""
@@ -69,10 +73,14 @@ class SoftTeacher(SemiBaseDetector):
         self.teacher.load_state_dict(self.student.state_dict())
 
     def complete_checkpoint(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Weights of a plain detector become those of student and teacher; weights of both stay as they are."""
+        """Weights of a plain detector become those of student and teacher; weights of both stay as they are.
+
+        Thresholds by class that the file does not have start anew.
+        """
+        own = {key: value for key, value in self.state_dict().items() if key.startswith('class_thresholds.')}
         if any(key.startswith(('student.', 'teacher.')) for key in state):
-            return state
-        return {f'{role}.{key}': value for role in ('student', 'teacher') for key, value in state.items()}
+            return own | state
+        return own | {f'{role}.{key}': value for role in ('student', 'teacher') for key, value in state.items()}
 
     def loss(self, multi_batch_inputs: dict[str, Tensor], multi_batch_data_samples: dict[str, list]) -> dict[str, Tensor]:
         """Losses ``sup_*`` and ``unsup_*`` and, for the log, the average number of boxes of an image in each role.
@@ -90,12 +98,16 @@ class SoftTeacher(SemiBaseDetector):
         losses = rename_loss_dict('sup_', reweight_loss_dict(
             self.student.loss(inputs['sup'], samples['sup']), settings.sup_weight))  # fmt: skip
         losses['sup_boxes'] = inputs['sup'].new_tensor(_mean_count([s.gt_instances for s in samples['sup']]))
+        if self.class_thresholds is not None:
+            self.class_thresholds.see_labels([sample.gt_instances for sample in samples['sup']])
         self.lesson = None
         if 'unsup_teacher' not in inputs or self.iteration < settings.burn_in_iters:
             return losses
         order = paired(samples['unsup_teacher'], samples['unsup_student'])
         strong, views = inputs['unsup_student'][order], [samples['unsup_student'][i] for i in order]
         self.lesson = lesson = self.teaching.teach(inputs['unsup_teacher'], samples['unsup_teacher'])
+        if self.class_thresholds is not None:
+            self.class_thresholds.see_candidates(lesson.candidates)
         unsup = self.teaching.losses(strong, views, lesson)
         roles = {role: _mean_count(choose(lesson)) for role, choose in self.teaching.roles().items()}
         empty = settings.skip_unsup_if_empty and not roles['cls']
@@ -117,6 +129,12 @@ def paired(weak: list[DetDataSample], strong: list[DetDataSample]) -> list[int]:
     if len(set(ids)) < len(ids):  # an image may be drawn twice; its views have been made in the same order
         return list(range(len(ids)))
     return [ids.index(name) for name in wanted]
+
+
+def _num_classes(detector: nn.Module) -> int:
+    """C of the box head, the first one of a cascade."""
+    head = detector.bbox_head if isinstance(detector, SingleStageDetector) else detector.roi_head.bbox_head
+    return (head[0] if isinstance(head, nn.ModuleList) else head).num_classes
 
 
 def _mean_count(instances: list) -> float:

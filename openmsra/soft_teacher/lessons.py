@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from openmsra.soft_teacher.geometry import project_boxes, view_to_view, wide_enough
 from openmsra.soft_teacher.settings import Settings
+from openmsra.soft_teacher.thresholds import ClassThresholds
 
 
 @dataclass
@@ -35,10 +36,12 @@ class Teaching:
     Args:
         student, teacher: detectors of the same config; only references are kept.
         settings: thresholds and options.
+        thresholds: of the scores by class, where ``settings`` want them.
     """
 
-    def __init__(self, student: nn.Module, teacher: nn.Module, settings: Settings) -> None:
-        self.student, self.teacher, self.settings = student, teacher, settings
+    def __init__(self, student: nn.Module, teacher: nn.Module, settings: Settings,
+                 thresholds: ClassThresholds | None = None) -> None:  # fmt: skip
+        self.student, self.teacher, self.settings, self.thresholds = student, teacher, settings, thresholds
 
     def teach(self, inputs: Tensor, samples: list[DetDataSample]) -> Lesson:
         """Detect on weak views (B, 3, H, W): candidates with their uncertainty."""
@@ -63,10 +66,17 @@ class Teaching:
             lesson.pseudo.append(projected[wide_enough(projected.bboxes, self.settings.min_pseudo_bbox_wh)])
 
     def for_rpn(self, lesson: Lesson) -> list[InstanceData]:
-        return [own[own.scores > self.settings.rpn_pseudo_thr] for own in lesson.pseudo]
+        return self._sure(lesson, self.settings.rpn_pseudo_thr)
 
     def for_cls(self, lesson: Lesson) -> list[InstanceData]:
-        return [own[own.scores > self.settings.cls_pseudo_thr] for own in lesson.pseudo]
+        return self._sure(lesson, self.settings.cls_pseudo_thr)
+
+    def _sure(self, lesson: Lesson, score: float) -> list[InstanceData]:
+        """Pseudo labels above a score, or above the lower one of their class."""
+        if self.thresholds is None:
+            return [own[own.scores > score] for own in lesson.pseudo]
+        by_class = self.thresholds.values().clamp(max=score)
+        return [own[own.scores > by_class[own.labels]] for own in lesson.pseudo]
 
     def for_reg(self, lesson: Lesson) -> list[InstanceData]:
         if self.settings.reg_select == 'score':

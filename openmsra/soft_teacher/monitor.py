@@ -84,4 +84,5 @@ def _reason(role: str, figures: dict[str, float], settings) -> str:
         return (f'the uncertainty is {figures.get("uncertainty", float("inf")):.3f} on average and '
                 f'reg_pseudo_thr={settings.reg_pseudo_thr}. Raise it.')  # fmt: skip
     name = 'rpn_pseudo_thr' if role == 'rpn' else 'cls_pseudo_thr'
-    return f'{name}={getattr(settings, name)} is above all scores. Lower it or train longer before (burn_in_iters).'
+    return (f'{name}={getattr(settings, name)} is above all scores. Lower it, train longer before (burn_in_iters), '
+            "or set class_thresholds='prior'.")  # fmt: skip

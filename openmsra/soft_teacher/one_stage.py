@@ -18,6 +18,7 @@ from openmsra.soft_teacher.geometry import project_points
 from openmsra.soft_teacher.lessons import Lesson, Teaching, to_view
 from openmsra.soft_teacher.pseudo_labels import box_uncertainty
 from openmsra.soft_teacher.settings import Settings
+from openmsra.soft_teacher.thresholds import ClassThresholds
 
 HEADS = (RetinaHead, FCOSHead, ATSSHead)
 AGREEMENT = 0.5  # overlap from which a raw prediction is a witness of a kept box
@@ -26,8 +27,9 @@ AGREEMENT = 0.5  # overlap from which a raw prediction is a witness of a kept bo
 class OneStageTeaching(Teaching):
     """The unsupervised step of RetinaNet, FCOS and ATSS."""
 
-    def __init__(self, student: SingleStageDetector, teacher: SingleStageDetector, settings: Settings) -> None:
-        super().__init__(student, teacher, settings)
+    def __init__(self, student: SingleStageDetector, teacher: SingleStageDetector, settings: Settings,
+                 thresholds: ClassThresholds | None = None) -> None:  # fmt: skip
+        super().__init__(student, teacher, settings, thresholds)
         if not isinstance(student.bbox_head, HEADS):
             names = ', '.join(head.__name__ for head in HEADS)
             raise TypeError(f'Soft Teacher knows the one-stage heads {names}, not {type(student.bbox_head).__name__}.')

@@ -24,6 +24,9 @@ def lesson_figures(lesson: Lesson, teaching: Teaching) -> dict[str, float]:
     figures = dict(candidates=len(scores) / images)
     for role, choose in teaching.roles().items():
         figures[f'boxes_{role}'] = sum(map(len, choose(lesson))) / images
+    if teaching.thresholds is not None:
+        limits = teaching.settings.pseudo_label_initial_score_thr, teaching.settings.cls_pseudo_thr
+        figures['threshold_cls'] = teaching.thresholds.values().clamp(*limits).mean().item()
     finite = uncertainty[uncertainty.isfinite()]
     if len(finite):
         figures['uncertainty'] = finite.mean().item()

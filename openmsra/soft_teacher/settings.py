@@ -8,6 +8,7 @@ from openmsra.soft_teacher.pseudo_labels import BG_WEIGHTS, CLS_NORMS, JITTER_DI
 CHOICES = dict(
     jitter_dist=JITTER_DISTS, jitter_norm=JITTER_NORMS, cls_norm=CLS_NORMS, reg_norm=('sampled', 'foreground'),
     reg_select=('jitter', 'score'), bg_weight=BG_WEIGHTS, teacher_proposal_cfg=('train', 'test'), jitter_stages=('first', 'all'),
+    class_thresholds=('fixed', 'prior'),
 )  # fmt: skip
 
 
@@ -18,6 +19,10 @@ class Settings:
     Args:
         pseudo_label_initial_score_thr: teacher detections below it are forgotten.
         rpn_pseudo_thr, cls_pseudo_thr: scores from which boxes teach the RPN and the classification.
+        class_thresholds: 'prior' (ours) lowers these two class by class, not below ``pseudo_label_initial_score_thr``, until the
+            teacher has ``prior_share`` times as many boxes per image as labelled images have objects: a class that never
+            reaches the fixed score is then taught all the same.
+        prior_share: of the expected objects, above 0.
         reg_pseudo_thr: uncertainty below which boxes teach the regression.
         reg_select: 'jitter' is that rule; 'score' teaches the regression with the boxes of the classification (ablation).
         min_pseudo_bbox_wh: pixels that a pseudo box must exceed.
@@ -43,6 +48,8 @@ class Settings:
     pseudo_label_initial_score_thr: float = 0.5
     rpn_pseudo_thr: float = 0.9
     cls_pseudo_thr: float = 0.9
+    class_thresholds: str = 'fixed'
+    prior_share: float = 0.5
     reg_pseudo_thr: float = 0.02
     reg_select: str = 'jitter'
     min_pseudo_bbox_wh: tuple[float, float] = (0.01, 0.01)
@@ -76,6 +83,8 @@ class Settings:
                 f'semi_train_cfg: pseudo_label_initial_score_thr={self.pseudo_label_initial_score_thr} forgets all boxes below, '
                 f'so rpn_pseudo_thr={self.rpn_pseudo_thr} and cls_pseudo_thr={self.cls_pseudo_thr} must not be lower.'
             )
+        if not self.prior_share > 0:
+            raise ValueError(f'semi_train_cfg.prior_share={self.prior_share} must be above 0.')
         if not 0 <= self.mask_margin < 0.5:
             raise ValueError(f'semi_train_cfg.mask_margin={self.mask_margin} must be in [0, 0.5).')
 

@@ -13,15 +13,17 @@ from openmsra.soft_teacher.masks import mask_targets, masked_bce
 from openmsra.soft_teacher.pseudo_labels import background_reliability, box_uncertainty, jitter_boxes, soft_cls_loss
 from openmsra.soft_teacher.roi_stages import Features, RoIStages, pick_class
 from openmsra.soft_teacher.settings import Settings
+from openmsra.soft_teacher.thresholds import ClassThresholds
 
 
 class TwoStageTeaching(Teaching):
     """The unsupervised step of Faster, Mask and Cascade R-CNN and HTC."""
 
-    def __init__(self, student: TwoStageDetector, teacher: TwoStageDetector, settings: Settings) -> None:
+    def __init__(self, student: TwoStageDetector, teacher: TwoStageDetector, settings: Settings,
+                 thresholds: ClassThresholds | None = None) -> None:  # fmt: skip
         if not (student.with_rpn and student.with_roi_head):
             raise TypeError('Soft Teacher needs a two-stage detector with an RPN and a R-CNN head.')
-        super().__init__(student, teacher, settings)
+        super().__init__(student, teacher, settings, thresholds)
         self.stages, self.teacher_stages = RoIStages(student.roi_head), RoIStages(teacher.roi_head)
 
     @torch.no_grad()
