@@ -6,9 +6,8 @@ dictionaries without a type that a component interprets itself are left to that 
 """
 
 import ast
-import importlib.util
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from torch.distributed import init_process_group
 from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.utils.data import DataLoader
 
+from openmsra.core.config_types import REGISTRY_OF_KEY, accepted_keys, argument_names, resolve
 from openmsra.core.suggest import did_you_mean, nearest, unresolved_type_message
 
 MISSPELT = 0.85  # similarity from which a key is a misspelling of a known one and not a key of its own
@@ -47,23 +47,6 @@ BUILDER_KEYS = {
 }
 # below these keys `type` is no registered name: 'norm' or 'value', a function of mmcv.ops
 NO_REGISTERED_TYPE = {'clip_grad', 'nms', 'roi_layer'}
-# which registry a `type=` below this key is looked up in first
-REGISTRY_OF_KEY = {
-    'model': root.MODELS, 'dataset': root.DATASETS, 'datasets': root.DATASETS, 'sampler': root.DATA_SAMPLERS,
-    'batch_sampler': root.DATA_SAMPLERS, 'pipeline': root.TRANSFORMS, 'transforms': root.TRANSFORMS,
-    'collate_fn': root.FUNCTIONS, 'worker_init_fn': root.FUNCTIONS, 'optim_wrapper': root.OPTIM_WRAPPERS,
-    'optimizer': root.OPTIMIZERS, 'param_scheduler': root.PARAM_SCHEDULERS, 'default_hooks': root.HOOKS,
-    'custom_hooks': root.HOOKS, 'visualizer': root.VISUALIZERS, 'vis_backends': root.VISBACKENDS,
-    'log_processor': root.LOG_PROCESSORS, 'train_cfg': root.LOOPS, 'val_cfg': root.LOOPS, 'test_cfg': root.LOOPS,
-    'val_evaluator': root.METRICS, 'test_evaluator': root.METRICS, 'metrics': root.METRICS,
-    'init_cfg': root.WEIGHT_INITIALIZERS, 'model_wrapper_cfg': root.MODEL_WRAPPERS,
-}  # fmt: skip
-ALL_REGISTRIES = (
-    root.MODELS, root.DATASETS, root.TRANSFORMS, root.DATA_SAMPLERS, root.HOOKS, root.LOOPS, root.METRICS,
-    root.EVALUATOR, root.INFERENCERS, root.VISUALIZERS, root.VISBACKENDS, root.LOG_PROCESSORS, root.OPTIMIZERS,
-    root.OPTIM_WRAPPERS, root.OPTIM_WRAPPER_CONSTRUCTORS, root.PARAM_SCHEDULERS, root.MODEL_WRAPPERS,
-    root.WEIGHT_INITIALIZERS, root.TASK_UTILS, root.FUNCTIONS, root.RUNNERS,
-)  # fmt: skip
 
 
 class ConfigError(ValueError):
@@ -140,18 +123,19 @@ def _component_faults(cfg: Config) -> Iterator[str]:
     yield from _default_type_faults(plain, 'val_cfg', ValLoop)
     yield from _default_type_faults(plain, 'test_cfg', TestLoop)
     yield from _default_type_faults(plain, 'log_processor', LogProcessor)
-    yield from _fixed_keys(plain.get('randomness'), 'randomness', _names(Runner.set_randomness))
+    yield from _fixed_keys(plain.get('randomness'), 'randomness', argument_names(Runner.set_randomness))
     yield from _fixed_keys(plain.get('auto_scale_lr'), 'auto_scale_lr', {'base_batch_size', 'enable'})
     yield from _fixed_keys(plain.get('custom_imports'), 'custom_imports', {'imports', 'allow_failed_imports'})
     yield from _fixed_keys(plain.get('default_hooks'), 'default_hooks', DEFAULT_HOOKS)
     env = plain.get('env_cfg') or {}
     yield from _fixed_keys(env, 'env_cfg', {'cudnn_benchmark', 'mp_cfg', 'dist_cfg', 'resource_limit'})
     yield from _fixed_keys(env.get('mp_cfg'), 'env_cfg.mp_cfg', {'mp_start_method', 'opencv_num_threads'})
-    yield from _fixed_keys(env.get('dist_cfg'), 'env_cfg.dist_cfg', _names(init_dist) | _names(init_process_group))
+    dist_keys = argument_names(init_dist) | argument_names(init_process_group)
+    yield from _fixed_keys(env.get('dist_cfg'), 'env_cfg.dist_cfg', dist_keys)
     optim = plain.get('optim_wrapper') or {}
     if 'type' not in optim and optim:
         optim.setdefault('type', 'OptimWrapper')
-    clip_keys = _names(clip_grad_norm_) | _names(clip_grad_value_) | {'type'}
+    clip_keys = argument_names(clip_grad_norm_) | argument_names(clip_grad_value_) | {'type'}
     yield from _fixed_keys(optim.get('clip_grad'), 'optim_wrapper.clip_grad', clip_keys - {'parameters'})
     paramwise = optim.get('paramwise_cfg') or {}
     if 'constructor' not in optim:
@@ -177,7 +161,7 @@ def _default_type_faults(plain: dict, key: str, default: type) -> Iterator[str]:
 def _loader_faults(loader: Any, place: str) -> Iterator[str]:
     if isinstance(loader, dict):
         ours = {'dataset', 'sampler', 'batch_sampler', 'num_batch_per_epoch', 'disable_subprocess_warning'}
-        yield from _fixed_keys(loader, place, (_names(DataLoader.__init__) | ours) - {'shuffle'})
+        yield from _fixed_keys(loader, place, (argument_names(DataLoader.__init__) | ours) - {'shuffle'})
 
 
 def _fixed_keys(value: Any, place: str, valid: set[str]) -> Iterator[str]:
@@ -205,7 +189,7 @@ def _typed_faults(value: dict, place: str, registry: root.Registry | None, scope
     kind = value['type']
     if not isinstance(kind, str):
         return  # a class itself: nothing to look up
-    found = _resolve(kind, scope, registry)
+    found = resolve(kind, scope, registry)
     if found is None:
         yield f'{place}: {unresolved_type_message(kind, registry or root.MODELS)}'
         return
@@ -216,63 +200,3 @@ def _typed_faults(value: dict, place: str, registry: root.Registry | None, scope
         if open_ended and not nearest(key, valid, count=1, cutoff=MISSPELT):
             continue  # it may be meant for the unknown place that **kwargs lead to
         yield f"{place} (type='{kind}'): nothing reads the key '{key}'. {did_you_mean(key, valid)}"
-
-
-def _resolve(kind: str, scope: str | None, first: root.Registry | None) -> tuple[root.Registry, Callable] | None:
-    """Everything that ``type='kind'`` may mean; the registry that belongs to the place decides, else any."""
-    key = f'{scope}.{kind}' if scope and '.' not in kind else kind
-    for registry in ([first] if first else []) + [other for other in ALL_REGISTRIES if other is not first]:
-        target = _look_up(registry, key)
-        if target is not None:
-            return registry, target
-    scope, _, name = key.rpartition('.')
-    for registry in _own_registries(scope):
-        registry.import_from_location()
-        if name in registry.module_dict:
-            return registry, registry.module_dict[name]
-    return None
-
-
-def _own_registries(scope: str) -> list[root.Registry]:
-    """Registries of a sibling library that hang below none of mmengine's (mmpretrain's batch augmentations)."""
-    if not scope or importlib.util.find_spec(scope) is None:
-        return []
-    members = vars(importlib.import_module(f'{scope}.registry')).values()
-    return [member for member in members if isinstance(member, root.Registry) and member.parent is None]
-
-
-def _look_up(registry: root.Registry, key: str) -> Callable | None:
-    scope, _, name = key.rpartition('.')
-    nodes = [registry.children.get(scope or 'openmsra'), registry] if scope in ('', 'openmsra') else []
-    for node in nodes:
-        if node is not None and name in node.module_dict:
-            return node.module_dict[name]
-    if scope in ('', 'openmsra'):
-        return None
-    try:
-        return registry.get(key)
-    except (RuntimeError, KeyError):
-        return None
-
-
-def accepted_keys(target: Callable) -> tuple[set[str], bool]:
-    """Names of the arguments of a class or function, and whether ``**kwargs`` lead on to an unknown place."""
-    if not inspect.isclass(target):
-        return _names(target), _open(inspect.signature(target))
-    names: set[str] = set()
-    for cls in inspect.getmro(target):
-        if cls is object or '__init__' not in vars(cls):
-            continue
-        names |= _names(cls.__init__)
-        if not _open(inspect.signature(cls.__init__)):
-            return names, False
-    return names, True
-
-
-def _names(function: Callable) -> set[str]:
-    kinds = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-    return {p.name for p in inspect.signature(function).parameters.values() if p.kind not in kinds} - {'self'}
-
-
-def _open(signature: inspect.Signature) -> bool:
-    return any(p.kind is inspect.Parameter.VAR_KEYWORD for p in signature.parameters.values())

@@ -22,10 +22,9 @@ def run_on_processes(function: Callable, world_size: int, *arguments, timeout: f
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
     results = context.Queue()
-    processes = [
-        context.Process(target=_rank, args=(function, rank, world_size, port, results, arguments), daemon=True)
-        for rank in range(world_size)
-    ]
+    # no daemons: these may not start data workers
+    processes = [context.Process(target=_rank, args=(function, rank, world_size, port, results, arguments))
+                 for rank in range(world_size)]  # fmt: skip
     for process in processes:
         process.start()
     try:
