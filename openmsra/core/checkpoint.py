@@ -107,10 +107,13 @@ def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).splitlines()[0][:200]
 
 
-class PlainLogBuffersHook(Hook):
-    """Writes mmengine's log buffers as plain tensors: pickled as they are, they need ``getattr`` to be loaded."""
+class PlainStateHook(Hook):
+    """Writes as plain data what would need ``getattr`` to be loaded: log buffers, and schedules that hold their own methods."""
 
     def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        for state in checkpoint.get('param_schedulers', []):  # fresh dictionaries; OneCycleLR's has the shape of its curve
+            for name in [name for name, value in state.items() if callable(value)]:
+                del state[name]
         hub = checkpoint['message_hub']
         hub['log_scalars'] = {
             name: dict(zip(('values', 'counts'), map(torch.from_numpy, buffer.data), strict=True))

@@ -28,6 +28,11 @@ class _FiniteOnly:
     refused = ''  # what was not finite in the last iteration: 'loss', 'gradient' or nothing
     watched = False  # whether a NonFiniteLossHook looks at ``refused``
 
+    def initialize_count_status(self, model, init_counts: int, max_counts: int) -> None:
+        """mmengine's, without its warning that a resume inside an accumulated batch loses gradients: checkpoints have them."""
+        super().initialize_count_status(model, 0, max_counts)
+        self._inner_count = init_counts
+
     def update_params(self, loss: torch.Tensor, *args, **kwargs) -> None:
         """mmengine's ``update_params`` for a finite loss.
 

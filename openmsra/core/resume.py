@@ -3,7 +3,10 @@
 import difflib
 from typing import Any
 
-from mmengine.dist import all_gather_object, get_rank, get_world_size
+import torch
+from mmengine.dist import all_gather_object, all_reduce, get_rank, get_world_size
+from mmengine.optim import OptimWrapper
+from torch import nn
 
 from openmsra.core import rng
 from openmsra.core.checkpoint import CheckpointError
@@ -40,6 +43,37 @@ def restore_progress(loop, progress: dict[str, Any] | None) -> str | None:
         return f'it was saved on {len(progress["rng"])} processes and goes on with {get_world_size()}'
     loop.rng_state = progress['rng'][get_rank()]
     return None if saved == now else f'a batch had {saved} samples and has {now} now'
+
+
+@torch.no_grad()
+def capture_gradients(model: nn.Module, optim_wrapper: OptimWrapper) -> dict[str, torch.Tensor]:
+    """Gradients of a half accumulated batch (``accumulative_counts``) by parameter, to be called on all processes.
+
+    Each process has those of its own samples until the last part of the batch; their mean, which has the same sum over the
+    processes, takes their place, here and in the run that goes on. Empty after a step of the optimizer.
+    """
+    if not isinstance(optim_wrapper, OptimWrapper) or optim_wrapper.should_update():
+        return {}
+    parameters = dict(model.named_parameters())
+    present = sorted(set().union(*all_gather_object([name for name, one in parameters.items() if one.grad is not None])))
+    for name in present if get_world_size() > 1 else ():
+        one = parameters[name]
+        one.grad = torch.zeros_like(one) if one.grad is None else one.grad
+        all_reduce(one.grad, 'mean')
+    return {name: parameters[name].grad for name in present}
+
+
+def restore_gradients(model: nn.Module, gradients: dict[str, torch.Tensor]) -> None:
+    """Put back what :func:`capture_gradients` has returned.
+
+    Raises:
+        ValueError: a gradient is of no parameter, or of another shape.
+    """
+    parameters = dict(model.named_parameters())
+    for name, gradient in gradients.items():
+        if name not in parameters or gradient.shape != parameters[name].shape:
+            raise ValueError(f'the gradient of {name[:80]!r} belongs to no parameter of this model')
+        parameters[name].grad = gradient.to(parameters[name])
 
 
 def _samples_per_batch(loop) -> int:
@@ -95,8 +129,11 @@ def _is_progress(progress: Any) -> bool:
     try:
         epoch, batches = progress['position']
         states = progress['rng']
-        return all(map(_is_count, (epoch, batches, progress['samples_per_batch']))) and all(
-            {'python', 'numpy', 'torch'} <= set(state) for state in states
+        gradients = progress.get('gradients', {})
+        return (
+            all(map(_is_count, (epoch, batches, progress['samples_per_batch'])))
+            and all({'python', 'numpy', 'torch'} <= set(state) for state in states)
+            and all(isinstance(name, str) and isinstance(one, torch.Tensor) for name, one in gradients.items())
         )
-    except (TypeError, KeyError, ValueError):
+    except (TypeError, KeyError, ValueError, AttributeError):
         return False

@@ -8,17 +8,26 @@ from mmengine.dist import get_rank
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import BaseLoop, Runner
+from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from openmsra.core import samplers  # noqa: F401 - registers InfiniteSampler
 from openmsra.core.broken_data import PHASES, BrokenDataHook
-from openmsra.core.checkpoint import CheckpointError, PlainLogBuffersHook, load_file, load_weights
+from openmsra.core.checkpoint import CheckpointError, PlainStateHook, load_file, load_weights
 from openmsra.core.checkpoint_hook import newest_whole, write_together
+from openmsra.core.config_check import runner_keys
 from openmsra.core.files import remove_stale_temporaries
 from openmsra.core.loader import keyed
 from openmsra.core.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from openmsra.core.non_finite import NonFiniteLossHook
-from openmsra.core.resume import capture_progress, check_training_checkpoint, config_changes, restore_progress
+from openmsra.core.resume import (
+    capture_gradients,
+    capture_progress,
+    check_training_checkpoint,
+    config_changes,
+    restore_gradients,
+    restore_progress,
+)
 
 
 @RUNNERS.register_module()
@@ -41,6 +50,15 @@ class OpenMSRARunner(Runner):
         if get_rank() == 0:
             remove_stale_temporaries(self.work_dir)
 
+    def dump_config(self) -> None:
+        """Write the config into the work dir without the variables of its files, which nothing reads any more."""
+        whole, unread = self.cfg, set(self.cfg) - runner_keys()
+        self.cfg = copy.deepcopy(whole)
+        for name in unread:
+            self.cfg.pop(name)
+        super().dump_config()
+        self.cfg = whole
+
     def build_logger(self, *args, **kwargs):
         """mmengine's logger without its warning that a scope fills only some of the registries, which is meant."""
         logger = super().build_logger(*args, **kwargs)
@@ -50,7 +68,7 @@ class OpenMSRARunner(Runner):
     def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
         """The config's hooks, and those without which a run would not be safe."""
         super().register_hooks(default_hooks, custom_hooks)
-        self.register_hook(PlainLogBuffersHook(), priority='VERY_LOW')
+        self.register_hook(PlainStateHook(), priority='VERY_LOW')
         for needed in (BrokenDataHook, NonFiniteLossHook):
             if not any(isinstance(hook, needed) for hook in self.hooks):
                 self.register_hook(needed())
@@ -77,7 +95,7 @@ class OpenMSRARunner(Runner):
         Raises:
             CheckpointWriteError: on all processes, when the main one cannot write.
         """
-        self._progress = capture_progress(self.train_loop)
+        self._progress = dict(capture_progress(self.train_loop), gradients=capture_gradients(self._network, self.optim_wrapper))
         write_together(lambda: super(OpenMSRARunner, self).save_checkpoint(out_dir, filename, *args, **kwargs))
 
     def call_hook(self, fn_name: str, **kwargs) -> None:
@@ -85,6 +103,11 @@ class OpenMSRARunner(Runner):
         if fn_name == 'before_save_checkpoint':
             kwargs['checkpoint']['progress'] = self._progress
         super().call_hook(fn_name, **kwargs)
+
+    @property
+    def _network(self) -> nn.Module:
+        """The model without what distributes it."""
+        return self.model.module if is_model_wrapper(self.model) else self.model
 
     def load_or_resume(self) -> None:
         """As the config says; a resume without a path tries the checkpoints of the work dir from the newest to the oldest."""
@@ -103,9 +126,11 @@ class OpenMSRARunner(Runner):
         self._resuming = True
         try:
             super().resume(str(filename), *args, **kwargs)
+            restore_gradients(self._network, (self._progress or {}).get('gradients', {}))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             reason = f'{type(error).__name__}: {error}'.splitlines()[0]
-            raise CheckpointError(f'{filename}: its optimizer or schedules do not fit this training ({reason}).') from error
+            what = 'optimizer, schedules or gradients'
+            raise CheckpointError(f'{filename}: its {what} do not fit this training ({reason}).') from error
         finally:
             self._resuming = False
         self.resumed_from = Path(filename)
@@ -132,7 +157,7 @@ class OpenMSRARunner(Runner):
             self._progress = checkpoint.pop('progress', None)
             self._log_config_changes(checkpoint['meta'], filename)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
-        load_weights(self.model.module if is_model_wrapper(self.model) else self.model, checkpoint, filename)
+        load_weights(self._network, checkpoint, filename)
         if isinstance(checkpoint.get('meta'), dict):
             checkpoint['meta'].pop('config', None)
         self._has_loaded = True

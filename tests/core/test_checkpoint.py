@@ -7,7 +7,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch import nn
 
-from openmsra.core.checkpoint import CheckpointError, PlainLogBuffersHook, load_file, load_weights
+from openmsra.core.checkpoint import CheckpointError, PlainStateHook, load_file, load_weights
 
 
 class _Gadget:
@@ -19,10 +19,10 @@ def test_training_checkpoint_with_log_buffers_is_read(tmp_path):
     buffer = HistoryBuffer()
     buffer.update(1.5)
     checkpoint = dict(state_dict={}, message_hub=dict(log_scalars=dict(loss=buffer)))
-    PlainLogBuffersHook().before_save_checkpoint(None, checkpoint)
+    PlainStateHook().before_save_checkpoint(None, checkpoint)
     torch.save(checkpoint, tmp_path / 'a.pth')
     loaded = load_file(tmp_path / 'a.pth')
-    PlainLogBuffersHook().after_load_checkpoint(None, loaded)
+    PlainStateHook().after_load_checkpoint(None, loaded)
     assert loaded['message_hub']['log_scalars']['loss'].current() == 1.5
 
 

@@ -9,6 +9,8 @@ import pytest
 import torch
 from mmengine.hooks import Hook
 
+from openmsra.apis import init_model
+from openmsra.core.checkpoint import load_file
 from openmsra.core.launch import load_config
 from openmsra.core.loader import KeyedBatches, Position
 from openmsra.core.samplers import InfiniteSampler
@@ -37,6 +39,26 @@ def _resumed_runs(rank: int, world_size: int, path: Path, folder: Path, workers:
         train(cfg, resume=folder / f'whole/iter_{done}.pth')
         found += [f'after {done}: {fault}' for fault in differences(expected, final_state(folder / f'after_{done}'))]
     return found
+
+
+def _accumulating_runs(rank: int, world_size: int, folder: Path) -> list[str]:
+    """Differences between a run that accumulates gradients under OneCycleLR and its continuation inside a batch."""
+    for name, resume in (('whole', None), ('resumed', folder / 'whole/iter_1.pth')):
+        cfg = short_config(AUTOFORMER, folder / name, BATCHES)
+        cfg.optim_wrapper.accumulative_counts = 2
+        cfg.param_scheduler = [dict(type='OneCycleLR', eta_max=1e-3, total_steps=2 * BATCHES + 1, by_epoch=False)]
+        train(cfg, resume=resume)
+    return differences(final_state(folder / 'whole'), final_state(folder / 'resumed'))
+
+
+@pytest.mark.parametrize('world_size', [1, pytest.param(2, marks=pytest.mark.reliability)])
+def test_resumed_inside_an_accumulated_batch(world_size, tmp_path):
+    found = [_accumulating_runs(0, 1, tmp_path)] if world_size == 1 else run_on_processes(_accumulating_runs, 2, tmp_path)
+    assert found == [[]] * world_size
+    progress = load_file(tmp_path / 'whole/iter_1.pth')['progress']
+    assert max(gradient.abs().max() for gradient in progress['gradients'].values()) > 0
+    assert not load_file(tmp_path / 'whole/iter_2.pth')['progress']['gradients']
+    init_model(next((tmp_path / 'whole').glob('*.py')))  # the config of the work dir is one that can be used again
 
 
 @pytest.mark.reliability
