@@ -3,7 +3,7 @@
 All arms train on the same clips of two videos, with the same budget, through tools/train.py. The forgeries of the
 training carry a spatial fingerprint and flicker; those of the test carry no fingerprint and change from frame to frame in
 other ways. 'val' is later parts of the training's videos, 'test' another video (a talking face), 'compressed' the same
-clips of it behind H.264. Controls, with the first seed:
+clips of it behind H.264. Controls:
 
     fingerprint   training without flicker: FTCN must fail where the plain network learns it
     flicker       training without fingerprint: both must generalise
@@ -31,7 +31,7 @@ from openmsra.ftcn.synthetic import METHODS
 ROOT = Path(__file__).resolve().parents[1]
 FTCN_TT, PLAIN, FRAMES = 'FTCN-TT', 'plain 3D', '2D on frames'
 CONFIGS = {FTCN_TT: 'ftcn-tt', 'FTCN, average head': 'ftcn-avg', PLAIN: 'r3d-tt', FRAMES: 'r2d-avg'}
-COMPARED = (FTCN_TT, 'FTCN, average head', PLAIN)  # with all seeds; the controls with the first one
+COMPARED = (FTCN_TT, 'FTCN, average head', PLAIN)
 CONTROLS = {'seen': (FRAMES,), 'fingerprint': (FTCN_TT, PLAIN), 'flicker': (FTCN_TT, PLAIN)}
 UNSEEN = ('shift', 'gain', 'noise', 'blend')
 SETS = ('val', 'test', 'compressed')
@@ -43,7 +43,7 @@ LONG = 40  # frames of the videos of the comparison of strides
 def run(seeds: list[int], processes: int, folder: Path) -> dict:
     """All runs; AUC in percent."""
     jobs = [(arm, 'seen', seed) for seed in seeds for arm in COMPARED]
-    jobs += [(arm, kind, seeds[0]) for kind, arms in CONTROLS.items() for arm in arms]
+    jobs += [(arm, kind, seed) for kind, arms in CONTROLS.items() for arm in arms for seed in seeds]
     rows = []
     with ThreadPoolExecutor(processes) as pool:
         for row in pool.map(lambda job: _row(*job, folder), jobs):

@@ -1,5 +1,6 @@
 """A resumed run ends where the uninterrupted one does, to the last bit: weights, optimizer, EMA, queue, schedules and logs."""
 
+import copy
 import random
 import time
 from pathlib import Path
@@ -126,3 +127,33 @@ def test_start_at_iteration_100000_takes_no_time():
     batch = next(iter(batches))
     assert time.perf_counter() - start < 1
     assert batch[0].place == (0, 0, 6_400_000)
+
+
+@HOOKS.register_module()
+class StartWatch(Hook):
+    """Seconds from a loaded checkpoint to the first batch that comes out of the data loader."""
+
+    def after_load_checkpoint(self, runner, checkpoint) -> None:
+        self.loaded = time.perf_counter()
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
+        self.seconds, self.iteration = time.perf_counter() - self.loaded, runner.iter
+
+
+@pytest.mark.reliability
+@each_instant
+def test_resume_at_iteration_100000(path, tmp_path):
+    cfg = short_config(path, tmp_path / 'start', BATCHES, epochs=1)
+    whole = train(copy.deepcopy(cfg)).iter
+    late = load_file(tmp_path / f'start/iter_{whole}.pth')
+    by_epoch = 'max_epochs' in cfg.train_cfg
+    epoch = 100_000 // BATCHES if by_epoch else 0
+    late['meta'] |= dict(iter=100_000, epoch=epoch)
+    late['progress']['position'] = (epoch, 0 if by_epoch else 100_000)
+    torch.save(late, tmp_path / 'late.pth')
+    cfg.train_cfg.update(max_epochs=epoch + 1) if by_epoch else cfg.train_cfg.update(max_iters=100_001)
+    cfg.work_dir, cfg.custom_hooks = str(tmp_path / 'late'), [*cfg.custom_hooks, dict(type='StartWatch')]
+    cfg.default_hooks.checkpoint.interval = 10
+    watch = next(hook for hook in train(cfg, resume=tmp_path / 'late.pth').hooks if isinstance(hook, StartWatch))
+    print(f'{path.stem}: {watch.seconds:.2f} s')
+    assert watch.iteration >= 100_000 and watch.seconds < 1
