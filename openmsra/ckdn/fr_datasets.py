@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from openmsra.ckdn.pipal import ScoredImages, require_files
+from openmsra.core.annotations import inside, read_text
 from openmsra.registry import DATASETS
 
 Row = tuple[Path, Path, str, float]  # distorted image, pristine image, distortion, score in (0, 1), higher is better
@@ -82,7 +83,7 @@ class FRLabelDataset(ScoredImages):
 
     Raises:
         FileNotFoundError: label file or images are missing.
-        ValueError: an unknown source or malformed labels.
+        ValueError: an unknown source, malformed labels, or labels that lead out of ``data_root``.
     """
 
     def __init__(self, data_root: str, source: str, split: str, pipeline: list, val_fraction: float = 0.2,
@@ -99,6 +100,8 @@ class FRLabelDataset(ScoredImages):
         rows = [dict(restored_path=str(distorted), pristine_path=str(pristine), scene=pristine.stem.lower(),
                      distortion=kind, gt_score=score)
                 for distorted, pristine, kind, score in READERS[self.source](Path(self.data_root))]  # fmt: skip
+        for name in {row[key] for row in rows for key in ('restored_path', 'pristine_path')}:
+            inside(Path(self.data_root).absolute(), str(Path(name).absolute()), f'labels of {self.source}')
         scenes = sorted({row['scene'] for row in rows})
         count = max(1, round(self.val_fraction * len(scenes)))
         if count >= len(scenes):
@@ -116,7 +119,7 @@ def _existing(file: Path) -> Path:
 
 
 def _lines(file: Path) -> list[str]:
-    return [line for line in _existing(file).read_text(encoding='utf-8-sig').splitlines() if line.strip()]
+    return [line for line in read_text(_existing(file)).splitlines() if line.strip()]
 
 
 def _table(file: Path, columns: tuple[str, ...]) -> Iterator[dict]:

@@ -12,6 +12,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 from mmengine.structures import BaseDataElement
 
+from openmsra.core.annotations import inside, read_text
 from openmsra.core.video import read_frames
 from openmsra.registry import DATASETS
 
@@ -102,7 +103,8 @@ class VideoClips(ClipDataset):
 
     Raises:
         FileNotFoundError: no such list.
-        ValueError: an empty list; while reading: a line with a path and more than a number behind it.
+        ValueError: a list that is empty, no text, or leads out of ``data_root``;
+            while reading: a line with a path and more than a number behind it.
     """
 
     def __init__(self, ann_file: str, data_root: str, pipeline: list, backend: str = 'auto', **kwargs) -> None:
@@ -118,6 +120,8 @@ class VideoClips(ClipDataset):
         rows = read_list(self.ann_file)
         if not rows:
             raise ValueError(f'{self.ann_file}: the list is empty.')
+        for video, _ in rows:
+            inside(self.data_root, video, self.ann_file)
         return [dict(video=video, label=label) for video, label in rows]
 
     def frames(self, row: dict, choose: Callable[[int], np.ndarray]) -> np.ndarray:
@@ -131,7 +135,7 @@ def read_list(path: str | Path) -> list[tuple[str, int]]:
         ValueError: a label is negative.
     """
     rows = []
-    for number, line in enumerate(Path(path).read_text(encoding='utf-8').splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         name, _, label = line.strip().rpartition(' ')
         if name and label.lstrip('-').isdigit():
             if int(label) < 0:

@@ -7,6 +7,7 @@ import numpy as np
 from mmdet.datasets import BaseDetDataset, CocoDataset
 from PIL import Image, UnidentifiedImageError
 
+from openmsra.core.annotations import AnnotationError, inside, read_text
 from openmsra.core.launch import ToolError
 from openmsra.core.suggest import did_you_mean
 from openmsra.registry import DATASETS
@@ -24,6 +25,7 @@ class LabelledCoco(CocoDataset):
 
     Raises:
         DataError: a class of ``metainfo`` is no category of the file, or the filter leaves no image.
+        AnnotationError: the file is not in the COCO format, or names images outside their folder.
     """
 
     def __init__(self, *args, data_prefix: dict | None = None, **kwargs) -> None:
@@ -40,8 +42,14 @@ class LabelledCoco(CocoDataset):
 
     def COCOAPI(self, path: str):  # noqa: N802 - the name by which CocoDataset reads files
         """mmdet's reader, whose categories are kept for the check."""
-        index = CocoDataset.COCOAPI(path)
-        self._categories = index.dataset.get('categories', [])
+        try:
+            index = CocoDataset.COCOAPI(path)
+            names = [str(image['file_name']) for image in index.dataset['images']]
+            self._categories = index.dataset['categories']
+        except (ValueError, AssertionError, KeyError, TypeError) as error:
+            raise AnnotationError(f'{path}: not in the COCO format ({type(error).__name__}: {error}).') from error
+        for name in names:
+            inside(self.data_prefix['img'], name, path)
         return index
 
     def filter_data(self) -> list[dict]:
@@ -116,7 +124,7 @@ class UnlabelledFolder(BaseDetDataset):
         if not folder.is_dir():
             raise DataError(f'UnlabelledFolder: there is no folder {folder}.')
         if self.list_file:
-            lines = (folder / self.list_file).read_text(encoding='utf-8').splitlines()
-            return [folder / line.strip() for line in lines if line.strip()]
+            names = read_text(folder / self.list_file).splitlines()
+            return [inside(folder, name.strip(), self.list_file) for name in names if name.strip()]
         walk = os.walk(folder) if self.recursive else [(folder, [], os.listdir(folder))]
         return sorted(Path(base) / name for base, _, names in walk for name in names if Path(name).suffix.lower() in SUFFIXES)

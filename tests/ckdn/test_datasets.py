@@ -11,6 +11,7 @@ from scipy.io import savemat
 from openmsra.ckdn import FRLabelDataset, IQACorrelation, LoadPair, PackPair, PIPALDataset, ResizeCropPair, SyntheticDegraded
 from openmsra.ckdn.degrade import LEVELS, degrade
 from openmsra.ckdn.pipal import COUNTS, TYPES, version_ids
+from openmsra.core.annotations import AnnotationError
 
 CONFIG = 'configs/ckdn/ckdn_r50_8xb8-30e_pipal.py'
 SYNTHETIC = [LoadPair(), SyntheticDegraded(), ResizeCropPair(), PackPair()]
@@ -175,6 +176,14 @@ def test_readers_of_human_scores(source, write, count, best, tmp_path):
     next(path for path in tmp_path.rglob('*.[bp][mn][pg]')).unlink()
     with pytest.raises(FileNotFoundError, match='images are missing'):
         [FRLabelDataset(str(tmp_path), source, split, [], val_fraction=0.5) for split in ('train', 'val')]
+
+
+def test_labels_that_lead_out_of_the_data_are_refused(tmp_path):
+    kadid(tmp_path)
+    labels = tmp_path / 'dmos.csv'
+    labels.write_text(labels.read_text().replace('I01_01_01.png', '../../I01_01_01.png'))
+    with pytest.raises(AnnotationError, match='leads out of'):
+        FRLabelDataset(str(tmp_path), 'kadid10k', 'train', [], val_fraction=0.5)
 
 
 def test_the_recipe_of_the_paper_runs_on_a_small_tree(pipal, tmp_path, run_tool):

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import openmsra.mcn  # noqa: F401 - registers everything
+from openmsra.core.annotations import AnnotationError
 from openmsra.core.video import VideoError
 from openmsra.mcn.motions import FRAMES, MOTIONS, moving_patch
 from openmsra.mcn.retrieval import VideoRetrieval, normalised, ranking, retrieval_figures
@@ -68,6 +69,10 @@ def test_lists(tmp_path, videos):
     assert read_list(file) == [('v (1) #2; [x]!.avi', 7), ('without label.avi', -1)]
     with pytest.raises(FileNotFoundError, match='dataset_converters'):
         DATASETS.build(dict(type='VideoClips', ann_file='no.txt', data_root='.', pipeline=[]))
+    for outside in ('../v.avi 1', '/v.avi 1'):
+        file.write_text(outside)
+        with pytest.raises(AnnotationError, match='leads out of'):
+            DATASETS.build(dict(type='VideoClips', ann_file=str(file), data_root=str(tmp_path), pipeline=[]))
     file.write_text('\n')
     with pytest.raises(ValueError, match='list is empty'):
         DATASETS.build(dict(type='VideoClips', ann_file=str(file), data_root='.', pipeline=[]))

@@ -9,6 +9,7 @@ import torch
 from mmcv.transforms import Compose
 from mmdet.structures.bbox import HorizontalBoxes
 
+from openmsra.core.annotations import AnnotationError
 from openmsra.core.launch import load_config
 from openmsra.soft_teacher.datasets import DataError, LabelledCoco, UnlabelledCoco, UnlabelledFolder
 from openmsra.soft_teacher.geometry import project_boxes
@@ -162,6 +163,19 @@ def test_class_that_the_file_does_not_know_is_named(coco):
     coco['metainfo'] = dict(classes=('kiten',))
     with pytest.raises(DataError, match="'kiten'.*Did you mean kitten"):
         LabelledCoco(**coco)
+
+
+@pytest.mark.parametrize(('content', 'fault'), [
+    (dict(images=[dict(id=1, file_name='../a.jpg')], annotations=[], categories=[]), 'leads out of'),
+    (dict(images=[dict(id=1, file_name='/a.jpg')], annotations=[], categories=[]), 'leads out of'),
+    (dict(images=[dict(id=1)], annotations=[], categories=[]), 'not in the COCO format'),
+    (dict(images=3, annotations=[], categories=[]), 'not in the COCO format'),
+    ([], 'not in the COCO format'),
+])  # fmt: skip
+def test_strange_annotation_file_is_refused(coco, content, fault, tmp_path):
+    (tmp_path / 'strange.json').write_text(json.dumps(content))
+    with pytest.raises(AnnotationError, match=fault):
+        LabelledCoco(**dict(coco, ann_file=str(tmp_path / 'strange.json')))
 
 
 def test_filter_that_leaves_nothing_is_named(coco):
