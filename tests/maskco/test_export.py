@@ -20,7 +20,8 @@ def pretrained():
     return MODELS.build(cfg).eval()
 
 
-def test_torchvision_and_mmpretrain_load_it_strictly_and_give_the_same_map(pretrained, tmp_path):
+def test_torchvision_timm_and_mmpretrain_load_it_strictly_and_give_the_same_map(pretrained, tmp_path):
+    import timm
     import torchvision
     from mmpretrain.models import ResNet
 
@@ -33,10 +34,10 @@ def test_torchvision_and_mmpretrain_load_it_strictly_and_give_the_same_map(pretr
     with torch.no_grad():
         expected = pretrained(images)[-1]
         bare = load_file(tmp_path / 'torchvision.pth')
-        network = torchvision.models.resnet50()
-        network.fc = torch.nn.Identity()
-        network.load_state_dict(bare, strict=True)
-        torch.testing.assert_close(network.eval()(images), expected.mean((2, 3)), atol=1e-4, rtol=1e-4)
+        for network in (torchvision.models.resnet50(), timm.create_model('resnet50')):
+            network.fc = torch.nn.Identity()
+            network.load_state_dict(bare, strict=True)
+            torch.testing.assert_close(network.eval()(images), expected.mean((2, 3)), atol=1e-4, rtol=1e-4)
         plain = ResNet(50, init_cfg=dict(type='Pretrained', checkpoint=str(tmp_path / 'mmpretrain.pth'), prefix='backbone.'))
         plain.init_weights()
         plain.eval()
