@@ -57,7 +57,7 @@ def _small_disk(folder, mebibytes: int):
 
 @pytest.mark.parametrize('times', [1, pytest.param(20, marks=pytest.mark.reliability)])
 def test_killed_on_a_full_disk(tmp_path, times):
-    with _small_disk(tmp_path / 'disk', 12) as disk:
+    with _small_disk(tmp_path / 'disk', 16) as disk:  # old, one that no pointer names yet, and half a new one
         work_dir, rng = disk / 'work', random.Random(2)
         while not (before := newest_iteration(work_dir)):
             kill_once(heavy_config(work_dir, 4), rng, SECONDS)
