@@ -31,8 +31,7 @@ from openmsra.ftcn.synthetic import METHODS
 ROOT = Path(__file__).resolve().parents[1]
 FTCN_TT, PLAIN, FRAMES = 'FTCN-TT', 'plain 3D', '2D on frames'
 CONFIGS = {FTCN_TT: 'ftcn-tt', 'FTCN, average head': 'ftcn-avg', PLAIN: 'r3d-tt', FRAMES: 'r2d-avg'}
-COMPARED = (FTCN_TT, 'FTCN, average head', PLAIN)
-CONTROLS = {'seen': (FRAMES,), 'fingerprint': (FTCN_TT, PLAIN), 'flicker': (FTCN_TT, PLAIN)}
+TRAININGS = {'seen': tuple(CONFIGS), 'fingerprint': (FTCN_TT, PLAIN), 'flicker': (FTCN_TT, PLAIN)}
 UNSEEN = ('shift', 'gain', 'noise', 'blend')
 SETS = ('val', 'test', 'compressed')
 CLIPS = 64  # of each manipulation; three times as many reals
@@ -42,8 +41,7 @@ LONG = 40  # frames of the videos of the comparison of strides
 
 def run(seeds: list[int], processes: int, folder: Path) -> dict:
     """All runs; AUC in percent."""
-    jobs = [(arm, 'seen', seed) for seed in seeds for arm in COMPARED]
-    jobs += [(arm, kind, seed) for kind, arms in CONTROLS.items() for arm in arms for seed in seeds]
+    jobs = [(arm, kind, seed) for kind, arms in TRAININGS.items() for arm in arms for seed in seeds]
     rows = []
     with ThreadPoolExecutor(processes) as pool:
         for row in pool.map(lambda job: _row(*job, folder), jobs):
@@ -198,7 +196,7 @@ def _cell(values: np.ndarray) -> str:
 
 def _order(pair: tuple[str, str]) -> tuple[int, int]:
     """Of a training and a network in tables and plots."""
-    return list(CONTROLS).index(pair[0]), list(CONFIGS).index(pair[1])
+    return list(TRAININGS).index(pair[0]), list(CONFIGS).index(pair[1])
 
 
 def draw(result: dict, file: Path) -> None:
@@ -206,7 +204,7 @@ def draw(result: dict, file: Path) -> None:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8.5, 3.6), layout='constrained')
-    for axis, kind in zip(figure.subplots(1, 3, sharey=True, width_ratios=[2, 1, 1]), CONTROLS, strict=True):
+    for axis, kind in zip(figure.subplots(1, 3, sharey=True, width_ratios=[2, 1, 1]), TRAININGS, strict=True):
         arms = sorted({row['arm'] for row in result['rows'] if row['trained_on'] == kind}, key=list(CONFIGS).index)
         tested = 'fingerprint' if kind == 'fingerprint' else 'unseen'
         for place, arm in enumerate(arms):

@@ -35,7 +35,7 @@ def resolve(kind: str, scope: str | None, first: root.Registry | None) -> tuple[
         scope: the ``_scope_`` that holds at the place.
         first: the registry that belongs to the place; if it has no such name, any registry counts.
     """
-    place = kind, scope, id(first)
+    place = kind, scope, first
     if place not in _FOUND and (found := _search(kind, scope, first)):
         _FOUND[place] = found
     return _FOUND.get(place)
