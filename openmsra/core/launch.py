@@ -1,6 +1,7 @@
 """From a command line to a Runner: what ``tools/train.py`` and ``tools/test.py`` share."""
 
 import argparse
+import errno
 import os
 import sys
 from pathlib import Path
@@ -117,11 +118,18 @@ def _init_gloo(launcher: str) -> None:
 
 
 def run_tool(main, argv: list[str] | None = None) -> None:
-    """Run a tool's ``main``; errors of the user end in their message and exit code 2, not in a traceback."""
+    """Run a tool's ``main``; errors of the user and a full disk end in their message and exit code 2, not in a traceback."""
     try:
         main(argv)
     except USER_ERRORS as error:
         print(f'error: {error}', file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        where = f' for {error.filename}' if error.filename else ''
+        print(f'error: no space left on the disk{where}. Make room or name another folder, then run the command again.',
+              file=sys.stderr)  # fmt: skip
         sys.exit(2)
     finally:
         if torch.distributed.is_available() and torch.distributed.is_initialized():

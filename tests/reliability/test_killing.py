@@ -4,6 +4,7 @@ import random
 import shutil
 import subprocess
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
@@ -73,3 +74,12 @@ def test_killed_on_a_full_disk(tmp_path, times):
             if newest_iteration(work_dir) > before:
                 return
         pytest.fail('nothing was written after room had been made')
+
+
+def test_start_on_a_disk_without_room_ends_in_one_sentence(tmp_path, run_tool):
+    config = Path(__file__).resolve().parents[2] / 'configs' / 'autoformer' / 'autoformer_supernet_1xb32-2e_digits_instant.py'
+    with _small_disk(tmp_path / 'disk', 1) as disk:
+        (disk / 'other_data').write_bytes(bytes(shutil.disk_usage(disk).free))
+        done = run_tool('tools/train.py', config, '--work-dir', disk / 'work', check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith('error: no space left on the disk')
