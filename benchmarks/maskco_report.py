@@ -26,7 +26,7 @@ def verdicts(rows: dict[str, dict[str, list[dict]]]) -> dict:
         'multi: region contrast - MaskCo': multi['region contrast'] - multi['MaskCo'],
         'single: MaskCo - MoCo v2': single['MaskCo'] - single['MoCo v2'],
     }
-    gaps = {name: dict(mean=float(gap.mean()), spread=_spread(gap)) for name, gap in pairs.items()}
+    gaps = {name: _gap(gap) for name, gap in pairs.items()}
     ahead, head = gaps['multi: MaskCo - MoCo v2'], gaps['multi: MaskCo - without its head']
     trained = min((multi[arm] - multi[RANDOM]).mean() for arm in ARMS)
     statements = dict(
@@ -36,7 +36,17 @@ def verdicts(rows: dict[str, dict[str, list[dict]]]) -> dict:
         head_helps=bool(head['mean'] > head['spread']),
         gain_is_region_matching=bool(gaps['multi: region contrast - MaskCo']['mean'] >= 0),
     )
-    return dict(thresholds=THRESHOLDS, gaps=gaps, statements=statements)
+    return dict(thresholds=THRESHOLDS, gaps=gaps, statements=statements, transfer=_transfer(rows['multi']))
+
+
+def _transfer(arms: dict[str, list[dict]]) -> dict[str, dict]:
+    """Average precision of the detector above that from random weights, paired by seed."""
+    precision = {arm: np.array([row['detector'] for row in seeds]) for arm, seeds in arms.items()}
+    return {arm: _gap(values - precision[RANDOM]) for arm, values in precision.items() if arm != RANDOM}
+
+
+def _gap(values: np.ndarray) -> dict[str, float]:
+    return dict(mean=float(values.mean()), spread=_spread(values))
 
 
 def _spread(values: np.ndarray) -> float:
@@ -52,6 +62,8 @@ def table(result: dict) -> str:
                   for arm, seeds in result['rows'][kind].items()] + ['']  # fmt: skip
     lines += ['| difference, paired by seed | linear region probe |', '|---|---|']
     lines += [f'| {name} | {gap["mean"]:+.1f} ± {gap["spread"]:.1f} |' for name, gap in result['verdicts']['gaps'].items()]
+    lines += ['', '| detector, above random weights | AP50 |', '|---|---|']
+    lines += [f'| {arm} | {gap["mean"]:+.1f} ± {gap["spread"]:.1f} |' for arm, gap in result['verdicts']['transfer'].items()]
     lines += ['', '| statement | holds |', '|---|---|']
     lines += [f'| {name.replace("_", " ")} | {"yes" if holds else "no"} |'
               for name, holds in result['verdicts']['statements'].items()]  # fmt: skip
