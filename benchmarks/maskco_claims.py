@@ -6,7 +6,6 @@ trained as if alone. Frozen features are then probed, and a small detector is tr
 arm, since it tells what region matching alone gives.
 """
 
-import copy
 import json
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -16,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.config import Config
 from mmengine.dataset import default_collate
 from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
@@ -161,17 +159,15 @@ def _detect(arm: str, seed: int, folder: Path) -> float:
         cfg.model.detector.backbone.init_cfg = dict(
             type='Pretrained', checkpoint=str(_checkpoint('multi', arm, seed, folder)), prefix='backbone.'
         )
-    return float(np.mean([_average_precision(cfg, seed, fold, folder / 'detector') for fold in range(FOLDS)]))
-
-
-def _average_precision(cfg: Config, seed: int, fold: int, folder: Path) -> float:
-    cfg = copy.deepcopy(cfg)
-    cfg.train_dataloader.dataset.ann_file = f'labelled.{fold}.json'
-    cfg.update(launcher='none', work_dir=str(folder))
+    cfg.update(launcher='none', work_dir=str(folder / 'detector'))
     cfg.randomness.seed, cfg.log_level = seed, 'WARNING'
-    runner = build_runner(cfg)
-    runner.train()
-    return 100 * runner.message_hub.get_scalar('val/student/coco/bbox_mAP_50').current()
+    precisions = []
+    for fold in range(FOLDS):
+        cfg.train_dataloader.dataset.ann_file = f'labelled.{fold}.json'
+        runner = build_runner(cfg)
+        runner.train()
+        precisions.append(100 * runner.message_hub.get_scalar('val/student/coco/bbox_mAP_50').current())
+    return float(np.mean(precisions))
 
 
 if __name__ == '__main__':  # one group, so that several machines or cores can share the work: KIND SEED FOLDER
