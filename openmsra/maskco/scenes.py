@@ -59,7 +59,7 @@ class DigitScenes(BaseDataset):
         labels = self._labels(part, rng)
         boxes = [self._place(image, part, label, slot, rng) for slot, label in enumerate(labels)]
         scene = dict(img=image.round().clip(0, 255).astype(np.uint8), gt_boxes=np.array(boxes, float),
-                     gt_box_labels=np.array(labels), gt_ignore_flags=np.zeros(len(labels), bool))  # fmt: skip
+                     gt_box_labels=np.array(labels))  # fmt: skip
         return scene | (dict(gt_label=labels[0]) if self.kind == 'single' else {})
 
     def _labels(self, part: str, rng: np.random.Generator) -> list[int]:
