@@ -22,9 +22,9 @@ import torch
 
 from openmsra.apis import init_model
 from openmsra.autoformer import arch_rng
-from openmsra.autoformer.budgets import Budgets, growing_cost
-from openmsra.autoformer.evolution import Evolution, EvolutionSettings
-from openmsra.autoformer.ranking import rank_correlation
+from openmsra.autoformer.search.budgets import Budgets, growing_cost
+from openmsra.autoformer.search.evolution import Evolution, EvolutionSettings
+from openmsra.autoformer.search.ranking import rank_correlation
 from openmsra.registry import DATASETS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -96,7 +96,7 @@ def _folder(folder: Path, arm: str, seed: int) -> Path:
 def _arch(index: int) -> dict:
     """The random candidates, the same in every arm and for every seed."""
     from openmsra.autoformer import SearchSpace
-    from openmsra.core.launch import load_config
+    from openmsra.engine.launch import load_config
 
     return SearchSpace.from_config(load_config(ROOT / SUPERNET).model.space.to_dict()).sample(arch_rng(1000, index))
 

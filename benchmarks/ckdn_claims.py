@@ -26,10 +26,10 @@ from torch.utils.data import DataLoader
 
 from benchmarks.ckdn_pretraining import pretrain
 from openmsra.apis import init_model
-from openmsra.ckdn.compare import paired_bootstrap
-from openmsra.ckdn.degrade import LEVELS
+from openmsra.ckdn.data.degrade import LEVELS
 from openmsra.ckdn.metrics import correlations, version_oracle
-from openmsra.core.launch import load_config
+from openmsra.ckdn.report.compare import paired_bootstrap
+from openmsra.engine.launch import load_config
 from openmsra.registry import DATASETS
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from openmsra.ckdn.network import BLOCKS, init_convolutions, make_stage, make_stem
-from openmsra.core.checkpoint import save_file
+from openmsra.engine.checkpoint.io import save_file
 
 
 def pretrain(pixels: dict[str, np.ndarray], depth: int, channels: int, file: Path, steps: int = 400) -> float:

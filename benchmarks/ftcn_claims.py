@@ -23,10 +23,10 @@ import torch
 from torch import Tensor
 
 from openmsra.apis import init_model
-from openmsra.ftcn import FTCN, PackClip, PerturbClip, SyntheticForgeries
-from openmsra.ftcn.clips import clip_starts
+from openmsra.ftcn import FTCN, PackClip, PerturbClip
+from openmsra.ftcn.data.clips import clip_starts
 from openmsra.ftcn.metrics import detection_figures
-from openmsra.ftcn.synthetic import METHODS
+from openmsra.miniatures.forgeries import METHODS, SyntheticForgeries
 
 ROOT = Path(__file__).resolve().parents[1]
 FTCN_TT, PLAIN, FRAMES = 'FTCN-TT', 'plain 3D', '2D on frames'
@@ -35,7 +35,7 @@ TRAININGS = {'seen': tuple(CONFIGS), 'fingerprint': (FTCN_TT, PLAIN), 'flicker':
 UNSEEN = ('shift', 'gain', 'noise', 'blend')
 SETS = ('val', 'test', 'compressed')
 CLIPS = 64  # of each manipulation; three times as many reals
-COMPRESSION = 1  # level of openmsra.ftcn.perturb
+COMPRESSION = 1  # level of openmsra.ftcn.data.perturb
 LONG = 40  # frames of the videos of the comparison of strides
 
 

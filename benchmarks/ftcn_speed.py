@@ -22,11 +22,11 @@ import numpy as np
 import torch
 
 from benchmarks.timing import interleaved, ratio
-from openmsra.core.checkpoint import save_file
-from openmsra.core.launch import load_config
+from openmsra.engine.checkpoint.io import save_file
+from openmsra.engine.launch import load_config
 from openmsra.ftcn import FTCN, FTCNInferencer, fast
-from openmsra.ftcn.align import landmarks_of_box
-from openmsra.ftcn.faces import Face
+from openmsra.ftcn.faces.align import landmarks_of_box
+from openmsra.ftcn.faces.detectors import Face
 
 FRAMES, CLIP = 40, (1, 3, 32, 224, 224)
 CONFIG = Path(__file__).resolve().parents[1] / 'configs/ftcn/ftcn-tt_r50_8xb4-100e_ffpp-c23.py'

@@ -23,11 +23,11 @@ from torch import nn
 import openmsra.maskco  # noqa: F401 - registers the parts
 from benchmarks.maskco_report import ARMS, RANDOM, draw, table, verdicts  # noqa: F401 - draw and table are read by claims.py
 from openmsra.apis import init_model
-from openmsra.core.checkpoint import save_file
-from openmsra.core.launch import build_runner, load_config
-from openmsra.maskco.geometry import area, intersect
+from openmsra.engine.checkpoint.io import save_file
+from openmsra.engine.launch import build_runner, load_config
+from openmsra.maskco.data.geometry import area, intersect
+from openmsra.miniatures.shape_scenes import FOLDS
 from openmsra.registry import DATASETS, METRICS, MODELS, TRANSFORMS
-from openmsra.soft_teacher.scenes import FOLDS
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs' / 'maskco'
 DETECTOR = CONFIGS / 'detection' / 'soft-teacher-burnin_r18-tiny_1xb4-200i_shapes.py'

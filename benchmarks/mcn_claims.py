@@ -19,7 +19,7 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from openmsra.apis import init_model
-from openmsra.core.launch import load_config
+from openmsra.engine.launch import load_config
 from openmsra.registry import DATASETS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -100,7 +100,7 @@ def _features(model: nn.Module, clips: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def _frozen(model, gallery, labels, queries, wanted) -> dict[str, float]:
-    from openmsra.mcn.retrieval import linear_accuracy, normalised, ranking, retrieval_figures
+    from openmsra.mcn.evaluation.retrieval import linear_accuracy, normalised, ranking, retrieval_figures
 
     sides = [torch.cat([_features(model, part).mean(1) for part in clips.split(64)]).numpy() for clips in (gallery, queries)]
     known, asked = (normalised(side, [''] * len(side)) for side in sides)

@@ -19,9 +19,9 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from torch.utils.data import DataLoader, Dataset
 
-from openmsra.core import rng
-from openmsra.core.launch import load_config
-from openmsra.core.runner import OpenMSRARunner
+from openmsra.engine import rng
+from openmsra.engine.launch import load_config
+from openmsra.engine.runner import OpenMSRARunner
 
 CONFIGS = ('autoformer/autoformer_supernet_1xb32-2e_digits_instant', 'maskco/maskco_r18-tiny_1xb32-2e_digits_instant')
 STEPS = 15

@@ -50,7 +50,7 @@ def _train(config: str, seed: int, folder: Path) -> dict:
     if not (work_dir / 'done').exists():
         import torch
 
-        from openmsra.core.launch import build_runner, load_config
+        from openmsra.engine.launch import build_runner, load_config
 
         torch.set_num_threads(1)
         cfg = load_config(CONFIGS / f'{config}.py')

@@ -11,10 +11,10 @@ from mmengine.logging import MMLogger
 from mmengine.registry import DefaultScope
 from torch import nn
 
-from openmsra.core.checkpoint import load_file, load_weights
-from openmsra.core.config_check import check_config
-from openmsra.core.launch import load_config
-from openmsra.core.runner import not_an_unfilled_registry
+from openmsra.engine.checkpoint.io import load_file, load_weights
+from openmsra.engine.config.check import check_config
+from openmsra.engine.launch import load_config
+from openmsra.engine.runner import not_an_unfilled_registry
 from openmsra.registry import INFERENCERS, MODELS
 
 CONFIGS = Path(__file__).resolve().parents[1] / 'configs'

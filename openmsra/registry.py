@@ -6,7 +6,7 @@ dependency of one paper cannot break another.
 
 from mmengine import registry as root
 
-from openmsra.core.suggest import unresolved_type_message
+from openmsra.suggest import unresolved_type_message
 
 
 class Registry(root.Registry):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from openmsra.apis import init_inferencer, init_model
-from openmsra.core.checkpoint import CheckpointError, save_file
+from openmsra.engine.checkpoint.io import CheckpointError, save_file
 from tests.test_configs import INSTANT, _marked
 
 OPTIONS = {'autoformer': dict(arch='largest')}

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from openmsra.apis import init_model, list_models
-from openmsra.core.config_check import config_chain
-from openmsra.core.launch import load_config
+from openmsra.engine.config.check import config_chain
+from openmsra.engine.launch import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted(ROOT.glob('configs/*/*.py'))

@@ -6,8 +6,8 @@ import sys
 import pytest
 
 from openmsra import compat
-from openmsra.core.suggest import did_you_mean, nearest
 from openmsra.registry import HOOKS, MODELS
+from openmsra.suggest import did_you_mean, nearest
 
 
 def test_parents_are_found_without_prefix():

@@ -12,7 +12,7 @@ import json
 import sys
 from pathlib import Path
 
-from openmsra.core.launch import ToolError, run_tool
+from openmsra.engine.launch import ToolError, run_tool
 
 CONFIG = Path(__file__).resolve().parents[1] / 'configs/ckdn/ckdn_r50_8xb8-30e_pipal.py'
 COLUMNS = ('restored', 'degraded', 'method', 'score', 'logit', 'logit_p10', 'tiles', 'height', 'width', 'crop')
@@ -39,8 +39,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
+    from openmsra.ckdn.data.pairs import swap_signs
     from openmsra.ckdn.inferencer import CKDNInferencer
-    from openmsra.ckdn.pairs import swap_signs
 
     keys, pairs = listed(args)
     inferencer = CKDNInferencer(args.config, args.checkpoint, args.device)
@@ -63,7 +63,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def listed(args: argparse.Namespace) -> tuple[list[tuple[str, str]], list[tuple[Path, Path]]]:
     """(method, image) and (restored file, degraded file) of all pairs."""
-    from openmsra.ckdn.pairs import images_by_stem, match, method_folders
+    from openmsra.ckdn.data.pairs import images_by_stem, match, method_folders
 
     folders = method_folders(args.restored) if args.method_dirs else {'': args.restored}
     degraded = images_by_stem(args.degraded)
@@ -74,8 +74,8 @@ def listed(args: argparse.Namespace) -> tuple[list[tuple[str, str]], list[tuple[
 
 def write(rows: list[dict], failed: list[dict], args: argparse.Namespace) -> None:
     """scores.csv, scores.json and scores.html; with several methods also their comparison."""
-    from openmsra.ckdn.compare import compare_methods
-    from openmsra.ckdn.sheet import write_sheet
+    from openmsra.ckdn.report.compare import compare_methods
+    from openmsra.ckdn.report.sheet import write_sheet
 
     args.out.mkdir(parents=True, exist_ok=True)
     comparison = compare_methods(rows) if len({row['method'] for row in rows}) > 1 else None
@@ -95,8 +95,8 @@ def write(rows: list[dict], failed: list[dict], args: argparse.Namespace) -> Non
 
 def write_maps(model, rows: list[dict], args: argparse.Namespace) -> None:
     """A picture of local scores for each pair, at its relative path below maps/."""
-    from openmsra.ckdn.maps import overlay, quality_map
-    from openmsra.ckdn.transforms import load_rgb
+    from openmsra.ckdn.data.transforms import load_rgb
+    from openmsra.ckdn.report.maps import overlay, quality_map
 
     for row in rows:
         file = args.out / 'maps' / row['method'] / f'{row["image"] or Path(row["restored"]).stem}.png'

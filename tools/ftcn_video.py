@@ -10,8 +10,8 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from openmsra.core.launch import run_tool
-from openmsra.core.video import SUFFIXES, Frame, ImageFolder, VideoError, VideoFile, images_of, record_camera
+from openmsra.common.video import SUFFIXES, Frame, ImageFolder, VideoError, VideoFile, images_of, record_camera
+from openmsra.engine.launch import run_tool
 
 CONFIG = Path(__file__).resolve().parents[1] / 'configs/ftcn/ftcn-tt_r50_8xb4-100e_ffpp-c23.py'
 
@@ -82,7 +82,7 @@ class LazyVideo:
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     from openmsra.ftcn import FTCNInferencer, report
-    from openmsra.ftcn.faces import face_source
+    from openmsra.ftcn.faces.detectors import face_source
 
     faces = face_source(args.detector, args.min_face, args.yunet, args.boxes)
     inferencer = FTCNInferencer(args.config, args.checkpoint, faces, args.device, args.stride, args.batch_size, args.min_face,

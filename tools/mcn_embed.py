@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from openmsra.core.launch import ToolError, run_tool
+from openmsra.engine.launch import ToolError, run_tool
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from openmsra.core.launch import ToolError, load_config, run_tool
+from openmsra.engine.launch import ToolError, load_config, run_tool
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -2,7 +2,7 @@
 
 import argparse
 
-from openmsra.core.launch import add_common_arguments, apply_arguments, build_runner, load_config, run_tool
+from openmsra.engine.launch import add_common_arguments, apply_arguments, build_runner, load_config, run_tool
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -20,7 +20,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def apply_training_arguments(cfg, args: argparse.Namespace) -> None:
     import torch
 
-    from openmsra.core.config_check import ConfigError
+    from openmsra.engine.config.check import ConfigError
 
     if args.resume:
         cfg.resume = True

@@ -1,7 +1,7 @@
 # The digits of scikit-learn (8 x 8 pixels, 10 classes): a search space of 4644 sub-networks that trains in a minute.
 _base_ = '../_base_/default_runtime.py'
 
-custom_imports = dict(imports=['openmsra.autoformer'], allow_failed_imports=False)
+custom_imports = dict(imports=['openmsra.autoformer', 'openmsra.miniatures.digits'], allow_failed_imports=False)
 
 model = dict(
     type='AutoFormerSupernet',

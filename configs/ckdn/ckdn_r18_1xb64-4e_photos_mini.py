@@ -2,7 +2,7 @@
 # The quartic alignment term does not help from a random start (see the page), hence power 1. A minute of preparation.
 _base_ = '../_base_/default_runtime.py'
 
-custom_imports = dict(imports=['openmsra.ckdn'], allow_failed_imports=False)
+custom_imports = dict(imports=['openmsra.ckdn', 'openmsra.miniatures.restored_photos'], allow_failed_imports=False)
 
 model = dict(type='CKDN', depth=18, base_channels=16, head_dim=128, dropout=0.0, equal_branches=True,
              loss=dict(kd_weight=0.3, kd_power=1))

@@ -2,7 +2,7 @@
 # Labels are an error against the pristine photograph, not human scores.
 _base_ = '../_base_/default_runtime.py'
 
-custom_imports = dict(imports=['openmsra.ckdn'], allow_failed_imports=False)
+custom_imports = dict(imports=['openmsra.ckdn', 'openmsra.miniatures.filtered_photos'], allow_failed_imports=False)
 
 model = dict(type='CKDN', depth=18, base_channels=8, head_dim=64, loss=dict(kd_weight=0.3, kd_power=1))
 

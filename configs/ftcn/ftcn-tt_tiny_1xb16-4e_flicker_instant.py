@@ -1,7 +1,7 @@
 # Flicker only, on pans over photographs: shows that the whole path works, nothing about real forgeries.
 _base_ = '../_base_/default_runtime.py'
 
-custom_imports = dict(imports=['openmsra.ftcn'], allow_failed_imports=False)
+custom_imports = dict(imports=['openmsra.ftcn', 'openmsra.miniatures.forgeries'], allow_failed_imports=False)
 
 model = dict(
     type='FTCN',

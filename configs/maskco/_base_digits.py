@@ -2,7 +2,7 @@
 # digit, so that what is hidden can be told from the rest of the stroke; 62 % of the view pairs show no common digit.
 _base_ = '../_base_/default_runtime.py'
 
-custom_imports = dict(imports=['openmsra.maskco'], allow_failed_imports=False)
+custom_imports = dict(imports=['openmsra.maskco', 'openmsra.miniatures.digit_scenes'], allow_failed_imports=False)
 
 data_preprocessor = dict(type='ViewDataPreprocessor', mean=[127.5, 127.5, 127.5], std=[64.0, 64.0, 64.0])
 model = dict(

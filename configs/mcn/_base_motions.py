@@ -1,7 +1,7 @@
 # Cut-outs of photographs under eight motions, from installed packages; all numbers are ours. Input are differences of frames.
 _base_ = '../_base_/default_runtime.py'
 
-custom_imports = dict(imports=['openmsra.mcn'], allow_failed_imports=False)
+custom_imports = dict(imports=['openmsra.mcn', 'openmsra.miniatures.motions'], allow_failed_imports=False)
 
 model = dict(
     type='MCN',

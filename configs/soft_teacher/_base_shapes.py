@@ -2,7 +2,7 @@
 # trained from scratch; sizes, schedule and thresholds are ours. The class is the hue: operations that change it are left out.
 _base_ = '../_base_/default_runtime.py'
 
-custom_imports = dict(imports=['openmsra.soft_teacher'], allow_failed_imports=False)
+custom_imports = dict(imports=['openmsra.soft_teacher', 'openmsra.miniatures.shape_scenes'], allow_failed_imports=False)
 
 norm_cfg = dict(type='GN', num_groups=8, requires_grad=True)
 detector = dict(

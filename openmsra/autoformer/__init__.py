@@ -15,11 +15,10 @@ import mmpretrain.datasets  # noqa: E402, F401
 import mmpretrain.evaluation  # noqa: E402, F401
 import mmpretrain.models  # noqa: E402, F401
 
-from openmsra.autoformer.complexity import count_flops, count_params  # noqa: E402
-from openmsra.autoformer.data import Digits  # noqa: E402
 from openmsra.autoformer.inferencer import AutoFormerInferencer  # noqa: E402
 from openmsra.autoformer.loops import SubnetTestLoop, SubnetValLoop  # noqa: E402
-from openmsra.autoformer.search import EvolutionLoop  # noqa: E402
+from openmsra.autoformer.search.complexity import count_flops, count_params  # noqa: E402
+from openmsra.autoformer.search.loop import EvolutionLoop  # noqa: E402
 from openmsra.autoformer.space import SearchSpace, arch_rng  # noqa: E402
 from openmsra.autoformer.supernet import ArchSamplingHook, AutoFormerSupernet, extract_subnet  # noqa: E402
 from openmsra.autoformer.vit import AutoFormerViT  # noqa: E402
@@ -29,7 +28,6 @@ __all__ = [
     'AutoFormerInferencer',
     'AutoFormerSupernet',
     'AutoFormerViT',
-    'Digits',
     'EvolutionLoop',
     'SearchSpace',
     'SubnetTestLoop',

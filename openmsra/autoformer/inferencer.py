@@ -13,8 +13,8 @@ from mmpretrain.datasets import remove_transform
 from openmsra.apis import init_model
 from openmsra.autoformer.loops import resolve_subnets
 from openmsra.autoformer.supernet import AutoFormerSupernet
-from openmsra.core.checkpoint import CheckpointError
-from openmsra.core.config_check import ConfigError
+from openmsra.engine.checkpoint.io import CheckpointError
+from openmsra.engine.config.check import ConfigError
 from openmsra.registry import INFERENCERS, TRANSFORMS
 
 SUFFIXES = {'.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp'}

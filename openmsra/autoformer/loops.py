@@ -10,7 +10,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.runner import TestLoop, ValLoop
 
 from openmsra.autoformer.space import SearchSpace, arch_rng
-from openmsra.core.annotations import read_json
+from openmsra.common.annotations import read_json
 from openmsra.registry import LOOPS
 
 NAMED = ('smallest', 'middle', 'largest')

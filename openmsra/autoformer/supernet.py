@@ -7,7 +7,6 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from torch import Tensor, nn
 
-from openmsra.autoformer.complexity import count_flops, count_params
 from openmsra.autoformer.elastic import (
     ElasticAttention,
     ElasticLayerNorm,
@@ -15,9 +14,10 @@ from openmsra.autoformer.elastic import (
     ElasticMlp,
     ElasticPatchEmbed,
 )
+from openmsra.autoformer.search.complexity import count_flops, count_params
 from openmsra.autoformer.space import Arch, SearchSpace, arch_rng, normalize
 from openmsra.autoformer.vit import LN_EPS, AutoFormerViT, Block, PatchEmbed, VisionTransformerBase, targets_of
-from openmsra.core.checkpoint import load_file, load_weights
+from openmsra.engine.checkpoint.io import load_file, load_weights
 from openmsra.registry import HOOKS, MODELS
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from openmsra.autoformer.attention import RelativePositionIndex, relative_attention
 from openmsra.autoformer.space import Arch, normalize
-from openmsra.core.checkpoint import load_file, load_weights
+from openmsra.engine.checkpoint.io import load_file, load_weights
 from openmsra.registry import MODELS
 
 LN_EPS = 1e-5

@@ -14,18 +14,16 @@ from openmsra import compat
 
 compat.bridge_torchvision()
 
-from openmsra.ckdn.degrade import SyntheticDegraded  # noqa: E402
-from openmsra.ckdn.fr_datasets import FRLabelDataset  # noqa: E402
+from openmsra.ckdn.data.degrade import SyntheticDegraded  # noqa: E402
+from openmsra.ckdn.data.fr_datasets import FRLabelDataset  # noqa: E402
+from openmsra.ckdn.data.pipal import PIPALDataset  # noqa: E402
+from openmsra.ckdn.data.preprocessor import PairDataPreprocessor  # noqa: E402
+from openmsra.ckdn.data.transforms import LoadPair, PackPair, ResizeCropPair  # noqa: E402
 from openmsra.ckdn.hooks import TwoStageHook  # noqa: E402
 from openmsra.ckdn.inferencer import CKDNInferencer  # noqa: E402
 from openmsra.ckdn.losses import CKDNLoss, ConditionalDistillation, elo_expectation  # noqa: E402
 from openmsra.ckdn.metrics import IQACorrelation  # noqa: E402
 from openmsra.ckdn.model import CKDN  # noqa: E402
-from openmsra.ckdn.photo_archive import RestoredPhotos  # noqa: E402
-from openmsra.ckdn.photos import PhotoPairs  # noqa: E402
-from openmsra.ckdn.pipal import PIPALDataset  # noqa: E402
-from openmsra.ckdn.preprocessor import PairDataPreprocessor  # noqa: E402
-from openmsra.ckdn.transforms import LoadPair, PackPair, ResizeCropPair  # noqa: E402
 
 __all__ = [
     'CKDN',
@@ -38,9 +36,7 @@ __all__ = [
     'PIPALDataset',
     'PackPair',
     'PairDataPreprocessor',
-    'PhotoPairs',
     'ResizeCropPair',
-    'RestoredPhotos',
     'SyntheticDegraded',
     'TwoStageHook',
     'elo_expectation',

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torchvision import models
 
 from openmsra.ckdn.network import BLOCKS, PlainBlock, make_stage, make_stem
-from openmsra.core.checkpoint import CheckpointError, load_file
-from openmsra.core.suggest import did_you_mean
+from openmsra.engine.checkpoint.io import CheckpointError, load_file
+from openmsra.suggest import did_you_mean
 
 
 @dataclass

@@ -8,9 +8,9 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
 from openmsra.apis import init_model
-from openmsra.ckdn.crops import CROPS, cut
-from openmsra.ckdn.transforms import INTERPOLATION, ImageError, LoadPair
-from openmsra.core.checkpoint import CheckpointError
+from openmsra.ckdn.data.crops import CROPS, cut
+from openmsra.ckdn.data.transforms import INTERPOLATION, ImageError, LoadPair
+from openmsra.engine.checkpoint.io import CheckpointError
 from openmsra.registry import INFERENCERS
 
 Pair = tuple[str | Path, str | Path]
@@ -65,7 +65,7 @@ class CKDNInferencer:
 
         Args:
             pairs: (restored, degraded) files.
-            crop: 'center' (as in training), 'grid' or 'whole', see :func:`openmsra.ckdn.crops.cut`.
+            crop: 'center' (as in training), 'grid' or 'whole', see :func:`openmsra.ckdn.data.crops.cut`.
             ref_interp: interpolation of the degraded image, 'nearest' (official) or 'bicubic'.
             batch_size: tiles in a forward pass.
             workers: processes that decode while the network runs.

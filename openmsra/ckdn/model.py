@@ -8,9 +8,9 @@ from mmengine.model import BaseModel
 from mmengine.structures import BaseDataElement
 from torch import Tensor
 
+from openmsra.ckdn.data.transforms import UNLABELLED
 from openmsra.ckdn.designs import cut_design, load_imagenet, resnet_design
 from openmsra.ckdn.network import BLOCKS, fold_batch_norms, init_convolutions, make_head
-from openmsra.ckdn.transforms import UNLABELLED
 from openmsra.registry import MODELS
 
 TRAINING_HEADS = ('aux_csp', 'fc1_')

@@ -13,14 +13,13 @@ from openmsra import compat
 
 compat.bridge_torchvision()
 
-from openmsra.core.clips import ClipDataPreprocessor  # noqa: E402
-from openmsra.ftcn.clips import AugmentClip, FaceClips, PackClip  # noqa: E402
+from openmsra.common.clips import ClipDataPreprocessor  # noqa: E402
+from openmsra.ftcn.data.clips import AugmentClip, FaceClips, PackClip  # noqa: E402
+from openmsra.ftcn.data.perturb import PerturbClip  # noqa: E402
 from openmsra.ftcn.inferencer import FTCNInferencer, TrackScore, VideoScore  # noqa: E402
 from openmsra.ftcn.metrics import VideoForgeryMetric  # noqa: E402
 from openmsra.ftcn.model import FTCN  # noqa: E402
-from openmsra.ftcn.perturb import PerturbClip  # noqa: E402
 from openmsra.ftcn.schedule import WarmupCosineLR  # noqa: E402
-from openmsra.ftcn.synthetic import SyntheticForgeries  # noqa: E402
 
 __all__ = [
     'FTCN',
@@ -30,7 +29,6 @@ __all__ = [
     'FaceClips',
     'PackClip',
     'PerturbClip',
-    'SyntheticForgeries',
     'TrackScore',
     'VideoForgeryMetric',
     'VideoScore',

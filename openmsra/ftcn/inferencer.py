@@ -9,12 +9,12 @@ import torch
 from mmengine.config import Config
 
 from openmsra.apis import init_model
-from openmsra.core.checkpoint import CheckpointError
-from openmsra.core.video import Frame
-from openmsra.ftcn.align import align_clip
-from openmsra.ftcn.clips import clip_starts, reflect
-from openmsra.ftcn.faces import Detector, Face
-from openmsra.ftcn.tracking import Crop, Track, cut_tracks, find_tracks, loose_crop, whole_frame
+from openmsra.common.video import Frame
+from openmsra.engine.checkpoint.io import CheckpointError
+from openmsra.ftcn.data.clips import clip_starts, reflect
+from openmsra.ftcn.faces.align import align_clip
+from openmsra.ftcn.faces.detectors import Detector, Face
+from openmsra.ftcn.faces.tracking import Crop, Track, cut_tracks, find_tracks, loose_crop, whole_frame
 from openmsra.registry import INFERENCERS
 
 
@@ -62,7 +62,7 @@ class FTCNInferencer:
 
     Args:
         config, checkpoint: the network and its weights; there is no inference without weights.
-        detector: a callable of :mod:`openmsra.ftcn.faces`; a list with the faces of each frame; ``None`` takes the whole
+        detector: a callable of :mod:`openmsra.ftcn.faces.detectors`; a list with the faces of each frame; ``None`` takes the whole
             frames as faces that are cropped and aligned already.
         device: where the network runs.
         stride: frames between the starts of neighbouring clips; the last window is always scored. 1 is the official
@@ -97,7 +97,7 @@ class FTCNInferencer:
 
         Args:
             frames: pairs of an RGB image (H, W, 3) and its time in seconds, that can be walked through twice:
-                :class:`~openmsra.core.video.VideoFile`, :class:`~openmsra.core.video.ImageFolder` or a list.
+                :class:`~openmsra.common.video.VideoFile`, :class:`~openmsra.common.video.ImageFolder` or a list.
             name: goes into the result.
 
         Raises:

@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from openmsra.core.video import Frame
+from openmsra.common.video import Frame
 from openmsra.ftcn.inferencer import VideoScore
 
 

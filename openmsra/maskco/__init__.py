@@ -16,20 +16,18 @@ compat.bridge_torchvision()
 import mmpretrain.datasets.transforms  # noqa: E402, F401 - photometric transforms of the views
 import mmpretrain.models  # noqa: E402, F401 - backbones and projection
 
+from openmsra.maskco.data.images import UnlabelledImages  # noqa: E402
+from openmsra.maskco.data.preprocessor import ViewDataPreprocessor  # noqa: E402
+from openmsra.maskco.data.probe_data import CocoRegions, LabelledFolder  # noqa: E402
+from openmsra.maskco.data.transforms import PackProbe, PackRegionViews, TwoRegionViews  # noqa: E402
+from openmsra.maskco.evaluation.frozen_probe import FrozenProbe  # noqa: E402
 from openmsra.maskco.heads import MaskPredictionHead  # noqa: E402
 from openmsra.maskco.hooks import PretextWatch  # noqa: E402
-from openmsra.maskco.images import UnlabelledImages  # noqa: E402
 from openmsra.maskco.inferencer import MaskCoInferencer  # noqa: E402
-from openmsra.maskco.metrics import FrozenProbe  # noqa: E402
 from openmsra.maskco.model import MaskCo  # noqa: E402
-from openmsra.maskco.preprocessor import ViewDataPreprocessor  # noqa: E402
-from openmsra.maskco.probe_data import CocoRegions, LabelledFolder  # noqa: E402
-from openmsra.maskco.scenes import DigitScenes  # noqa: E402
-from openmsra.maskco.transforms import PackProbe, PackRegionViews, TwoRegionViews  # noqa: E402
 
 __all__ = [
     'CocoRegions',
-    'DigitScenes',
     'FrozenProbe',
     'LabelledFolder',
     'MaskCo',

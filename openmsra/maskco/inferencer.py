@@ -7,8 +7,8 @@ import torch
 from mmengine.config import Config
 
 from openmsra.apis import init_model
-from openmsra.core.checkpoint import CheckpointError
-from openmsra.maskco.images import SUFFIXES, read_rgb
+from openmsra.engine.checkpoint.io import CheckpointError
+from openmsra.maskco.data.images import SUFFIXES, read_rgb
 from openmsra.registry import INFERENCERS
 
 Image = str | Path | np.ndarray

@@ -8,8 +8,8 @@ from mmengine.dist import all_gather
 from mmengine.model import BaseModel
 from torch import nn
 
-from openmsra.core.contrastive import enqueue, info_nce
-from openmsra.core.ema import ema_update
+from openmsra.common.contrastive import enqueue, info_nce
+from openmsra.common.ema import ema_update
 from openmsra.maskco.contrast import logits_of, shuffle_over_devices, unshuffle_over_devices
 from openmsra.maskco.regions import FILLS, MASK_SHAPES, RegionPool, fill_mask
 from openmsra.registry import MODELS

@@ -16,18 +16,17 @@ from openmsra import compat
 
 compat.bridge_mmaction()
 
-from openmsra.core.clips import ClipDataPreprocessor  # noqa: E402
-from openmsra.mcn.accuracy import VideoAccuracy  # noqa: E402
-from openmsra.mcn.classifier import VideoClassifier  # noqa: E402
+from openmsra.common.clips import ClipDataPreprocessor  # noqa: E402
+from openmsra.mcn.data.transforms import ClipJitter  # noqa: E402
+from openmsra.mcn.data.videos import VideoClips  # noqa: E402
 from openmsra.mcn.encoders import S3D, TinyVideoNet, VideoResNet  # noqa: E402
+from openmsra.mcn.evaluation.accuracy import VideoAccuracy  # noqa: E402
+from openmsra.mcn.evaluation.classifier import VideoClassifier  # noqa: E402
+from openmsra.mcn.evaluation.retrieval import VideoRetrieval  # noqa: E402
 from openmsra.mcn.features import VideoEncoder  # noqa: E402
 from openmsra.mcn.hooks import AdaptationWatch  # noqa: E402
 from openmsra.mcn.inferencer import MCNInferencer  # noqa: E402
 from openmsra.mcn.model import MCN  # noqa: E402
-from openmsra.mcn.motions import MovingPatches  # noqa: E402
-from openmsra.mcn.retrieval import VideoRetrieval  # noqa: E402
-from openmsra.mcn.transforms import ClipJitter  # noqa: E402
-from openmsra.mcn.videos import VideoClips  # noqa: E402
 
 __all__ = [
     'MCN',
@@ -36,7 +35,6 @@ __all__ = [
     'ClipDataPreprocessor',
     'ClipJitter',
     'MCNInferencer',
-    'MovingPatches',
     'TinyVideoNet',
     'VideoAccuracy',
     'VideoClassifier',

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from openmsra.core.checkpoint import CheckpointError
+from openmsra.engine.checkpoint.io import CheckpointError
 
 PARTS = ('backbone.', 'cls_head.')
 

@@ -10,11 +10,11 @@ from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 
 from openmsra.apis import init_model
-from openmsra.core.checkpoint import CheckpointError, load_file, load_weights
-from openmsra.core.video import SUFFIXES, VideoError, read_frames
+from openmsra.common.video import SUFFIXES, VideoError, read_frames
+from openmsra.engine.checkpoint.io import CheckpointError, load_file, load_weights
+from openmsra.mcn.data.videos import ClipDataset
+from openmsra.mcn.evaluation.retrieval import normalised, ranking
 from openmsra.mcn.export import encoder_weights
-from openmsra.mcn.retrieval import normalised, ranking
-from openmsra.mcn.videos import ClipDataset
 from openmsra.registry import INFERENCERS
 
 CLIP_OPTIONS = ('clips', 'clip_len', 'interval', 'sampling', 'pipeline')

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from openmsra.core.contrastive import info_nce
+from openmsra.common.contrastive import info_nce
 
 
 def contrast_in_batch(first: Tensor, second: Tensor, temperature: float, same_view: bool = True) -> Tensor:

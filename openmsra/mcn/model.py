@@ -9,8 +9,7 @@ from mmengine.dist import all_gather
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from openmsra.core.ema import ema_update
-from openmsra.core.suggest import did_you_mean
+from openmsra.common.ema import ema_update
 from openmsra.mcn.features import VideoEncoder
 from openmsra.mcn.heads import MetaHead, Projection
 from openmsra.mcn.losses import contrast_in_batch, contrast_with_stored, same_video_loss
@@ -18,6 +17,7 @@ from openmsra.mcn.meta import InnerLoop, MetaLosses, meta_objective
 from openmsra.mcn.negatives import KeyQueue, build_negatives
 from openmsra.mcn.tasks import QUERY_VIDEOS, derangements, group_size, hardest_others, split_stages
 from openmsra.registry import MODELS
+from openmsra.suggest import did_you_mean
 
 TRAINED = ('backbone', 'projection', 'meta_head')
 JOINT = InnerLoop(rate=0.0, steps=0)

@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from openmsra.core.contrastive import enqueue
+from openmsra.common.contrastive import enqueue
 
 NOBODY = -1  # id of a row that no video has taken yet
 

@@ -20,16 +20,15 @@ import mmdet.datasets  # noqa: E402, F401 - transforms and metrics that configs 
 import mmdet.evaluation  # noqa: E402, F401
 import mmdet.models  # noqa: E402, F401 - detectors that configs name
 
-from openmsra.soft_teacher.datasets import LabelledCoco, UnlabelledCoco, UnlabelledFolder  # noqa: E402
+from openmsra.soft_teacher.data.datasets import LabelledCoco, UnlabelledCoco, UnlabelledFolder  # noqa: E402
+from openmsra.soft_teacher.data.sampler import MultiSourceSampler  # noqa: E402
+from openmsra.soft_teacher.data.transforms import EmptyAnnotations, EraseSquares, OneColourOp, OneGeometricOp  # noqa: E402
+from openmsra.soft_teacher.data.views import ViewBranches  # noqa: E402
 from openmsra.soft_teacher.detector import BranchDataPreprocessor, SoftTeacher  # noqa: E402
 from openmsra.soft_teacher.hooks import ExportTeacher, MeanTeacher, UnsupWeightSchedule  # noqa: E402
 from openmsra.soft_teacher.inferencer import SoftTeacherInferencer  # noqa: E402
 from openmsra.soft_teacher.loops import TeacherStudentValLoop  # noqa: E402
-from openmsra.soft_teacher.monitor import PseudoLabelMonitor  # noqa: E402
-from openmsra.soft_teacher.sampler import MultiSourceSampler  # noqa: E402
-from openmsra.soft_teacher.scenes import ShapeScenes, UnlabelledShapeFolder, UnlabelledShapeScenes  # noqa: E402
-from openmsra.soft_teacher.transforms import EmptyAnnotations, EraseSquares, OneColourOp, OneGeometricOp  # noqa: E402
-from openmsra.soft_teacher.views import ViewBranches  # noqa: E402
+from openmsra.soft_teacher.monitor.hook import PseudoLabelMonitor  # noqa: E402
 
 __all__ = [
     'BranchDataPreprocessor',
@@ -42,14 +41,11 @@ __all__ = [
     'OneColourOp',
     'OneGeometricOp',
     'PseudoLabelMonitor',
-    'ShapeScenes',
     'SoftTeacher',
     'SoftTeacherInferencer',
     'TeacherStudentValLoop',
     'UnlabelledCoco',
     'UnlabelledFolder',
-    'UnlabelledShapeFolder',
-    'UnlabelledShapeScenes',
     'UnsupWeightSchedule',
     'ViewBranches',
 ]

@@ -6,13 +6,13 @@ from mmdet.models.utils import rename_loss_dict, reweight_loss_dict
 from mmdet.structures import DetDataSample
 from torch import Tensor, nn
 
-from openmsra.core.suggest import did_you_mean
 from openmsra.registry import MODELS
 from openmsra.soft_teacher.lessons import Lesson
 from openmsra.soft_teacher.one_stage import OneStageTeaching
 from openmsra.soft_teacher.settings import check_head_settings, read_settings
 from openmsra.soft_teacher.thresholds import ClassThresholds
 from openmsra.soft_teacher.two_stage import TwoStageTeaching
+from openmsra.suggest import did_you_mean
 
 TEST_KEYS = ('predict_on', 'forward_on', 'extract_feat_on')
 BRANCHES = ('sup', 'unsup_teacher', 'unsup_student')

@@ -7,8 +7,8 @@ import numpy as np
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
-from openmsra.core.checkpoint import save_file
-from openmsra.core.ema import ema_update, ramped_momentum
+from openmsra.common.ema import ema_update, ramped_momentum
+from openmsra.engine.checkpoint.io import save_file
 from openmsra.registry import HOOKS
 
 

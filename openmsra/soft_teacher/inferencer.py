@@ -12,9 +12,9 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from openmsra.apis import init_model
-from openmsra.core.checkpoint import CheckpointError
+from openmsra.engine.checkpoint.io import CheckpointError
 from openmsra.registry import INFERENCERS
-from openmsra.soft_teacher.datasets import SUFFIXES, DataError
+from openmsra.soft_teacher.data.datasets import SUFFIXES, DataError
 
 Source = str | Path | np.ndarray
 

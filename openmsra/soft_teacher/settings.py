@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass, fields
 
-from openmsra.core.suggest import did_you_mean
 from openmsra.soft_teacher.pseudo_labels import BG_WEIGHTS, CLS_NORMS, JITTER_DISTS, JITTER_NORMS
+from openmsra.suggest import did_you_mean
 
 CHOICES = dict(
     jitter_dist=JITTER_DISTS, jitter_norm=JITTER_NORMS, cls_norm=CLS_NORMS, reg_norm=('sampled', 'foreground'),

@@ -5,7 +5,7 @@ from mmdet.utils import reduce_mean
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
-from openmsra.core.ema import ramped_momentum
+from openmsra.common.ema import ramped_momentum
 
 BINS = 200  # of the scores in [0, 1]
 

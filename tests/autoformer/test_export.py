@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from openmsra.apis import init_model
-from openmsra.core.checkpoint import load_file, save_file
+from openmsra.engine.checkpoint.io import load_file, save_file
 
 CONFIG = 'configs/autoformer/autoformer_supernet_1xb32-2e_digits_instant.py'
 TOOL = 'tools/model_converters/autoformer_export.py'

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import chisquare
 
 from openmsra.autoformer import SearchSpace, arch_rng, count_flops, count_params
-from openmsra.autoformer.complexity import Geometry, macs_of, params_of
+from openmsra.autoformer.search.complexity import Geometry, macs_of, params_of
 
 PUBLISHED = {  # params, official estimate, multiply-accumulates without / with factorised relative positions (G)
     'tiny': (dict(embed_dim=192, depth=12, num_heads=[3] * 12, mlp_ratio=[3.5] * 12), 5366056, 1.2254, 1.1665, 1.1929),

@@ -14,8 +14,8 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from openmsra.ckdn import CKDN, CKDNLoss, elo_expectation
-from openmsra.ckdn.transforms import ResizeCropPair, center_crop, resize_short_side, to_tensor
-from openmsra.core.checkpoint import CheckpointError, load_file, load_weights
+from openmsra.ckdn.data.transforms import ResizeCropPair, center_crop, resize_short_side, to_tensor
+from openmsra.engine.checkpoint.io import CheckpointError, load_file, load_weights
 from tests.references.ckdn_fill import fill_ckdn, synthetic_image
 from tests.references.oracle_fill import oracle_input
 

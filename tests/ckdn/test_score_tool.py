@@ -13,14 +13,14 @@ from PIL import Image
 from skimage import data
 
 from openmsra.ckdn import CKDN
-from openmsra.ckdn.compare import compare_methods, paired_bootstrap
-from openmsra.ckdn.crops import cut, tile_offsets
+from openmsra.ckdn.data.crops import cut, tile_offsets
+from openmsra.ckdn.data.pairs import PairError, images_by_stem, match, method_folders, swap_signs
+from openmsra.ckdn.data.transforms import ImageError, check_pair, load_rgb
 from openmsra.ckdn.inferencer import CKDNInferencer
-from openmsra.ckdn.maps import overlay
-from openmsra.ckdn.pairs import PairError, images_by_stem, match, method_folders, swap_signs
-from openmsra.ckdn.transforms import ImageError, check_pair, load_rgb
-from openmsra.core.checkpoint import CheckpointError
-from openmsra.core.launch import ToolError
+from openmsra.ckdn.report.compare import compare_methods, paired_bootstrap
+from openmsra.ckdn.report.maps import overlay
+from openmsra.engine.checkpoint.io import CheckpointError
+from openmsra.engine.launch import ToolError
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / 'configs/ckdn/ckdn_r18_1xb8-2e_photos_instant.py'
@@ -215,7 +215,7 @@ def test_paired_bootstrap_and_common_images():
 
 
 def test_sheet_holds_every_pair_in_order_and_escapes_names(tmp_path):
-    from openmsra.ckdn.sheet import write_sheet
+    from openmsra.ckdn.report.sheet import write_sheet
 
     rows = []
     for name, value in (('<b>', 0.75), ('plain', 0.5)):

@@ -15,9 +15,9 @@ def _train(rank: int, world_size: int) -> dict:
     from mmengine.registry import MODELS, DefaultScope
 
     import openmsra.soft_teacher  # noqa: F401 - registers the detector
-    from openmsra.core.ema import ema_update
-    from openmsra.core.launch import load_config
-    from openmsra.soft_teacher.sampler import MultiSourceSampler
+    from openmsra.common.ema import ema_update
+    from openmsra.engine.launch import load_config
+    from openmsra.soft_teacher.data.sampler import MultiSourceSampler
     from tests.soft_teacher.conftest import CONFIG, make_batch
 
     torch.manual_seed(0)

@@ -11,12 +11,12 @@ import torch
 from skimage import data
 
 from openmsra.apis import init_model
-from openmsra.core.checkpoint import CheckpointError
-from openmsra.core.launch import USER_ERRORS
-from openmsra.core.video import VideoFile
+from openmsra.common.video import VideoFile
+from openmsra.engine.checkpoint.io import CheckpointError
+from openmsra.engine.launch import USER_ERRORS
 from openmsra.ftcn import FTCNInferencer
-from openmsra.ftcn.align import landmarks_of_box
-from openmsra.ftcn.faces import Face, HaarDetector
+from openmsra.ftcn.faces.align import landmarks_of_box
+from openmsra.ftcn.faces.detectors import Face, HaarDetector
 
 CONFIG = 'configs/ftcn/ftcn-tt_tiny_1xb16-4e_flicker_instant.py'
 

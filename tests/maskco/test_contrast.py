@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from openmsra.core.contrastive import info_nce
+from openmsra.common.contrastive import info_nce
 from openmsra.maskco.contrast import logits_of
 from tests.references import maskco_contrast as reference
 

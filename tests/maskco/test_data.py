@@ -8,9 +8,10 @@ from mmengine.dataset import default_collate
 from PIL import Image
 
 from openmsra.apis import init_model
-from openmsra.core.checkpoint import save_file
-from openmsra.core.launch import ToolError
-from openmsra.maskco import DigitScenes, FrozenProbe, MaskCoInferencer, PretextWatch, UnlabelledImages
+from openmsra.engine.checkpoint.io import save_file
+from openmsra.engine.launch import ToolError
+from openmsra.maskco import FrozenProbe, MaskCoInferencer, PretextWatch, UnlabelledImages
+from openmsra.miniatures.digit_scenes import DigitScenes
 from tools.analysis.maskco_predictions import main as draw_predictions
 from tools.analysis.maskco_predictions import similarity_maps
 from tools.analysis.maskco_views import main as draw_views
@@ -52,7 +53,7 @@ def test_exif_orientation(tmp_path):
 
 def test_dead_links_of_a_list_are_left_out_and_counted(folder, monkeypatch):
     said = []
-    monkeypatch.setattr('openmsra.maskco.images.print_log', lambda message, *args: said.append(message))
+    monkeypatch.setattr('openmsra.maskco.data.images.print_log', lambda message, *args: said.append(message))
     (folder / 'list.tsv').write_text('a.png\tcaption\ngone.png\tcaption\n\ndeep/b.png\n')
     dataset = UnlabelledImages(data_root=str(folder), ann_file=str(folder / 'list.tsv'), pipeline=[])
     assert len(dataset) == 2

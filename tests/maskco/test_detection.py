@@ -8,8 +8,8 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 from openmsra import compat
-from openmsra.core.checkpoint import save_file
-from openmsra.core.launch import load_config
+from openmsra.engine.checkpoint.io import save_file
+from openmsra.engine.launch import load_config
 from openmsra.maskco.export import backbone_weights
 from openmsra.registry import MODELS
 

@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from openmsra import compat
-from openmsra.core.checkpoint import CheckpointError, load_file, save_file
-from openmsra.core.launch import load_config
+from openmsra.engine.checkpoint.io import CheckpointError, load_file, save_file
+from openmsra.engine.launch import load_config
 from openmsra.maskco.export import backbone_weights
 from openmsra.registry import MODELS
 from tools.model_converters.maskco_export import main as export

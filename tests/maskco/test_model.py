@@ -212,7 +212,7 @@ def test_options_that_contradict(options, message):
 
 
 def test_random_state_is_numpys():
-    from openmsra.maskco.transforms import TwoRegionViews
+    from openmsra.maskco.data.transforms import TwoRegionViews
 
     image = np.random.default_rng(0).integers(0, 255, (80, 90, 3), np.uint8)
     runs = []
@@ -224,8 +224,8 @@ def test_random_state_is_numpys():
 
 def test_moco_v2_of_mmpretrain_is_converted(tmp_path):
     from openmsra.apis import init_model
-    from openmsra.core.checkpoint import CheckpointError, save_file
-    from openmsra.core.launch import load_config
+    from openmsra.engine.checkpoint.io import CheckpointError, save_file
+    from openmsra.engine.launch import load_config
     from tools.model_converters.maskco_from_mmpretrain import main as convert
 
     config = 'configs/maskco/mocov2_r18-tiny_1xb64-24e_digits_mini.py'

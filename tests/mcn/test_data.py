@@ -6,12 +6,12 @@ import pytest
 import torch
 
 import openmsra.mcn  # noqa: F401 - registers everything
-from openmsra.core.annotations import AnnotationError
-from openmsra.core.video import VideoError
-from openmsra.mcn.motions import FRAMES, MOTIONS, moving_patch
-from openmsra.mcn.retrieval import VideoRetrieval, normalised, ranking, retrieval_figures
-from openmsra.mcn.transforms import ClipJitter
-from openmsra.mcn.videos import clip_indices, read_list, video_id
+from openmsra.common.annotations import AnnotationError
+from openmsra.common.video import VideoError
+from openmsra.mcn.data.transforms import ClipJitter
+from openmsra.mcn.data.videos import clip_indices, read_list, video_id
+from openmsra.mcn.evaluation.retrieval import VideoRetrieval, normalised, ranking, retrieval_figures
+from openmsra.miniatures.motions import FRAMES, MOTIONS, moving_patch
 from openmsra.registry import DATASETS, MODELS, TRANSFORMS
 from tests.references import mcn as reference
 

@@ -6,8 +6,8 @@ import torch
 from mmengine.structures import BaseDataElement
 
 import openmsra.mcn  # noqa: F401 - registers the models
-from openmsra.core.checkpoint import CheckpointError, save_file
-from openmsra.mcn.accuracy import VideoAccuracy
+from openmsra.engine.checkpoint.io import CheckpointError, save_file
+from openmsra.mcn.evaluation.accuracy import VideoAccuracy
 from openmsra.registry import MODELS
 
 TINY = dict(type='TinyVideoNet', widths=(4, 8), strides=((1, 2, 2), (2, 2, 2)), norm_cfg=dict(type='BN3d'))

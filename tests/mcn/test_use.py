@@ -11,12 +11,12 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 import openmsra.mcn  # noqa: F401 - registers everything
-from openmsra.core.checkpoint import CheckpointError, save_file
-from openmsra.core.launch import ToolError
-from openmsra.core.video import VideoError
+from openmsra.common.video import VideoError
+from openmsra.engine.checkpoint.io import CheckpointError, save_file
+from openmsra.engine.launch import ToolError
+from openmsra.mcn.evaluation.pictures import activation, class_table
 from openmsra.mcn.export import encoder_weights, recognizer_config
 from openmsra.mcn.inferencer import MCNInferencer, neighbours
-from openmsra.mcn.pictures import activation, class_table
 from openmsra.registry import MODELS
 from tests.mcn.tools import call
 

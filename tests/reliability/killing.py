@@ -15,9 +15,9 @@ from mmengine.model import BaseModel
 from torch.utils.data import Dataset
 
 from openmsra.compat import bridge_torchvision
-from openmsra.core.checkpoint import DamagedCheckpointError, load_file
-from openmsra.core.checkpoint_hook import newest_whole
-from openmsra.core.launch import build_runner
+from openmsra.engine.checkpoint.hook import newest_whole
+from openmsra.engine.checkpoint.io import DamagedCheckpointError, load_file
+from openmsra.engine.launch import build_runner
 from openmsra.registry import DATASETS, MODELS
 
 bridge_torchvision()  # mmengine imports torchvision to log its version

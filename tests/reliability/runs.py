@@ -13,9 +13,9 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 from torch.nn import functional
 
-from openmsra.core.checkpoint import load_file
-from openmsra.core.launch import load_config
-from openmsra.core.runner import OpenMSRARunner
+from openmsra.engine.checkpoint.io import load_file
+from openmsra.engine.launch import load_config
+from openmsra.engine.runner import OpenMSRARunner
 from openmsra.registry import HOOKS, TRANSFORMS
 from tests.test_configs import INSTANT, _marked
 

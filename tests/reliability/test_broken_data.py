@@ -12,9 +12,9 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset, ConcatDataset
 from PIL import Image
 
-from openmsra.core.annotations import AnnotationError
-from openmsra.core.samples import TRIES, BrokenDataError, SampleKey, Samples, failure
-from openmsra.core.video import read_frames
+from openmsra.common.annotations import AnnotationError
+from openmsra.common.video import read_frames
+from openmsra.engine.data.samples import TRIES, BrokenDataError, SampleKey, Samples, failure
 from openmsra.registry import DATASETS, TRANSFORMS
 from tests.reliability import corrupt
 from tests.reliability.killing import Heavy  # noqa: F401 - registers the model
@@ -174,7 +174,7 @@ def _is_told(build_dataset, source: Path) -> None:
 
 
 def test_odd_annotations_of_clips(tmp_path):
-    from openmsra.ftcn.clips import FaceClips
+    from openmsra.ftcn.data.clips import FaceClips
 
     frames = tmp_path / 'video'
     frames.mkdir()
@@ -191,7 +191,7 @@ def test_odd_annotations_of_clips(tmp_path):
 
 
 def test_odd_lists_of_images(tmp_path):
-    from openmsra.maskco.images import UnlabelledImages
+    from openmsra.maskco.data.images import UnlabelledImages
 
     whole_images(tmp_path, 2)
     source = tmp_path / 'list.txt'

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from openmsra.core.files import remove_stale_temporaries
+from openmsra.engine.checkpoint.files import remove_stale_temporaries
 from tests.reliability.killing import heavy_config, kill_once, newest_iteration
 
 SECONDS = 0.4  # of training before the kill, at most

@@ -8,8 +8,8 @@ import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
-from openmsra.core.checkpoint import load_file
-from openmsra.core.non_finite import NonFiniteLossError
+from openmsra.engine.checkpoint.io import load_file
+from openmsra.engine.non_finite import NonFiniteLossError
 from openmsra.registry import HOOKS
 from tests.dist.gloo import run_on_processes
 from tests.reliability.runs import build, over_tensors, short_config
@@ -100,7 +100,7 @@ def test_batches_are_skipped_up_to_a_number(tmp_path):
 
 
 def test_gradient_that_is_not_finite_does_not_reach_the_weights():
-    from openmsra.core.non_finite import OptimWrapper
+    from openmsra.engine.non_finite import OptimWrapper
 
     weight = torch.nn.Parameter(torch.zeros(2))
     wrapper = OptimWrapper(optimizer=torch.optim.SGD([weight], lr=1.0), clip_grad=dict(max_norm=1.0))

@@ -11,10 +11,10 @@ import torch
 from mmengine.hooks import Hook
 
 from openmsra.apis import init_model
-from openmsra.core.checkpoint import load_file
-from openmsra.core.launch import load_config
-from openmsra.core.loader import KeyedBatches, Position
-from openmsra.core.samplers import InfiniteSampler
+from openmsra.engine.checkpoint.io import load_file
+from openmsra.engine.data.loader import KeyedBatches, Position
+from openmsra.engine.data.samplers import InfiniteSampler
+from openmsra.engine.launch import load_config
 from openmsra.registry import HOOKS
 from tests.dist.gloo import run_on_processes
 from tests.reliability.runs import differences, each_instant, final_state, short_config, train

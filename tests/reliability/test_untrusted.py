@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from openmsra.core.checkpoint import CheckpointError, load_file
+from openmsra.engine.checkpoint.io import CheckpointError, load_file
 from tests.reliability.killing import heavy_config
 from tests.reliability.runs import train
 

@@ -12,8 +12,8 @@ from mmengine.registry import DefaultScope
 from torch.utils.data import Dataset
 
 from openmsra.apis import init_model
-from openmsra.core import rng
-from openmsra.core.launch import load_config
+from openmsra.engine import rng
+from openmsra.engine.launch import load_config
 from openmsra.registry import DATASETS
 from tests.dist.gloo import run_on_processes
 from tests.reliability.runs import build, each_instant

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmdet.models.detectors import SoftTeacher as MMDetSoftTeacher
 
-from openmsra.core.ema import ema_update
+from openmsra.common.ema import ema_update
 from openmsra.soft_teacher.detector import paired
 from openmsra.soft_teacher.hooks import MeanTeacher
 from openmsra.soft_teacher.settings import read_settings

@@ -6,7 +6,7 @@ import pytest
 import torch
 from mmengine.structures import InstanceData
 
-from openmsra.core.checkpoint import load_weights
+from openmsra.engine.checkpoint.io import load_weights
 from openmsra.soft_teacher.hooks import plain_detector
 from openmsra.soft_teacher.settings import read_settings
 from openmsra.soft_teacher.thresholds import BINS, ClassThresholds

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from openmsra.core.checkpoint import load_file
-from openmsra.core.launch import build_runner, load_config
+from openmsra.engine.checkpoint.io import load_file
+from openmsra.engine.launch import build_runner, load_config
 from tests.soft_teacher.conftest import CONFIG
 
 

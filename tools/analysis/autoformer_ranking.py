@@ -15,8 +15,8 @@ import csv
 import json
 from pathlib import Path
 
-from openmsra.core.config_check import ConfigError
-from openmsra.core.launch import run_tool
+from openmsra.engine.config.check import ConfigError
+from openmsra.engine.launch import run_tool
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -98,7 +98,7 @@ def draw(pairs: list[tuple[float, float]], report: dict, file: Path) -> None:
 
 
 def main(argv: list[str] | None = None) -> None:
-    from openmsra.autoformer.ranking import rank_correlation
+    from openmsra.autoformer.search.ranking import rank_correlation
 
     args = parse_args(argv)
     if args.search is None and len(args.inputs) > 1:

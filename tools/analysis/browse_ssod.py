@@ -7,7 +7,7 @@ matrices can be checked before anything is trained.
 import argparse
 from pathlib import Path
 
-from openmsra.core.launch import load_config, run_tool
+from openmsra.engine.launch import load_config, run_tool
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -31,8 +31,8 @@ def main(argv: list[str] | None = None) -> None:
 
     from openmsra.apis import init_model
     from openmsra.registry import DATASETS
-    from openmsra.soft_teacher.browse import unlabelled_part, view_lesson
-    from openmsra.soft_teacher.pictures import lesson_pictures, save_pictures
+    from openmsra.soft_teacher.monitor.browse import unlabelled_part, view_lesson
+    from openmsra.soft_teacher.monitor.pictures import lesson_pictures, save_pictures
 
     set_random_seed(args.seed)
     model = init_model(cfg, args.checkpoint, args.device)

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from openmsra.core.launch import ToolError, run_tool
+from openmsra.engine.launch import ToolError, run_tool
 
 CONFIG = Path(__file__).resolve().parents[2] / 'configs/ckdn/ckdn_r18_1xb64-4e_photos_mini.py'
 SHOWN = 6
@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def load(archive: Path, split: str) -> tuple[Tensor, Tensor]:
     """Degraded and pristine patches (N, 3, H, W) in 0..1."""
-    from openmsra.ckdn import RestoredPhotos
+    from openmsra.miniatures.restored_photos import RestoredPhotos
 
     pixels = RestoredPhotos(str(archive), split, []).pixels
     degraded = pixels['degraded']
@@ -59,7 +59,7 @@ def normalised(loss: nn.Module, image: Tensor) -> Tensor:
 
 def train_denoiser(degraded: Tensor, pristine: Tensor, loss: nn.Module | None, steps: int, seed: int) -> nn.Module:
     """A denoiser trained with L1 to the pristine patch and, if given, with the metric against the degraded one."""
-    from openmsra.ckdn.restore import Denoiser
+    from openmsra.miniatures.restorers import Denoiser
 
     generator = torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)

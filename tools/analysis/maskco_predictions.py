@@ -8,7 +8,7 @@ another region of the same image, a red one of another image.
 import argparse
 from pathlib import Path
 
-from openmsra.core.launch import run_tool
+from openmsra.engine.launch import run_tool
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> None:
     from mmengine.registry import init_default_scope
 
     from openmsra.apis import init_model
-    from openmsra.core.launch import ToolError
+    from openmsra.engine.launch import ToolError
     from openmsra.registry import DATASETS
 
     model = init_model(args.config, args.checkpoint)

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from openmsra.core.launch import run_tool
+from openmsra.engine.launch import run_tool
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -17,7 +17,7 @@ def main(argv: list[str] | None = None) -> None:
     import numpy as np
     from mmengine.registry import init_default_scope
 
-    from openmsra.core.launch import load_config
+    from openmsra.engine.launch import load_config
     from openmsra.registry import DATASETS, MODELS
 
     cfg = load_config(args.config)

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from openmsra.core.launch import run_tool
+from openmsra.engine.launch import run_tool
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -17,8 +17,8 @@ def main(argv: list[str] | None = None) -> None:
 
     import numpy as np
 
+    from openmsra.mcn.evaluation.pictures import activation, contact_sheet, overlay
     from openmsra.mcn.inferencer import MCNInferencer, listed
-    from openmsra.mcn.pictures import activation, contact_sheet, overlay
 
     inferencer = MCNInferencer(args.config, args.checkpoint)
     rows = []

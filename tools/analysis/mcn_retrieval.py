@@ -7,7 +7,7 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
-from openmsra.core.launch import run_tool
+from openmsra.engine.launch import run_tool
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -25,8 +25,8 @@ def main(argv: list[str] | None = None) -> None:
 
     import numpy as np
 
-    from openmsra.mcn.pictures import class_table, contact_sheet
-    from openmsra.mcn.retrieval import normalised, ranking, retrieval_figures
+    from openmsra.mcn.evaluation.pictures import class_table, contact_sheet
+    from openmsra.mcn.evaluation.retrieval import normalised, ranking, retrieval_figures
 
     stored = dict(np.load(args.features))
     unit = [normalised(stored[f'{role}_feature'], stored[f'{role}_video']) for role in ('query', 'gallery')]
@@ -53,7 +53,7 @@ def row_of(query: int, ranks, stored: dict, args: argparse.Namespace, names: lis
 
 def middle(path: Path):
     """The frame in the middle of a video."""
-    from openmsra.core.video import read_frames
+    from openmsra.common.video import read_frames
 
     return read_frames(path, lambda count: [count // 2])[0]
 

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from openmsra.core.launch import ToolError, load_config, run_tool
+from openmsra.engine.launch import ToolError, load_config, run_tool
 
 PHASES = ('train', 'val', 'test')
 
@@ -32,7 +32,7 @@ class Checked:
         return len(self.dataset)
 
     def __getitem__(self, index: int) -> tuple[int, str, str]:
-        from openmsra.core.samples import describe, failure
+        from openmsra.engine.data.samples import describe, failure
 
         reason = failure(self.dataset, index)
         return index, describe(self.dataset, index) if reason else '', reason or ''

@@ -16,7 +16,7 @@ import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from openmsra.core.launch import ToolError, run_tool
+from openmsra.engine.launch import ToolError, run_tool
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
@@ -48,7 +48,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
 
-    from openmsra.ftcn.prepare import Preparation, clip_lines
+    from openmsra.ftcn.faces.prepare import Preparation, clip_lines
 
     if args.detector == 'yunet' and not args.yunet.is_file():
         raise ToolError(f'{args.yunet}: there is no such YuNet model.')
@@ -73,7 +73,7 @@ def wanted(args: argparse.Namespace) -> list[dict]:
     Raises:
         ToolError: there is none.
     """
-    from openmsra.ftcn.layouts import LAYOUTS
+    from openmsra.ftcn.faces.layouts import LAYOUTS
 
     options = dict(compression=args.compression) if args.layout == 'ffpp' else {}
     rows = LAYOUTS[args.layout](args.root, **options)

@@ -7,7 +7,7 @@ Without replacement, the same for everyone (the seed is the fold), with a manife
 import argparse
 from pathlib import Path
 
-from openmsra.core.launch import run_tool
+from openmsra.engine.launch import run_tool
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -26,7 +26,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> None:
-    from openmsra.soft_teacher.splits import (
+    from openmsra.soft_teacher.data.splits import (
         Plan,
         read_coco,
         read_voc,

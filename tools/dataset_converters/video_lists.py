@@ -11,7 +11,7 @@ The lists go beside the folder of videos, in the format of mmaction2: a relative
 import argparse
 from pathlib import Path
 
-from openmsra.core.launch import ToolError, run_tool
+from openmsra.engine.launch import ToolError, run_tool
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -24,7 +24,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--no-check', action='store_true', help='do not decode the videos')
     args = parser.parse_args(argv)
 
-    from openmsra.mcn import splits
+    from openmsra.mcn.data import splits
 
     if not args.videos.is_dir():
         raise ToolError(f'{args.videos}: there is no such folder of videos.')
@@ -56,7 +56,7 @@ def main(argv: list[str] | None = None) -> None:
 
 def read(args: argparse.Namespace) -> tuple[dict[str, list], list[str]]:
     """Lists by name, and the classes."""
-    from openmsra.mcn import splits
+    from openmsra.mcn.data import splits
 
     if args.dataset == 'kinetics':
         rows, classes = splits.kinetics(args.annotations)

@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from openmsra.core.launch import run_tool
+from openmsra.engine.launch import run_tool
 
 TOLERANCE = 2e-5  # of the logits, absolute
 
@@ -25,9 +25,9 @@ def main(argv: list[str] | None = None) -> None:
 
     from openmsra.apis import init_model
     from openmsra.autoformer import extract_subnet
-    from openmsra.core.checkpoint import save_file
-    from openmsra.core.config_check import ConfigError
-    from openmsra.core.export import export_onnx, export_torchscript
+    from openmsra.common.export import export_onnx, export_torchscript
+    from openmsra.engine.checkpoint.io import save_file
+    from openmsra.engine.config.check import ConfigError
 
     if args.target.suffix not in ('.pth', '.pt', '.onnx'):
         raise ConfigError(f'{args.target}: the name must end in .pth (weights), .pt (TorchScript) or .onnx.')

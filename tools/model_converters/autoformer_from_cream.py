@@ -4,7 +4,7 @@ import argparse
 import re
 from pathlib import Path
 
-from openmsra.core.launch import run_tool
+from openmsra.engine.launch import run_tool
 
 RENAMES = (
     (r'^patch_embed_super\.', 'patch_embed.'),
@@ -31,7 +31,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
 
     import openmsra.autoformer  # noqa: F401 - registers the supernet
-    from openmsra.core.checkpoint import load_file, load_weights, save_file
+    from openmsra.engine.checkpoint.io import load_file, load_weights, save_file
     from openmsra.registry import MODELS
 
     checkpoint = load_file(args.source)

@@ -1,13 +1,13 @@
 """Write the scoring network of CKDN as TorchScript (.pt) or ONNX (.onnx), checked for equality.
 
 Inputs are ``restored`` and ``degraded``, (B, 3, 288, 288), RGB in 0..255 after the official preprocessing (short side 329,
-centre crop 288; see openmsra/ckdn/transforms.py); the normalisation is part of the file. The output ``score`` is (B,).
+centre crop 288; see openmsra/ckdn/data/transforms.py); the normalisation is part of the file. The output ``score`` is (B,).
 """
 
 import argparse
 from pathlib import Path
 
-from openmsra.core.launch import ToolError, run_tool
+from openmsra.engine.launch import ToolError, run_tool
 
 CONFIG = Path(__file__).resolve().parents[2] / 'configs/ckdn/ckdn_r50_8xb8-30e_pipal.py'
 TOLERANCE = 1e-5  # of the scores, absolute
@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> None:
 
     from openmsra.apis import init_model
     from openmsra.ckdn.export import PixelScorer
-    from openmsra.core.export import export_onnx, export_torchscript
+    from openmsra.common.export import export_onnx, export_torchscript
 
     model = init_model(args.config, args.checkpoint)
     inputs = {role: torch.randint(256, (3, 3, args.size, args.size)).float() for role in ('restored', 'degraded')}

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from openmsra.core.launch import run_tool
+from openmsra.engine.launch import run_tool
 
 
 def strip_prefixes(key: str) -> str:
@@ -22,7 +22,7 @@ def main(argv: list[str] | None = None) -> None:
     import torch
 
     import openmsra.ckdn  # noqa: F401 - registers the network
-    from openmsra.core.checkpoint import load_file, load_weights, save_file
+    from openmsra.engine.checkpoint.io import load_file, load_weights, save_file
     from openmsra.registry import MODELS
 
     with torch.serialization.safe_globals([argparse.Namespace]):  # the official trainer pickles its arguments

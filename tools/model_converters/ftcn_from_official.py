@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from openmsra.core.launch import run_tool
+from openmsra.engine.launch import run_tool
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -13,7 +13,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
 
     import openmsra.ftcn  # noqa: F401 - registers the network
-    from openmsra.core.checkpoint import load_file, load_weights, save_file
+    from openmsra.engine.checkpoint.io import load_file, load_weights, save_file
     from openmsra.registry import MODELS
 
     checkpoint = load_file(args.source)

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from openmsra.core.launch import run_tool
+from openmsra.engine.launch import run_tool
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -16,7 +16,7 @@ def main(argv: list[str] | None = None) -> None:
     )  # fmt: skip
     args = parser.parse_args(argv)
 
-    from openmsra.core.checkpoint import load_file, save_file
+    from openmsra.engine.checkpoint.io import load_file, save_file
     from openmsra.maskco.export import backbone_weights
 
     checkpoint = load_file(args.source)

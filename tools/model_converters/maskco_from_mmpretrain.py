@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from openmsra.core.launch import run_tool
+from openmsra.engine.launch import run_tool
 
 CONFIG = 'configs/maskco/mocov2_resnet50_8xb32-200e_in1k.py'
 NOT_OURS = ('encoder_k.steps', 'data_preprocessor.mean', 'data_preprocessor.std')  # a step counter; constants of the config
@@ -16,8 +16,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--config', type=Path, default=CONFIG, help='what the weights must fit (default: %(default)s)')
     args = parser.parse_args(argv)
 
-    from openmsra.core.checkpoint import load_file, load_weights, save_file
-    from openmsra.core.launch import load_config
+    from openmsra.engine.checkpoint.io import load_file, load_weights, save_file
+    from openmsra.engine.launch import load_config
     from openmsra.registry import MODELS
 
     checkpoint = load_file(args.source)

@@ -4,7 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
-from openmsra.core.launch import load_config, run_tool
+from openmsra.engine.launch import load_config, run_tool
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -14,7 +14,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('target', type=Path, metavar='DST', help='file to write')
     args = parser.parse_args(argv)
 
-    from openmsra.core.checkpoint import load_file, save_file
+    from openmsra.engine.checkpoint.io import load_file, save_file
     from openmsra.mcn.export import encoder_weights, recognizer_config
 
     model = load_config(args.config).model

@@ -6,7 +6,7 @@ With --export one network is written, as a plain detector for mmdet; this also e
 import argparse
 from pathlib import Path
 
-from openmsra.core.launch import run_tool
+from openmsra.engine.launch import run_tool
 
 CONFIG = 'configs/soft_teacher/soft-teacher_faster-rcnn-r50_8xb5-180k_coco-10pct.py'
 
@@ -19,8 +19,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--export', choices=['teacher', 'student', 'mean'], help='write this network as a plain detector')
     args = parser.parse_args(argv)
 
-    from openmsra.core.checkpoint import load_file, load_weights, save_file
-    from openmsra.core.launch import ToolError, load_config
+    from openmsra.engine.checkpoint.io import load_file, load_weights, save_file
+    from openmsra.engine.launch import ToolError, load_config
     from openmsra.registry import MODELS
     from openmsra.soft_teacher.hooks import plain_detector
 

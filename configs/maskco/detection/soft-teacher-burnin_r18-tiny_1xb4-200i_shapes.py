@@ -3,7 +3,7 @@
 # and schedule are ours; strides are half of the Soft Teacher's, since this backbone has no stride before its first stage.
 _base_ = '../../soft_teacher/_base_shapes.py'
 
-custom_imports = dict(imports=['openmsra.maskco', 'openmsra.soft_teacher'], allow_failed_imports=False)
+custom_imports = dict(imports=['openmsra.maskco', 'openmsra.soft_teacher', 'openmsra.miniatures.shape_scenes'], allow_failed_imports=False)
 
 model = dict(
     detector=dict(

@@ -1,0 +1,1 @@
+"""Evolution search over the sub-networks of a supernet under budgets."""

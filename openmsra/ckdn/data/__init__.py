@@ -1,0 +1,1 @@
+"""Scored pairs of images: data sets, transforms, preprocessing."""

@@ -1,0 +1,1 @@
+"""What is made of scores: comparisons of methods, contact sheets, quality maps."""

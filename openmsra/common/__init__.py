@@ -1,0 +1,1 @@
+"""Bricks that at least two papers use. Knows neither engine nor papers."""

@@ -1,0 +1,1 @@
+"""How a run lives: from the command line to the last checkpoint. Knows no paper."""

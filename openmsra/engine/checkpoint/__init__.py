@@ -1,0 +1,1 @@
+"""Checkpoints: written durably, read without executing them, gone on from exactly."""

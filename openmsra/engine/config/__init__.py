@@ -1,0 +1,1 @@
+"""Configs that are checked before the work starts."""

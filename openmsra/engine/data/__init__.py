@@ -1,0 +1,1 @@
+"""Samples, loaders and samplers that a run can take up again at any place."""

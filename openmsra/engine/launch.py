@@ -1,0 +1,136 @@
+"""From a command line to a Runner: what ``tools/train.py`` and ``tools/test.py`` share."""
+
+import argparse
+import errno
+import os
+import sys
+from pathlib import Path
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.runner import Runner
+
+from openmsra import compat
+from openmsra.common.annotations import AnnotationError
+from openmsra.common.video import VideoError
+from openmsra.engine.checkpoint.hook import CheckpointWriteError
+from openmsra.engine.checkpoint.io import CheckpointError
+from openmsra.engine.config.check import ConfigError, check_config
+from openmsra.engine.data.samples import BrokenDataError
+from openmsra.engine.non_finite import NonFiniteLossError
+from openmsra.engine.runner import OpenMSRARunner
+from openmsra.suggest import did_you_mean
+
+# where each launcher leaves rank, world size and local rank
+LAUNCHER_ENV = {
+    'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
+    'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
+    'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
+}
+
+
+class ToolError(ValueError):
+    """Arguments or files of a command that cannot be used; the message says which and what to do."""
+
+
+USER_ERRORS = (
+    ConfigError, CheckpointError, CheckpointWriteError, AnnotationError, BrokenDataError, NonFiniteLossError, FileNotFoundError,
+    VideoError, ToolError,
+)  # fmt: skip
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments that training and testing share."""
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dirs/<config name>)')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override settings, e.g. a.b=1 c="[1,2]"'
+    )
+    parser.add_argument('--launcher', choices=['none', *LAUNCHER_ENV], default='none', help='job launcher')
+    parser.add_argument(
+        '--trust-checkpoint', action='store_true',
+        help='read an old checkpoint as pickle, which executes whatever code is in it; only for files that you wrote yourself',
+    )  # fmt: skip
+    parser.add_argument('--seed', type=int, help='random seed')
+    parser.add_argument('--deterministic', action='store_true', help='deterministic cuDNN algorithms')
+
+
+def load_config(path: str | Path, options: dict | None = None) -> Config:
+    """Read a config, apply ``--cfg-options`` and check that everything in it is read.
+
+    Raises:
+        FileNotFoundError: no such file; the message names the nearest config.
+        ConfigError: a key that nothing reads, a type that does not resolve.
+    """
+    path, options = Path(path), options or {}
+    if not path.is_file():
+        others = [str(other) for other in Path('configs').glob('*/*.py')]
+        raise FileNotFoundError(f'{path}: there is no such config. {did_you_mean(str(path), others)}')
+    compat.format_configs_once()
+    cfg = Config.fromfile(path)
+    try:
+        cfg.merge_from_dict(options)
+    except (KeyError, TypeError, AssertionError) as error:
+        raise ConfigError(f'--cfg-options {" ".join(options)}: {error}') from None
+    check_config(cfg, tuple(options))
+    return cfg
+
+
+def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
+    """Write the common arguments into ``cfg``; the command line wins over the config, the config over defaults."""
+    cfg.launcher = args.launcher
+    cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
+    if args.seed is not None:
+        cfg.randomness.seed = args.seed
+    if args.trust_checkpoint:
+        cfg.trust_checkpoint = True
+    if args.deterministic:
+        cfg.randomness.deterministic = True
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Start the process group where mmengine cannot (no GPU) and build the Runner."""
+    if cfg.launcher != 'none' and not torch.cuda.is_available():
+        _init_gloo(cfg.launcher)
+        wrapper = dict(
+            type='MMDistributedDataParallel',
+            broadcast_buffers=False,
+            find_unused_parameters=cfg.get('find_unused_parameters', False),
+        )
+        cfg.model_wrapper_cfg = {**wrapper, **cfg.get('model_wrapper_cfg', {}), 'device_ids': None}
+    return OpenMSRARunner.from_cfg(cfg)
+
+
+def _init_gloo(launcher: str) -> None:
+    """mmengine's own start-up sets a CUDA device for every launcher and cannot be used on a CPU-only torch."""
+    names = LAUNCHER_ENV[launcher]
+    absent = [name for name in names if name not in os.environ]
+    if absent:
+        raise ConfigError(
+            f'--launcher {launcher}: {", ".join(absent)} not set in the environment. '
+            'Start through tools/dist_train.sh, tools/slurm_train.sh or mpirun.'
+        )
+    for ours, theirs in zip(LAUNCHER_ENV['pytorch'], names, strict=True):
+        os.environ[ours] = os.environ[theirs]
+    os.environ.setdefault('MASTER_ADDR', '127.0.0.1')
+    os.environ.setdefault('MASTER_PORT', '29500')
+    torch.distributed.init_process_group('gloo')
+
+
+def run_tool(main, argv: list[str] | None = None) -> None:
+    """Run a tool's ``main``; errors of the user and a full disk end in their message and exit code 2, not in a traceback."""
+    try:
+        main(argv)
+    except USER_ERRORS as error:
+        print(f'error: {error}', file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        where = f' for {error.filename}' if error.filename else ''
+        print(f'error: no space left on the disk{where}. Make room or name another folder, then run the command again.',
+              file=sys.stderr)  # fmt: skip
+        sys.exit(2)
+    finally:
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            torch.distributed.destroy_process_group()

@@ -1,0 +1,175 @@
+"""mmengine's Runner for runs that are killed, resumed and repeated, and that read files from elsewhere."""
+
+import copy
+import logging
+from pathlib import Path
+
+from mmengine.dist import get_rank
+from mmengine.model import is_model_wrapper
+from mmengine.registry import RUNNERS
+from mmengine.runner import BaseLoop, Runner
+from torch import nn
+from torch.utils.data import DataLoader, IterableDataset
+
+from openmsra.engine.checkpoint.files import remove_stale_temporaries
+from openmsra.engine.checkpoint.hook import newest_whole, write_together
+from openmsra.engine.checkpoint.io import CheckpointError, PlainStateHook, load_file, load_weights
+from openmsra.engine.checkpoint.resume import (
+    capture_gradients,
+    capture_progress,
+    check_training_checkpoint,
+    config_changes,
+    restore_gradients,
+    restore_progress,
+)
+from openmsra.engine.config.check import runner_keys
+from openmsra.engine.data import samplers  # noqa: F401 - registers InfiniteSampler
+from openmsra.engine.data.broken import PHASES, BrokenDataHook
+from openmsra.engine.data.loader import keyed
+from openmsra.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
+from openmsra.engine.non_finite import NonFiniteLossHook
+
+
+@RUNNERS.register_module()
+class OpenMSRARunner(Runner):
+    """Runner that resumes exactly, survives broken samples and loads checkpoints without executing them, whole or not at all.
+
+    - ``load_from`` and ``resume`` fail when a key is missing, unexpected or misshapen (mmengine logs and goes on). Config text
+      in a checkpoint is never evaluated (mmengine evaluates it on resume); what differs from the config of the run is logged.
+    - ``resume`` without a path takes the newest checkpoint that is whole.
+    - A checkpoint holds the place in the data and the random numbers of all processes; see :mod:`openmsra.engine.data.loader`.
+    - A loss that is not finite stops the run (:class:`NonFiniteLossHook`), broken samples do so from 1 % on
+      (:class:`BrokenDataHook`).
+    """
+
+    resumed_from: Path | None = None
+
+    def setup_env(self, env_cfg: dict) -> None:
+        """mmengine's, and room on the disk: what a killed run has left half written may fill it before anything is logged."""
+        super().setup_env(env_cfg)
+        if get_rank() == 0:
+            remove_stale_temporaries(self.work_dir)
+
+    def dump_config(self) -> None:
+        """Write the config into the work dir without the variables of its files, which nothing reads any more."""
+        whole, unread = self.cfg, set(self.cfg) - runner_keys()
+        self.cfg = copy.deepcopy(whole)
+        for name in unread:
+            self.cfg.pop(name)
+        super().dump_config()
+        self.cfg = whole
+
+    def build_logger(self, *args, **kwargs):
+        """mmengine's logger without its warning that a scope fills only some of the registries, which is meant."""
+        logger = super().build_logger(*args, **kwargs)
+        logger.addFilter(not_an_unfilled_registry)
+        return logger
+
+    def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
+        """The config's hooks, and those without which a run would not be safe."""
+        super().register_hooks(default_hooks, custom_hooks)
+        self.register_hook(PlainStateHook(), priority='VERY_LOW')
+        for needed in (BrokenDataHook, NonFiniteLossHook):
+            if not any(isinstance(hook, needed) for hook in self.hooks):
+                self.register_hook(needed())
+
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """mmengine's loops by ``by_epoch`` are ours, which know their place in the data."""
+        if isinstance(loop, dict) and 'type' not in loop:
+            loop = copy.deepcopy(loop)
+            loop['type'] = EpochBasedTrainLoop if loop.pop('by_epoch') else IterBasedTrainLoop
+        return super().build_train_loop(loop)
+
+    def build_dataloader(self, dataloader: DataLoader | dict, seed: int | None = None,
+                         diff_rank_seed: bool = False) -> DataLoader:  # fmt: skip
+        """mmengine's loader, with samples that are seeded one by one and replaced where they are broken."""
+        loader = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+        if loader is dataloader or isinstance(loader.dataset, IterableDataset):
+            return loader
+        phase = next((phase for phase in PHASES if getattr(self, f'_{phase}_dataloader') is dataloader), 'other')
+        return keyed(loader, self.seed, str(Path(self.log_dir) / f'broken_{phase}_rank{get_rank()}.jsonl'))
+
+    def save_checkpoint(self, out_dir: str, filename: str, *args, **kwargs) -> None:
+        """Write a checkpoint; to be called on all processes.
+
+        Raises:
+            CheckpointWriteError: on all processes, when the main one cannot write.
+        """
+        self._progress = dict(capture_progress(self.train_loop), gradients=capture_gradients(self._network, self.optim_wrapper))
+        write_together(lambda: super(OpenMSRARunner, self).save_checkpoint(out_dir, filename, *args, **kwargs))
+
+    def call_hook(self, fn_name: str, **kwargs) -> None:
+        """mmengine's call; a checkpoint that is about to be written also gets the progress of all processes."""
+        if fn_name == 'before_save_checkpoint':
+            kwargs['checkpoint']['progress'] = self._progress
+        super().call_hook(fn_name, **kwargs)
+
+    @property
+    def _network(self) -> nn.Module:
+        """The model without what distributes it."""
+        return self.model.module if is_model_wrapper(self.model) else self.model
+
+    def load_or_resume(self) -> None:
+        """As the config says; a resume without a path tries the checkpoints of the work dir from the newest to the oldest."""
+        if self._has_loaded or not self._resume or self._load_from is not None:
+            super().load_or_resume()
+        elif newest_whole(self.work_dir, self.resume, self.logger.warning) is None:
+            self.logger.info(f'{self.work_dir} holds no checkpoint: the training begins at its beginning.')
+
+    def resume(self, filename: str | Path, *args, **kwargs) -> None:
+        """Go on from a training checkpoint.
+
+        Raises:
+            DamagedCheckpointError: the file is not whole; nothing has been changed.
+            CheckpointError: it is unsafe, does not fit, or is none of a training.
+        """
+        self._resuming = True
+        try:
+            super().resume(str(filename), *args, **kwargs)
+            restore_gradients(self._network, (self._progress or {}).get('gradients', {}))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            reason = f'{type(error).__name__}: {error}'.splitlines()[0]
+            what = 'optimizer, schedules or gradients'
+            raise CheckpointError(f'{filename}: its {what} do not fit this training ({reason}).') from error
+        finally:
+            self._resuming = False
+        self.resumed_from = Path(filename)
+        reason = restore_progress(self.train_loop, self._progress)
+        if reason:
+            self.logger.warning(f'{filename}: the run goes on, but not exactly as it would have: {reason}.')
+
+    _resuming = False
+
+    def load_checkpoint(self, filename: str, map_location='cpu', strict: bool = True, revise_keys=()) -> dict:
+        """Load the weights of ``filename`` and return the checkpoint without its config text.
+
+        Raises:
+            CheckpointError: the file is unsafe, damaged or does not fit.
+        """
+        if not strict or revise_keys:
+            raise ValueError('Weights are loaded strictly; rename keys with a tool of tools/model_converters/ instead.')
+        trust = bool(self.cfg.get('trust_checkpoint'))
+        if trust:
+            self.logger.warning(f'--trust-checkpoint: whatever code {filename} contains is executed now.')
+        checkpoint = load_file(filename, map_location, trust)
+        if self._resuming:
+            check_training_checkpoint(checkpoint, filename)
+            self._progress = checkpoint.pop('progress', None)
+            self._log_config_changes(checkpoint['meta'], filename)
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        load_weights(self._network, checkpoint, filename)
+        if isinstance(checkpoint.get('meta'), dict):
+            checkpoint['meta'].pop('config', None)
+        self._has_loaded = True
+        self.logger.info(f'Loaded every weight of {filename}')
+        return checkpoint
+
+    def _log_config_changes(self, meta: dict, filename: str) -> None:
+        changes = config_changes(meta.get('cfg', ''), self.cfg.pretty_text)
+        if changes and meta.get('cfg'):
+            self.logger.warning(f'{filename} was written with another config:\n' + '\n'.join(changes[:40]))
+
+
+def not_an_unfilled_registry(record: logging.LogRecord) -> bool:
+    """A log filter: mmengine's warning that a scope fills only some of the registries, which is meant, is left out."""
+    return not record.getMessage().startswith('Failed to search registry with scope "openmsra"')

@@ -1,0 +1,1 @@
+"""Clips of faces and their augmentation and perturbation."""

@@ -1,0 +1,193 @@
+"""Clips of aligned faces: the windows of a video, the data set of prepared crops, clip-consistent augmentation."""
+
+import errno
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform
+from mmengine.dataset import BaseDataset
+from mmengine.structures import BaseDataElement
+
+from openmsra.common.annotations import inside, read_json_lines
+from openmsra.common.video import images_of
+from openmsra.ftcn.faces.align import align_clip
+from openmsra.ftcn.faces.prepare import TRACK
+from openmsra.registry import DATASETS, TRANSFORMS
+
+
+def reflect(index: np.ndarray, count: int) -> np.ndarray:
+    """Frame numbers of a video with ``count`` frames that is mirrored at both ends without repeating the end frames."""
+    period = max(2 * (count - 1), 1)
+    folded = np.mod(index, period)
+    return np.minimum(folded, period - folded) if count > 1 else np.zeros_like(index)
+
+
+def clip_starts(count: int, clip_len: int, stride: int) -> np.ndarray:
+    """First frames of all windows of a video; the last window is always among them.
+
+    A video shorter than a clip is extended by mirroring ``clip_len - 1`` frames at each end, as the official code
+    does, so that starts may be negative: see :func:`reflect`.
+
+    Raises:
+        ValueError: the video has no frame.
+    """
+    if count < 1:
+        raise ValueError('a video without frames has no clips')
+    first, last = (0, count - clip_len) if count >= clip_len else (1 - clip_len, count - 1)
+    starts = np.arange(first, last + 1, stride)
+    return starts if starts[-1] == last else np.append(starts, last)
+
+
+@DATASETS.register_module()
+class FaceClips(BaseDataset):
+    """Clips of faces, listed by ``tools/dataset_converters/ftcn_faces.py`` as JSON lines, one for each face of a video.
+
+    A line is ``{"frames": "dir", "video": "name", "label": 1, "method": "Deepfakes", "split": "train"}``; ``frames`` is a
+    folder of PNG or JPEG crops in order of time, relative to ``data_root``; label 1 is fake. With a ``track.npz`` beside
+    them the crops are loose and a clip is aligned when it is read, with one transform; without it they are aligned already.
+    ``frames: null`` stands for a video without a face: ``metainfo['faceless']`` holds these for the metric.
+
+    Args:
+        ann_file: the list, relative to ``data_root``.
+        split: 'train' draws random windows, half of them real and the fakes balanced over the methods; any other
+            split gives ``clips_per_video`` windows at even distances, or all at ``clip_stride``.
+        methods: which manipulations take part beside the reals; ``None`` takes all.
+        clips_per_video: windows of a video, in an epoch of training or in an evaluation.
+        clip_stride: in an evaluation all windows at this distance, and the last one, in place of ``clips_per_video``.
+        faces: 'largest' takes the face of a video with the largest box, 'all' takes all. ``None`` is 'largest' in training,
+            since the other faces of a forged video may be real, else 'all'.
+        size: side of the aligned crops in pixels.
+        jitter: landmarks are moved by up to this many pixels before the alignment, all frames of a clip alike.
+
+    Raises:
+        FileNotFoundError: a folder of the list is missing or holds no image.
+        ValueError: the split is empty, or lacks one of the classes in training.
+    """
+
+    def __init__(self, ann_file: str, split: str, pipeline: list, methods: list[str] | None = None, clip_len: int = 32,
+                 clips_per_video: int = 4, clip_stride: int | None = None, faces: str | None = None, size: int = 224,
+                 jitter: float = 0.0, **kwargs) -> None:  # fmt: skip
+        if faces not in (None, 'largest', 'all'):
+            raise ValueError(f"faces must be 'largest' or 'all', got {faces!r}")
+        self.split, self.methods, self.clip_len, self.clips_per_video = split, methods, clip_len, clips_per_video
+        self.faces, self.size, self.jitter = faces or ('largest' if split == 'train' else 'all'), size, jitter
+        self.clip_stride = clip_stride
+        super().__init__(ann_file=ann_file, pipeline=pipeline, test_mode=split != 'train', **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        lines = read_json_lines(self.ann_file, dict(frames=str | None, label=int, method=str, split=str))
+        rows = [dict(row, video=row.get('video', row['frames'])) for row in lines
+                if row['split'] == self.split and self._wanted(row)]  # fmt: skip
+        self._metainfo['faceless'] = [(row['video'], row['method'], row['label']) for row in rows if row['frames'] is None]
+        rows = [row for row in rows if row['frames'] is not None]
+        if self.faces == 'largest':
+            largest = {row['video']: row for row in sorted(rows, key=lambda row: row.get('side', 0))}
+            rows = [row for row in rows if largest[row['video']] is row]
+        for row in rows:
+            row['count'] = len(self._files(row))
+        if not rows or not self.test_mode and {row['label'] for row in rows} != {0, 1}:
+            needs = 'real (0) and fake (1) videos' if not self.test_mode else 'videos with a face'
+            raise ValueError(f'{self.ann_file}: the split {self.split!r} needs {needs}, {len(rows)} found.')
+        return [dict(row, start=start) for row in rows for start in self._starts(row['count'])]
+
+    def _starts(self, count: int) -> list[int]:
+        if self.clip_stride and self.test_mode:
+            return clip_starts(count, self.clip_len, self.clip_stride).tolist()
+        starts = clip_starts(count, self.clip_len, 1)
+        return starts[np.linspace(0, len(starts) - 1, self.clips_per_video).round().astype(int)].tolist()
+
+    def _wanted(self, row: dict) -> bool:
+        return row['label'] == 0 or self.methods is None or row['method'] in self.methods
+
+    def _files(self, row: dict) -> list[Path]:
+        folder = inside(self.data_root, row['frames'], self.ann_file)
+        if not (files := images_of(folder)):
+            raise FileNotFoundError(f'{folder}: no face crops (PNG or JPEG) for a video of the list.')
+        return files
+
+    def full_init(self) -> None:
+        super().full_init()
+        self.groups: dict[str, list[int]] = {}
+        for index in range(len(self)):
+            row = self.get_data_info(index)
+            self.groups.setdefault(row['method'] if row['label'] else '', []).append(index)
+
+    def prepare_data(self, idx: int) -> dict:
+        row = self.get_data_info(idx if self.test_mode else self._balanced_index())
+        start = row['start'] if self.test_mode else np.random.choice(clip_starts(row['count'], self.clip_len, 1))
+        clip = self._read(row, reflect(start + np.arange(self.clip_len), row['count']))
+        return self.pipeline(dict(clip=clip, video=row['video'], method=row['method'], gt_label=row['label'],
+                                  track=row.get('track', 0)))  # fmt: skip
+
+    def _read(self, row: dict, numbers: np.ndarray) -> np.ndarray:
+        """An aligned clip (T, size, size, 3)."""
+        files = self._files(row)
+        crops = [_read_rgb(files[i]) for i in numbers]
+        track = Path(self.data_root) / row['frames'] / TRACK
+        if not track.is_file():
+            return np.stack(crops)
+        with np.load(track) as facts:
+            corners, landmarks = facts['corners'][numbers], facts['landmarks'][numbers]
+        moved = landmarks + np.random.uniform(-self.jitter, self.jitter, (5, 2)) if self.jitter else landmarks
+        return align_clip(crops, corners, moved, self.size)
+
+    def _balanced_index(self) -> int:
+        fakes = sorted(set(self.groups) - {''})
+        group = '' if np.random.rand() < 0.5 else fakes[np.random.randint(len(fakes))]
+        return int(np.random.choice(self.groups[group]))
+
+
+def _read_rgb(path: Path) -> np.ndarray:
+    image = cv2.imread(str(path))
+    if image is None:
+        raise OSError(errno.EIO, 'not a readable image', str(path))
+    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+
+
+@TRANSFORMS.register_module()
+class AugmentClip(BaseTransform):
+    """Flip, brightness, lower resolution, JPEG and black erasing, each drawn once for a clip.
+
+    Drawn for each frame they would imitate forgery. The choices are ours; the official augmentation was never released.
+
+    Args:
+        flip, light, scale, jpeg, erase: probability of each.
+    """
+
+    def __init__(self, flip: float = 0.5, erase: float = 0.5, jpeg: float = 0.3, light: float = 0.3, scale: float = 0.3) -> None:
+        self.flip, self.erase, self.jpeg, self.light, self.scale = flip, erase, jpeg, light, scale
+
+    def transform(self, results: dict) -> dict:
+        """Changes ``clip`` (T, H, W, 3) uint8."""
+        clip = results['clip'].copy()
+        height, width = clip.shape[1:3]
+        if np.random.rand() < self.flip:
+            clip = clip[:, :, ::-1].copy()
+        if np.random.rand() < self.light:
+            gain, offset = 1 + np.random.uniform(-0.1, 0.1), np.random.uniform(-25, 25)
+            clip = np.clip(clip * gain + offset, 0, 255).astype(np.uint8)
+        if np.random.rand() < self.scale:
+            share = np.random.uniform(64 / 224, 1)
+            small = max(1, round(share * width)), max(1, round(share * height))
+            lower = [cv2.resize(frame, small, interpolation=cv2.INTER_AREA) for frame in clip]
+            clip = np.stack([cv2.resize(frame, (width, height)) for frame in lower])
+        if np.random.rand() < self.jpeg:
+            quality = [cv2.IMWRITE_JPEG_QUALITY, int(np.random.randint(60, 101))]
+            clip = np.stack([cv2.imdecode(cv2.imencode('.jpg', frame, quality)[1], cv2.IMREAD_COLOR) for frame in clip])
+        if np.random.rand() < self.erase:
+            side = np.sqrt(np.random.uniform(0.02, 0.2))
+            top, left = (int(np.random.rand() * n * (1 - side)) for n in (height, width))
+            clip[:, top : top + int(side * height), left : left + int(side * width)] = 0
+        return dict(results, clip=clip)
+
+
+@TRANSFORMS.register_module()
+class PackClip(BaseTransform):
+    """``clip`` (T, H, W, 3) to the input (3, T, H, W) and a sample with ``video``, ``track``, ``method`` and ``gt_label``."""
+
+    def transform(self, results: dict) -> dict:
+        sample = BaseDataElement(**{key: results[key] for key in ('video', 'method', 'gt_label')}, track=results.get('track', 0))
+        inputs = torch.from_numpy(np.ascontiguousarray(results['clip'].transpose(3, 0, 1, 2)))
+        return dict(inputs=inputs, data_samples=sample)

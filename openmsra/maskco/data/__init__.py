@@ -1,0 +1,1 @@
+"""Unlabelled and labelled images, two views with corresponding regions."""

@@ -1,0 +1,101 @@
+"""Labelled images and labelled boxes for the probes of frozen features."""
+
+from pathlib import Path
+
+import mmcv
+import numpy as np
+from mmengine.dataset import BaseDataset
+
+from openmsra.common.annotations import inside, read_json
+from openmsra.maskco.data.images import SUFFIXES, read_rgb
+from openmsra.registry import DATASETS
+
+
+@DATASETS.register_module()
+class LabelledFolder(BaseDataset):
+    """One sub-folder a class, as ImageNet has it; RGB. Probes alone use the labels.
+
+    Args:
+        data_root: holds a folder for each class; their sorted names are the classes.
+        bank: whether probes are fitted on these images (else tested).
+        per_class: only so many images of each class, the first by name; ``None`` for all.
+
+    Raises:
+        FileNotFoundError: no folder, or none with images.
+    """
+
+    def __init__(self, data_root: str, pipeline: list, bank: bool, per_class: int | None = None, **kwargs) -> None:
+        self.bank, self.per_class = bank, per_class
+        super().__init__(data_root=data_root, pipeline=pipeline, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        root = Path(self.data_root)
+        if not root.is_dir():
+            raise FileNotFoundError(f'{root}: there is no such folder of classes.')
+        rows = []
+        for label, folder in enumerate(sorted(path for path in root.iterdir() if path.is_dir())):
+            files = sorted(path for path in folder.rglob('*') if path.suffix.lower() in SUFFIXES)
+            rows += [dict(img_path=str(path), gt_label=label) for path in files[: self.per_class]]
+        if not rows:
+            raise FileNotFoundError(f'{root}: no class folders with images ({", ".join(sorted(SUFFIXES))}).')
+        return rows
+
+    def prepare_data(self, idx: int) -> dict:
+        row = self.get_data_info(idx)
+        return self.pipeline(dict(row, img=read_rgb(row['img_path']), bank=self.bank))
+
+
+@DATASETS.register_module()
+class CocoRegions(BaseDataset):
+    """Images of a COCO annotation file with the same number of labelled boxes each, resized to squares; RGB.
+
+    Args:
+        data_root: folder of the images.
+        ann_file: COCO json.
+        bank: whether probes are fitted on these images (else tested).
+        size: side of the squares in pixels; aspect is not kept, so that every box stays inside.
+        boxes: boxes an image: its largest ones that are no crowds; images with fewer are left out.
+        min_side: boxes with a smaller side in the resized image do not count, in pixels.
+        count: images, the first by id; ``None`` for all.
+
+    Raises:
+        FileNotFoundError: the file is missing, or no image has enough boxes.
+    """
+
+    def __init__(
+        self, data_root: str, ann_file: str, pipeline: list, bank: bool, size: int = 224, boxes: int = 2, min_side: float = 16,
+        count: int | None = None, **kwargs,
+    ) -> None:  # fmt: skip
+        self.bank, self.size, self.boxes, self.min_side, self.count = bank, size, boxes, min_side, count
+        super().__init__(data_root=data_root, ann_file=ann_file, pipeline=pipeline, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        content = read_json(self.ann_file, dict(categories=list, annotations=list, images=list))
+        labels = {category: i for i, category in enumerate(sorted(row['id'] for row in content['categories']))}
+        by_image: dict[int, list[dict]] = {}
+        for annotation in content['annotations']:
+            if not annotation.get('iscrowd'):
+                by_image.setdefault(annotation['image_id'], []).append(annotation)
+        images = sorted(content['images'], key=lambda image: image['id'])
+        rows = [self._row(image, by_image.get(image['id'], []), labels) for image in images]
+        rows = [row for row in rows if len(row['gt_boxes']) == self.boxes][: self.count]
+        if not rows:
+            raise FileNotFoundError(f'{self.ann_file}: no image has {self.boxes} boxes of at least {self.min_side} pixels.')
+        return rows
+
+    def _row(self, image: dict, annotations: list[dict], labels: dict[int, int]) -> dict:
+        scale = self.size / np.array([image['width'], image['height']] * 2, float)
+        boxes = []
+        for annotation in annotations:
+            x, y, w, h = annotation['bbox']
+            box = np.clip(np.array([x, y, x + w, y + h]) * scale, 0, self.size)
+            if (box[2:] - box[:2]).min() >= self.min_side:
+                boxes.append((box.tolist(), labels[annotation['category_id']]))
+        boxes = sorted(boxes, key=lambda row: (row[0][0] - row[0][2]) * (row[0][3] - row[0][1]))[: self.boxes]
+        return dict(img_path=str(inside(self.data_root, image['file_name'], self.ann_file)), gt_boxes=[box for box, _ in boxes],
+                    gt_box_labels=[label for _, label in boxes])  # fmt: skip
+
+    def prepare_data(self, idx: int) -> dict:
+        row = self.get_data_info(idx)
+        pixels = mmcv.imresize(read_rgb(row['img_path']), (self.size, self.size), backend='pillow')
+        return self.pipeline(dict(row, img=pixels, bank=self.bank))

@@ -1,0 +1,1 @@
+"""Clips of listed videos, official splits, augmentation."""

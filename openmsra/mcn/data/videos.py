@@ -1,0 +1,146 @@
+"""Clips of listed videos, several of each, for pre-training and for features."""
+
+import hashlib
+import logging
+from abc import abstractmethod
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from mmengine.dataset import BaseDataset
+from mmengine.logging import print_log
+from mmengine.structures import BaseDataElement
+
+from openmsra.common.annotations import inside, read_text
+from openmsra.common.video import read_frames
+from openmsra.registry import DATASETS
+
+SAMPLING = ('random', 'uniform')
+ROLES = (None, 'gallery', 'query')
+
+
+def clip_indices(count: int, clips: int, clip_len: int, interval: int, sampling: str) -> np.ndarray:
+    """Frame numbers (clips, clip_len) in a video of ``count`` frames; one that is shorter than a clip is looped.
+
+    'random' draws starts independently of each other (global numpy state), 'uniform' puts them at even distances.
+
+    Raises:
+        ValueError: no frame.
+    """
+    if count < 1:
+        raise ValueError('a video without frames has no clips')
+    room = max(count - ((clip_len - 1) * interval + 1), 0)
+    starts = np.random.randint(room + 1, size=clips) if sampling == 'random' else np.linspace(0, room, clips).round().astype(int)
+    return (starts[:, None] + interval * np.arange(clip_len)) % count
+
+
+class ClipDataset(BaseDataset):
+    """Several clips of each video, each through the pipeline on its own, so that views are independent.
+
+    The transforms are mmaction2's and ours: they read and change ``imgs``, a list of T frames (H, W, 3).
+
+    Args:
+        clips: C clips of each video.
+        clip_len: T frames of a clip.
+        interval: frames from one frame of a clip to the next.
+        sampling: 'random' or 'uniform', see :func:`clip_indices`.
+        role: 'gallery' or 'query' in retrieval and probes, ``None`` in training.
+
+    Raises:
+        ValueError: an option outside its values.
+    """
+
+    def __init__(self, pipeline: list, clips: int = 4, clip_len: int = 16, interval: int = 2, sampling: str = 'random',
+                 role: str | None = None, **kwargs) -> None:  # fmt: skip
+        if sampling not in SAMPLING or role not in ROLES or min(clips, clip_len, interval) < 1:
+            raise ValueError(f'{type(self).__name__}: sampling={sampling!r} {SAMPLING}, role={role!r} {ROLES}, clips={clips}, '
+                             f'clip_len={clip_len}, interval={interval}: out of range.')  # fmt: skip
+        self.clips, self.clip_len, self.interval, self.sampling, self.role = clips, clip_len, interval, sampling, role
+        super().__init__(pipeline=pipeline, **kwargs)
+
+    @abstractmethod
+    def frames(self, row: dict, choose: Callable[[int], np.ndarray]) -> np.ndarray:
+        """Frames (K, H, W, 3) uint8 RGB of the video of ``row`` with the numbers (K,) that ``choose(count)`` gives."""
+
+    def prepare_data(self, idx: int) -> dict:
+        """``inputs`` (C, 3, T, H, W) uint8 and a sample with ``video``, ``video_id``, ``gt_label`` and ``role``."""
+        row = self.get_data_info(idx)
+        frames = self.frames(row, lambda count: self._chosen(row, count).ravel())
+        clips = [self._through_pipeline(row, clip) for clip in frames.reshape(self.clips, self.clip_len, *frames.shape[1:])]
+        sample = BaseDataElement(video=row['video'], video_id=video_id(row['video']), gt_label=row['label'], role=self.role)
+        return dict(inputs=torch.stack(clips), data_samples=sample)
+
+    def _chosen(self, row: dict, count: int) -> np.ndarray:
+        span = (self.clip_len - 1) * self.interval + 1
+        if count < span and not getattr(self, '_looped', False):
+            self._looped = True
+            print_log(f'{row["video"]}: {count} frames, a clip spans {span}: looped, as other videos so short.',
+                      'current', logging.WARNING)  # fmt: skip
+        return clip_indices(count, self.clips, self.clip_len, self.interval, self.sampling)
+
+    def _through_pipeline(self, row: dict, clip: np.ndarray) -> torch.Tensor:
+        shape = clip.shape[1:3]
+        results = dict(imgs=list(clip), img_shape=shape, original_shape=shape, modality='RGB', num_clips=1,
+                       clip_len=self.clip_len, filename=row['video'])  # fmt: skip
+        images = np.stack(self.pipeline(results)['imgs'])
+        return torch.from_numpy(np.ascontiguousarray(images.transpose(3, 0, 1, 2)))
+
+
+def video_id(video: str) -> int:
+    """A number that follows from the relative path alone, so that it survives changes of the list."""
+    return int.from_bytes(hashlib.blake2b(video.encode(), digest_size=7).digest(), 'big')
+
+
+@DATASETS.register_module()
+class VideoClips(ClipDataset):
+    """Videos of a list in mmaction2's format, ``relative/path.avi 7`` one a line; pre-training accepts lines without a label.
+
+    Args:
+        ann_file: the list; see ``tools/dataset_converters/``.
+        data_root: folder that its paths are relative to.
+        backend: decoder, see :mod:`openmsra.common.video`.
+
+    Raises:
+        FileNotFoundError: no such list.
+        ValueError: a list that is empty, no text, or leads out of ``data_root``;
+            while reading: a line with a path and more than a number behind it.
+    """
+
+    def __init__(self, ann_file: str, data_root: str, pipeline: list, backend: str = 'auto', **kwargs) -> None:
+        self.backend = backend
+        super().__init__(ann_file=ann_file, data_root=data_root, pipeline=pipeline, **kwargs)
+
+    def _join_prefix(self) -> None:
+        """The list is named as it is, not relative to ``data_root``."""
+
+    def load_data_list(self) -> list[dict]:
+        if not Path(self.ann_file).is_file():
+            raise FileNotFoundError(f'{self.ann_file}: there is no such list; tools/dataset_converters/ writes it.')
+        rows = read_list(self.ann_file)
+        if not rows:
+            raise ValueError(f'{self.ann_file}: the list is empty.')
+        for video, _ in rows:
+            inside(self.data_root, video, self.ann_file)
+        return [dict(video=video, label=label) for video, label in rows]
+
+    def frames(self, row: dict, choose: Callable[[int], np.ndarray]) -> np.ndarray:
+        return read_frames(Path(self.data_root) / row['video'], choose, self.backend)
+
+
+def read_list(path: str | Path) -> list[tuple[str, int]]:
+    """(relative path, label) of each line, split from the right, since names may hold blanks; -1 where there is no label.
+
+    Raises:
+        ValueError: a label is negative.
+    """
+    rows = []
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        name, _, label = line.strip().rpartition(' ')
+        if name and label.lstrip('-').isdigit():
+            if int(label) < 0:
+                raise ValueError(f'{path}, line {number}: negative label {label}.')
+            rows.append((name.strip(), int(label)))
+        elif line.strip():
+            rows.append((line.strip(), -1))
+    return rows

@@ -1,0 +1,1 @@
+"""Retrieval, linear probe and fine-tuning of a pre-trained encoder."""

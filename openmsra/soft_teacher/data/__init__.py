@@ -1,0 +1,1 @@
+"""Labelled and unlabelled images, splits, mixed batches, two views."""

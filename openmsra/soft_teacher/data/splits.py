@@ -1,0 +1,165 @@
+"""Labelled and unlabelled parts of a data set: drawn without replacement, the same for everyone, with hashes to prove it."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+
+from openmsra.soft_teacher.data.datasets import DataError
+
+
+@dataclass
+class Plan:
+    """Which splits to draw.
+
+    Args:
+        percents: shares of labelled images in percent.
+        counts: numbers of labelled images, instead.
+        folds: how many draws of each; the seed of a fold is its number, from 1.
+        nested: splits of a fold are beginnings of one permutation, so that 1 % is part of 10 %, as with the official draw;
+            without it they are independent.
+        stratified: images are first drawn so that each category has one.
+        ids: the labelled images themselves, for one fixed split.
+    """
+
+    percents: Iterable[float] = (1, 2, 5, 10)
+    counts: Iterable[int] | None = None
+    folds: int = 5
+    nested: bool = True
+    stratified: bool = False
+    ids: list[str] | None = None
+
+
+def read_coco(path: Path) -> dict:
+    """A COCO file; only ``images`` need be in it.
+
+    Raises:
+        DataError: the file is missing or no COCO file.
+    """
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+    except FileNotFoundError:
+        raise DataError(f'{path}: there is no such annotation file.') from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f'{path}: no json file ({error}).') from None
+    if not isinstance(content, dict) or not content.get('images'):
+        raise DataError(f'{path}: it lists no images, so it is no COCO annotation file.')
+    return content
+
+
+def read_voc(folder: Path) -> dict:
+    """VOC xml files of a folder as COCO content; categories in alphabetical order, 'difficult' objects are crowds.
+
+    Raises:
+        DataError: no xml file in the folder, or a file without its size.
+    """
+    files = sorted(folder.glob('*.xml'))
+    if not files:
+        raise DataError(f'{folder}: no VOC xml file in it.')
+    trees = [ElementTree.parse(file).getroot() for file in files]
+    names = sorted({node.findtext('name') for tree in trees for node in tree.iter('object')})
+    images, annotations = [], []
+    for number, (file, tree) in enumerate(zip(files, trees, strict=True)):
+        size = tree.find('size')
+        if size is None:
+            raise DataError(f'{file}: it does not state the size of its image.')
+        images.append(dict(id=number, file_name=tree.findtext('filename'), width=int(size.findtext('width')),
+                           height=int(size.findtext('height'))))  # fmt: skip
+        for node in tree.iter('object'):
+            x1, y1, x2, y2 = (float(node.findtext(f'bndbox/{side}')) for side in ('xmin', 'ymin', 'xmax', 'ymax'))
+            box = [x1 - 1, y1 - 1, x2 - x1 + 1, y2 - y1 + 1]  # VOC counts pixels from 1 and means the last one too
+            annotations.append(dict(id=len(annotations), image_id=number, category_id=names.index(node.findtext('name')) + 1,
+                                    bbox=box, area=box[2] * box[3], iscrowd=int(node.findtext('difficult') or 0)))  # fmt: skip
+    return dict(images=images, annotations=annotations, categories=[dict(id=k + 1, name=name) for k, name in enumerate(names)])
+
+
+def draw(content: dict, count: int, fold: int, nested: bool = True, stratified: bool = False) -> list:
+    """Sorted ids of ``count`` labelled images.
+
+    Args:
+        content: a COCO file.
+        count: of labelled images.
+        fold: seed.
+        nested, stratified: see :class:`Plan`.
+
+    Raises:
+        DataError: more images than there are, or fewer than categories in a stratified split.
+    """
+    ids = sorted(image['id'] for image in content['images'])
+    if not 0 < count < len(ids):
+        raise DataError(f'{count} of {len(ids)} images cannot be the labelled part; at least one must be left on each side.')
+    order = [ids[i] for i in np.random.RandomState(fold if nested else [fold, count]).permutation(len(ids))]
+    if stratified:
+        order = _one_of_each_first(content, order)
+        categories = len({row['category_id'] for row in content.get('annotations', [])})
+        if count < categories and _covered(content, order[:count]) < categories:
+            raise DataError(f'{count} labelled images cannot show all {categories} categories; ask for more or do not stratify.')
+    return sorted(order[:count])
+
+
+def _one_of_each_first(content: dict, order: list) -> list:
+    """``order`` with an image of each category moved to its beginning, rarest category first."""
+    shown: dict[int, set] = {}
+    for row in content.get('annotations', []):
+        shown.setdefault(row['category_id'], set()).add(row['image_id'])
+    place, chosen = {name: i for i, name in enumerate(order)}, []
+    for category in sorted(shown, key=lambda key: (len(shown[key]), key)):
+        if not shown[category] & set(chosen):
+            chosen.append(min(shown[category], key=place.__getitem__))
+    return chosen + [name for name in order if name not in set(chosen)]
+
+
+def _covered(content: dict, ids: list) -> int:
+    kept = set(ids)
+    return len({row['category_id'] for row in content.get('annotations', []) if row['image_id'] in kept})
+
+
+def write_splits(content: dict, name: str, out: Path, plan: Plan) -> list[dict]:
+    """Write ``{name}.{fold}@{percent}.json`` and ``...-unlabeled.json`` for all splits, and ``manifest.json``.
+
+    Returns:
+        the rows of the manifest: file, images, sha256 of the sorted ids of the labelled images, one a line.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    total, rows = len(content['images']), []
+    if plan.ids is not None:
+        known = {str(image['id']): image['id'] for image in content['images']}
+        if unknown := [one for one in plan.ids if one not in known]:
+            raise DataError(f'{len(unknown)} ids are no images of the file: {", ".join(unknown[:10])}')
+        splits = [('fixed', sorted(known[one] for one in set(plan.ids)))]
+    else:
+        sizes = {f'{count}img': count for count in plan.counts} if plan.counts else {
+            f'{share:g}': int(share / 100 * total) for share in plan.percents}  # fmt: skip
+        splits = [(f'{fold}@{label}', draw(content, count, fold, plan.nested, plan.stratified))
+                  for label, count in sizes.items() for fold in range(1, plan.folds + 1)]  # fmt: skip
+    for label, ids in splits:
+        for suffix, kept in (('', set(ids)), ('-unlabeled', {image['id'] for image in content['images']} - set(ids))):
+            file = out / f'{name}.{label}{suffix}.json'
+            file.write_text(json.dumps(subset(content, kept)), encoding='utf-8')
+            rows.append(dict(file=file.name, images=len(kept), sha256=id_hash(kept)))
+    manifest = dict(source=name, nested=plan.nested, stratified=plan.stratified, splits=rows)
+    (out / 'manifest.json').write_text(json.dumps(manifest, indent=1) + '\n', encoding='utf-8')
+    return rows
+
+
+def subset(content: dict, ids: set) -> dict:
+    """The images with these ids and their annotations; everything else of the file is kept."""
+    return dict(content, images=[image for image in content['images'] if image['id'] in ids],
+                annotations=[row for row in content.get('annotations', []) if row['image_id'] in ids])  # fmt: skip
+
+
+def id_hash(ids: Iterable) -> str:
+    """sha256 of the sorted ids, one a line."""
+    return hashlib.sha256('\n'.join(map(str, sorted(ids))).encode()).hexdigest()
+
+
+def write_unlabelled(content: dict, image_info: Path, file: Path) -> str:
+    """Images of a file without annotations (COCO's ``image_info_unlabeled2017.json``) with the categories of ``content``."""
+    images = read_coco(image_info)['images']
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(dict(images=images, annotations=[], categories=content['categories'])), encoding='utf-8')
+    return f'{file}: {len(images)} images without annotations'

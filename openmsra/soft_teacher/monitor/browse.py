@@ -1,0 +1,47 @@
+"""Lessons outside of a training, for looking at them."""
+
+import torch
+from mmengine.config import Config
+from mmengine.structures import InstanceData
+
+from openmsra.soft_teacher.data.datasets import DataError
+from openmsra.soft_teacher.detector import SoftTeacher
+from openmsra.soft_teacher.lessons import Lesson
+from openmsra.soft_teacher.monitor.quality import hidden_boxes
+
+
+def unlabelled_part(cfg: Config) -> dict:
+    """The data set of a config whose pipeline makes the two views.
+
+    Raises:
+        DataError: there is none.
+    """
+    dataset = cfg.train_dataloader.dataset
+    for part in dataset.get('datasets', [dataset]):
+        if any('unsup_teacher' in transform for transform in part.get('pipeline', [])):
+            return part
+    raise DataError(f'{cfg.filename}: no data set of train_dataloader has the branch unsup_teacher.')
+
+
+@torch.no_grad()
+def view_lesson(model: SoftTeacher, batch: dict, trained: bool) -> Lesson:
+    """What the teacher says about a batch; untrained, hidden labels with score 1 and no uncertainty stand in.
+
+    Raises:
+        DataError: not trained, and the images have no hidden labels.
+    """
+    weak, strong = (batch['data_samples'][branch] for branch in ('unsup_teacher', 'unsup_student'))
+    if trained:
+        lesson = model.teaching.teach(batch['inputs']['unsup_teacher'], weak)
+    else:
+        metas = [sample.metainfo for sample in weak]
+        lesson = Lesson((), metas, [_hidden(meta) for meta in metas])
+    model.teaching.project(lesson, [sample.metainfo for sample in strong], batch['inputs']['unsup_teacher'].device)
+    return lesson
+
+
+def _hidden(meta: dict) -> InstanceData:
+    if 'hidden_bboxes' not in meta:
+        raise DataError(f'{meta.get("img_path")}: no hidden labels; give a checkpoint, or hidden=True in an UnlabelledCoco.')
+    boxes, labels = hidden_boxes(meta)
+    return InstanceData(bboxes=boxes, labels=labels, scores=torch.ones(len(boxes)), reg_uncs=torch.zeros(len(boxes)))

@@ -1,0 +1,106 @@
+"""Real files, written with OpenCV, and broken ones."""
+
+import wave
+
+import cv2
+import numpy as np
+import pytest
+
+from openmsra.common import video
+from openmsra.common.video import ImageFolder, VideoError, VideoFile, read_frames, read_video, record_camera
+
+BACKENDS = ('decord', 'pyav', 'opencv')
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request):
+    pytest.importorskip(video.MODULES[request.param])
+    return request.param
+
+
+@pytest.fixture(scope='module')
+def film(tmp_path_factory):
+    """24 frames whose grey value is 10 times the frame number, red lower half."""
+    path = tmp_path_factory.mktemp('film') / 'film.avi'
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'MJPG'), 25, (64, 48))
+    for number in range(24):
+        frame = np.full((48, 64, 3), 10 * number, np.uint8)
+        frame[24:] = (0, 0, 200)
+        writer.write(frame)
+    writer.release()
+    return path
+
+
+def test_frames_are_rgb_in_order_with_times(film, backend):
+    frames, times = read_video(film, backend)
+    assert frames.shape == (24, 48, 64, 3) and frames.dtype == np.uint8
+    np.testing.assert_allclose(frames[:, 10, 10].mean(-1), 10 * np.arange(24), atol=4)
+    assert frames[3, 40, 30, 0] > 180 and frames[3, 40, 30, 2] < 30
+    np.testing.assert_allclose(times, np.arange(24) / 25, atol=1e-3)
+    np.testing.assert_array_equal(read_frames(film, [5, 2, 5], backend), frames[[5, 2, 5]])
+    np.testing.assert_array_equal(read_frames(film, lambda count: [count - 1, 0], backend), frames[[-1, 0]])
+    assert len(read_video(film, backend, limit=7)[0]) == 7
+
+
+def test_numbers_outside_the_video_are_refused(film):
+    with pytest.raises(IndexError, match='24 frames'):
+        read_frames(film, [24])
+    with pytest.raises(IndexError, match='negative'):
+        read_frames(film, [-1])
+
+
+def test_broken_files_are_named(tmp_path, film, backend):
+    with pytest.raises(FileNotFoundError, match='none.mp4'):
+        read_video(tmp_path / 'none.mp4', backend)
+    (tmp_path / 'empty.mp4').touch()
+    (tmp_path / 'text.mp4').write_text('not a video ' * 50)
+    with wave.open(str(tmp_path / 'audio.mp4'), 'wb') as sound:
+        sound.setnchannels(1)
+        sound.setsampwidth(2)
+        sound.setframerate(8000)
+        sound.writeframes(bytes(16000))
+    for name in ('empty', 'text', 'audio'):
+        with pytest.raises(VideoError, match=f'{name}.mp4'):
+            read_video(tmp_path / f'{name}.mp4', backend)
+
+
+def test_truncated_file_is_refused_where_it_ends(tmp_path, film, backend):
+    whole = film.read_bytes()
+    cut = tmp_path / 'cut.avi'
+    cut.write_bytes(whole[: len(whole) * 3 // 4])
+    with pytest.raises(VideoError, match='cut.avi'):
+        read_video(cut, backend)
+
+
+def test_a_video_is_walked_through_twice(film, backend):
+    file = VideoFile(film, backend)
+    walks = [np.stack([frame for frame, _ in file]) for _ in range(2)]
+    np.testing.assert_array_equal(*walks)
+
+
+def test_unknown_and_missing_backends_are_refused(film, monkeypatch):
+    with pytest.raises(ValueError, match='opencv'):
+        read_video(film, 'ffmpeg')
+    monkeypatch.setattr(video.importlib.util, 'find_spec', lambda name: None if name != 'cv2' else name)
+    with pytest.raises(ImportError, match='pip install decord'):
+        read_video(film, 'decord')
+    assert len(read_video(film)[0]) == 24  # auto falls back
+
+
+def test_folder_of_images(tmp_path):
+    for number in (2, 0, 1):
+        cv2.imwrite(str(tmp_path / f'{number}.png'), np.full((8, 9, 3), (0, 0, 50 * number), np.uint8))
+    frames, times = zip(*ImageFolder(tmp_path, fps=10), strict=True)
+    assert [frame[0, 0].tolist() for frame in frames] == [[0, 0, 0], [50, 0, 0], [100, 0, 0]]
+    assert times == (0, 0.1, 0.2)
+    (tmp_path / '3.png').write_text('no image')
+    with pytest.raises(VideoError, match='3.png'):
+        list(ImageFolder(tmp_path))
+    with pytest.raises(FileNotFoundError, match='none'):
+        ImageFolder(tmp_path / 'none')
+
+
+def test_camera(film):
+    assert [time for _, time in record_camera(str(film), 0.2)] == [k / 25 for k in range(5)]
+    with pytest.raises(VideoError, match='99'):
+        record_camera(99, 1)

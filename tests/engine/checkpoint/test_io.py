@@ -1,0 +1,61 @@
+"""Checkpoints are read without executing anything and loaded whole or not at all."""
+
+import os
+
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer
+from torch import nn
+
+from openmsra.engine.checkpoint.io import CheckpointError, PlainStateHook, load_file, load_weights
+
+
+class _Gadget:
+    def __reduce__(self):
+        return os.system, ('touch executed',)
+
+
+def test_training_checkpoint_with_log_buffers_is_read(tmp_path):
+    buffer = HistoryBuffer()
+    buffer.update(1.5)
+    checkpoint = dict(state_dict={}, message_hub=dict(log_scalars=dict(loss=buffer)))
+    PlainStateHook().before_save_checkpoint(None, checkpoint)
+    torch.save(checkpoint, tmp_path / 'a.pth')
+    loaded = load_file(tmp_path / 'a.pth')
+    PlainStateHook().after_load_checkpoint(None, loaded)
+    assert loaded['message_hub']['log_scalars']['loss'].current() == 1.5
+
+
+def test_code_in_a_checkpoint_is_refused_and_not_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    torch.save(dict(state_dict={}, meta=_Gadget()), 'evil.pth')
+    with pytest.raises(CheckpointError, match=r'evil\.pth: refused.*Nothing in it was executed'):
+        load_file('evil.pth')
+    assert not (tmp_path / 'executed').exists()
+
+
+@pytest.mark.parametrize('content', [b'', b'not a checkpoint', b'PK\x03\x04truncated'])
+def test_damaged_file_is_named(tmp_path, content):
+    (tmp_path / 'bad.pth').write_bytes(content)
+    with pytest.raises(CheckpointError, match=r'bad\.pth'):
+        load_file(tmp_path / 'bad.pth')
+
+
+def test_missing_file_is_named(tmp_path):
+    with pytest.raises(CheckpointError, match='no such checkpoint'):
+        load_file(tmp_path / 'nothing.pth')
+
+
+def test_weights_load_whole_or_not_at_all():
+    model = nn.Linear(2, 3)
+    before = model.weight.clone()
+    state = dict(weight=torch.zeros(3, 3), extra=torch.zeros(1))
+    with pytest.raises(CheckpointError) as error:
+        load_weights(model, dict(state_dict=state), 'x.pth')
+    message = str(error.value)
+    assert 'missing in the file: bias' in message
+    assert 'unknown to the model: extra' in message
+    assert 'weight: file (3, 3), model (3, 2)' in message
+    assert torch.equal(model.weight, before)
+    load_weights(model, dict(weight=torch.ones(3, 2), bias=torch.ones(3)), 'y.pth')
+    assert model.weight.sum() == 6

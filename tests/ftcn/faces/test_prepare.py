@@ -1,0 +1,193 @@
+"""From downloaded videos to clips: layouts, the converter, and that a prepared clip is the one the inferencer sees."""
+
+import json
+import runpy
+
+import cv2
+import numpy as np
+import pytest
+from skimage import data
+
+from openmsra.common.video import VideoFile
+from openmsra.engine.launch import ToolError
+from openmsra.ftcn import FaceClips, PackClip
+from openmsra.ftcn.faces.align import align_clip
+from openmsra.ftcn.faces.layouts import celebdf, dfdc, ffpp, listed
+from openmsra.ftcn.faces.prepare import prepare_video
+from openmsra.ftcn.faces.tracking import cut_tracks, find_tracks, loose_crop
+
+ASTRONAUT = data.astronaut()
+
+
+def film(path, count=12, faces=1):
+    """A pan over the astronaut (one face), twice beside each other, or over nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    frames = [np.ascontiguousarray(ASTRONAUT[0:240, 80 + 2 * k : 320 + 2 * k]) for k in range(count)]
+    frames = [np.hstack([frame] * faces) if faces else 0 * frame for frame in frames]
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*'mp4v'), 25, frames[0].shape[1::-1])
+    for frame in frames:
+        writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    writer.release()
+    return path
+
+
+def empty(root, *names):
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b'')
+
+
+def square_faces(video, *lefts):
+    """Given faces for all of the 12 frames."""
+    return [[dict(box=[left - 2 * k, 60, left + 100 - 2 * k, 160]) for left in lefts] for k in range(12)]
+
+
+def ids(rows, **wanted):
+    return [row['video'].rpartition('/')[2] for row in rows if wanted.items() <= row.items()]
+
+
+@pytest.fixture
+def root(tmp_path):
+    """FF++ with one pair a split; Deepfakes, FaceShifter and DeeperForensics are there."""
+    (tmp_path / 'splits').mkdir()
+    for split, pair in dict(train=['000', '003'], val=['010', '011'], test=['020', '021']).items():
+        (tmp_path / 'splits' / f'{split}.json').write_text(json.dumps([pair]))
+    return tmp_path
+
+
+def test_ffpp_has_pairs_in_both_directions_and_only_what_is_there(root):
+    fakes = 'manipulated_sequences'
+    empty(root, f'{fakes}/Deepfakes/c23/videos/000_003.mp4', f'{fakes}/DeeperForensics/c23/videos/021_W004.mp4',
+          f'{fakes}/DeeperForensics/c40/videos/020_W004.mp4', 'original_sequences/youtube/c23/videos/000.mp4')  # fmt: skip
+    (root / f'{fakes}/FaceShifter/c23/frames/021_020').mkdir(parents=True)
+    rows = ffpp(root)
+    assert ids(rows, split='train') == ['000.mp4', '003.mp4', *(f'{name}.mp4' for name in ('000_003', '003_000'))] + [
+        '000_003.mp4', '003_000.mp4']  # fmt: skip
+    assert ids(rows, split='test', label=0) == ['020.mp4', '021.mp4']
+    assert ids(rows, split='test', method='DeeperForensics') == ['021_W004.mp4']
+    shifted = [row for row in rows if row['method'] == 'FaceShifter' and row['source'] == '021']
+    assert [row['video'] for row in shifted] == [f'{fakes}/FaceShifter/c23/frames/021_020']
+    assert {row['method'] for row in rows} == {'real', 'Deepfakes', 'FaceShifter', 'DeeperForensics'}
+    (root / 'splits/test.json').write_text('[["003", "021"]]')
+    with pytest.raises(ToolError, match='test and train share the ids 003'):
+        ffpp(root)
+    (root / 'splits/val.json').unlink()
+    with pytest.raises(ToolError, match=r'val\.json: this list'):
+        ffpp(root)
+
+
+def test_celebdf_labels_are_turned_round(tmp_path):
+    empty(tmp_path, 'Celeb-real/id0_0000.mp4', 'Celeb-synthesis/id0_id1_0000.mp4', 'Celeb-synthesis/id0_id2_0000.mp4')
+    (tmp_path / 'List_of_testing_videos.txt').write_text('1 YouTube-real/00170.mp4\n0 Celeb-synthesis/id0_id1_0000.mp4\n')
+    rows = celebdf(tmp_path)
+    assert ids(rows, split='test', label=0) == ['00170.mp4'] and ids(rows, split='test', label=1) == ['id0_id1_0000.mp4']
+    assert ids(rows, split='train') == ['id0_0000.mp4', 'id0_id2_0000.mp4']
+    (tmp_path / 'List_of_testing_videos.txt').write_text('0 Celeb-real/id0_0000.mp4\n')
+    with pytest.raises(ToolError, match='other class'):
+        celebdf(tmp_path)
+
+
+def test_dfdc_and_plain_lists(tmp_path):
+    (tmp_path / 'metadata.json').write_text(json.dumps({'b.mp4': {'is_fake': 1}, 'a.mp4': {'is_fake': 0}}))
+    assert [(row['video'], row['label'], row['method']) for row in dfdc(tmp_path)] == [
+        ('test_videos/a.mp4', 0, 'real'), ('test_videos/b.mp4', 1, 'DFDC')]  # fmt: skip
+    (tmp_path / 'labels.csv').write_text('filename,label\nc.mp4,1\n')
+    assert ids(dfdc(tmp_path)) == ['c.mp4']
+    (tmp_path / 'labels.csv').write_text('name,label\nc.mp4,1\n')
+    with pytest.raises(ToolError, match=r'labels\.csv: not the labels of DFDC'):
+        dfdc(tmp_path)
+    (tmp_path / 'list.txt').write_text('x/a.mp4 0\nx/b.mp4 1 swap train\n')
+    assert [(row['video'], row['method'], row['split']) for row in listed(tmp_path)] == [
+        ('x/a.mp4', 'real', 'test'), ('x/b.mp4', 'swap', 'train')]  # fmt: skip
+    (tmp_path / 'list.txt').write_text('x/a.mp4 fake\n')
+    with pytest.raises(ToolError, match=r'list\.txt, line 1'):
+        listed(tmp_path)
+
+
+def test_prepared_clips_are_those_of_the_inferencer(tmp_path):
+    video = VideoFile(film(tmp_path / 'pan.mp4', 12))
+    faces = [[face] for face in _boxes(tmp_path)]
+    result = prepare_video(video, tmp_path / 'crops/pan', faces)
+    assert [(track['first'], track['frames'], track['side']) for track in result['tracks']] == [(0, 12, 100)]
+    line = dict(frames='crops/pan/0', video='pan', label=1, method='x', split='test')
+    (tmp_path / 'clips.jsonl').write_text(json.dumps(line))
+    clips = FaceClips('clips.jsonl', 'test', [PackClip()], clip_len=8, clip_stride=4, size=64, data_root=str(tmp_path))
+    _, tracks, _ = find_tracks(video, faces, 40, 8)
+    ((track, crops, corners),) = cut_tracks(video, tracks, loose_crop)
+    assert len(clips) == 2
+    for item, start in zip(map(clips.__getitem__, range(2)), (0, 4), strict=True):
+        part = slice(start, start + 8)
+        expected = align_clip(crops[part], corners[part], track.landmarks[part], 64)
+        np.testing.assert_array_equal(item['inputs'].numpy().transpose(1, 2, 3, 0), expected)
+    moved = FaceClips('clips.jsonl', 'test', [PackClip()], clip_len=8, size=64, jitter=4.0, data_root=str(tmp_path))
+    assert not np.array_equal(moved[0]['inputs'], clips[0]['inputs'])
+
+
+def _boxes(folder):
+    from openmsra.ftcn.faces.detectors import boxes_from_json
+
+    (folder / 'boxes.json').write_text(json.dumps(square_faces('', 90)))
+    return [rows[0] for rows in boxes_from_json(folder / 'boxes.json')]
+
+
+@pytest.fixture(scope='module')
+def tool():
+    return runpy.run_path('tools/dataset_converters/ftcn_faces.py')['main']
+
+
+def test_converter_goes_on_after_broken_videos_and_resumes(root, tool, capsys):
+    originals, fakes = (root / f'{name}/c23/videos' for name in ('original_sequences/youtube', 'manipulated_sequences/Deepfakes'))
+    for folder, name, faces in ((originals, '000', 1), (originals, '003', 0), (fakes, '000_003', 2)):
+        film(folder / f'{name}.mp4', faces=faces)
+        boxes = root / 'boxes' / folder.relative_to(root) / f'{name}.json'
+        boxes.parent.mkdir(parents=True, exist_ok=True)
+        boxes.write_text(json.dumps(square_faces('', *[90, 330][:faces])))
+    (fakes / '003_000.mp4').write_bytes(b'no video')
+    arguments = ['ffpp', str(root), '--split', 'train', '--detector', 'boxes', '--boxes', str(root / 'boxes')]
+    (root / 'boxes' / fakes.relative_to(root) / '003_000.json').write_text('[]')
+    tool(arguments)
+    assert '2 videos with 3 faces, 1 without a face, 1 not readable' in capsys.readouterr().out
+    lines = [json.loads(line) for line in (root / 'clips.jsonl').read_text().splitlines()]
+    assert [(line['method'], line['frames'] and line['frames'][-9:]) for line in lines] == [
+        ('real', 'eos/000/0'), ('real', None), ('Deepfakes', '000_003/0'), ('Deepfakes', '000_003/1')]  # fmt: skip
+    broken = json.loads((root / 'broken.json').read_text())
+    assert [name[-11:] for name in broken] == ['003_000.mp4'] and 'cannot decode' in broken[next(iter(broken))]
+    kept = root / lines[0]['frames'] / '000011.png'
+    before, times = (root / 'clips.jsonl').read_text(), kept.stat().st_mtime_ns
+    (originals / '000.mp4').unlink()  # what is done is not read again
+    film(fakes / '003_000.mp4')
+    (root / 'boxes' / fakes.relative_to(root) / '003_000.json').write_text(json.dumps(square_faces('', 90)))
+    tool(arguments)
+    assert '3 videos with 4 faces, 1 without a face, 0 not readable' in capsys.readouterr().out
+    assert (root / 'clips.jsonl').read_text().startswith(before) and kept.stat().st_mtime_ns == times
+    assert not list(root.rglob('*.part'))
+    with pytest.raises(ToolError, match='was made with the options'):
+        tool([*arguments, '--min-face', '20'])
+    options = dict(ann_file='clips.jsonl', split='train', pipeline=[PackClip()], clip_len=4, clips_per_video=1, size=32)
+    clips = FaceClips(**options, data_root=str(root))
+    assert len(clips) == 3 and clips.metainfo['faceless'][0][1:] == ('real', 0)  # one face of the video with two
+    assert len(FaceClips(**options, faces='all', data_root=str(root))) == 4
+    assert clips[0]['inputs'].shape == (3, 4, 32, 32) and clips[0]['inputs'].float().std() > 10
+
+
+def test_converter_finds_faces_and_takes_aligned_ones(tmp_path, tool):
+    film(tmp_path / 'in/a.mp4', 10)
+    (tmp_path / 'list.txt').write_text('in/a.mp4 1 swap\n')
+    for options, side in (([], None), (['--detector', 'none', '--size', '64', '--format', 'jpg'], 64)):
+        out = tmp_path / f'out{side}'
+        tool(['list', str(tmp_path), '--out', str(out), '--max-frames', '9', *options])
+        line = json.loads((out / 'clips.jsonl').read_text().splitlines()[0])
+        files = sorted((out / line['frames']).glob('*'))
+        assert [file.stem for file in files if file.suffix != '.npz'] == [f'{k:06d}' for k in range(9)]
+        assert (out / line['frames'] / 'track.npz').is_file() == (side is None)
+        assert side is None or cv2.imread(str(files[0])).shape == (64, 64, 3)
+
+
+def test_converter_says_what_is_missing(root, tool, tmp_path):
+    for arguments, message in (
+        (['ffpp', root], 'none of the 6 videos'), (['celebdf', root], 'List_of_testing_videos'),
+        (['ffpp', root, '--detector', 'yunet', '--yunet', root / 'no.onnx'], 'no such YuNet model'),
+        (['ffpp', root, '--only', root / 'no.txt'], 'no such list'),
+    ):  # fmt: skip
+        with pytest.raises(ToolError, match=message):
+            tool([str(argument) for argument in arguments])

@@ -1,0 +1,79 @@
+"""Splits of a data set: sizes, disjointness, reproducibility, nesting, strata, and the command."""
+
+import json
+
+import numpy as np
+import pytest
+
+from openmsra.soft_teacher.data.datasets import DataError
+from openmsra.soft_teacher.data.splits import draw, id_hash, read_coco, read_voc
+
+
+def _content(images: int, categories: int = 4) -> dict:
+    rows = [dict(id=i, image_id=i, category_id=0 if i % 50 else 1 + i // 50 % (categories - 1), bbox=[0, 0, 5, 5], area=25)
+            for i in range(images)]  # fmt: skip
+    return dict(images=[dict(id=i, file_name=f'{i}.jpg', width=8, height=8) for i in range(images)], annotations=rows,
+                categories=[dict(id=k, name=f'c{k}') for k in range(categories)])  # fmt: skip
+
+
+def test_sizes_of_coco_without_replacement():
+    content = dict(images=[dict(id=i) for i in range(118287)])
+    for percent, size in ((1, 1182), (5, 5914), (10, 11828)):
+        ids = draw(content, int(percent / 100 * 118287), fold=1)
+        assert len(ids) == len(set(ids)) == size
+    assert draw(content, 1182, 1) == draw(content, 1182, 1) != draw(content, 1182, 2)
+
+
+def test_splits_are_nested_unless_independent():
+    content = _content(1000)
+    assert set(draw(content, 10, 3)) < set(draw(content, 100, 3))
+    assert not set(draw(content, 10, 3, nested=False)) < set(draw(content, 100, 3, nested=False))
+
+
+def test_draw_is_the_official_one():
+    """numpy's choice without replacement, seeded by the fold."""
+    content = _content(300)
+    np.random.seed(2)
+    assert draw(content, 30, 2) == sorted(np.random.choice(range(300), 30, replace=False).tolist())
+
+
+def test_strata_show_each_category():
+    content = _content(600, categories=5)
+    ids = set(draw(content, 8, 1, stratified=True))
+    assert {row['category_id'] for row in content['annotations'] if row['image_id'] in ids} == set(range(5))
+    plain = set(draw(content, 8, 1))
+    assert {row['category_id'] for row in content['annotations'] if row['image_id'] in plain} != set(range(5))
+    with pytest.raises(DataError, match='cannot show all 5 categories'):
+        draw(content, 3, 1, stratified=True)
+
+
+def test_command_writes_pairs_and_a_manifest(run_tool, tmp_path):
+    source = tmp_path / 'boxes.json'
+    source.write_text(json.dumps(_content(200)))
+    run_tool('tools/dataset_converters/split_coco_semi.py', source, '--percent', '5', '10', '--folds', '2')
+    out = tmp_path / 'semi_supervised'
+    labelled, rest = (read_coco(out / f'boxes.1@10{suffix}.json') for suffix in ('', '-unlabeled'))
+    ids = [{image['id'] for image in part['images']} for part in (labelled, rest)]
+    assert len(ids[0]) == 20 and not ids[0] & ids[1] and ids[0] | ids[1] == set(range(200))
+    assert {row['image_id'] for row in labelled['annotations']} == ids[0] and len(labelled['categories']) == 4
+    manifest = json.loads((out / 'manifest.json').read_text())
+    assert len(manifest['splits']) == 8 and manifest['nested']
+    row = next(row for row in manifest['splits'] if row['file'] == 'boxes.1@10.json')
+    assert row['sha256'] == id_hash(ids[0])
+
+
+def test_command_names_what_is_no_annotation_file(run_tool, tmp_path):
+    (tmp_path / 'bad.json').write_text('{"info": {}}')
+    done = run_tool('tools/dataset_converters/split_coco_semi.py', tmp_path / 'bad.json', check=False)
+    assert done.returncode == 2 and 'lists no images' in done.stderr
+
+
+def test_voc_folders_become_coco(tmp_path):
+    (tmp_path / 'a.xml').write_text(
+        '<annotation><filename>a.jpg</filename><size><width>60</width><height>40</height></size><object><name>dog</name>'
+        '<difficult>0</difficult><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>10</xmax><ymax>21</ymax></bndbox></object></annotation>'
+    )
+    content = read_voc(tmp_path)
+    assert content['annotations'][0]['bbox'] == [0, 1, 10, 20] and content['categories'] == [dict(id=1, name='dog')]
+    with pytest.raises(DataError, match='no VOC xml'):
+        read_voc(tmp_path / 'nowhere')
