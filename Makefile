@@ -27,5 +27,6 @@ test: install-full  ## install everything and run all tests
 test-reliability: install-full  ## kills, exact resume, broken and malicious files, leaks: the slow tests, about half an hour
 	@OMP_NUM_THREADS=1 $(IN_VENV) -m pytest -q -m reliability tests/reliability --timeout 3600
 
-lint: install-full  ## ruff
+lint: install-full  ## ruff: rules and format
 	@$(IN_VENV) -m ruff check .
+	@$(IN_VENV) -m ruff format --check .

@@ -48,8 +48,15 @@ def run(seeds: list[int], processes: int, folder: Path) -> dict:
             print(f'{number}/{len(jobs)} runs', flush=True)
     splits = {name: _split(name) for name in ('val', 'test')}
     return dict(
-        settings=dict(epochs=EPOCHS, candidates=CANDIDATES, retrained=RETRAINED, budget=BUDGET, search=SEARCH,
-                      wide_space=WIDE_SPACE, seeds=seeds),
+        settings=dict(
+            epochs=EPOCHS,
+            candidates=CANDIDATES,
+            retrained=RETRAINED,
+            budget=BUDGET,
+            search=SEARCH,
+            wide_space=WIDE_SPACE,
+            seeds=seeds,
+        ),
         sharing={arm: [_sharing(arm, seed, folder, splits) for seed in seeds] for arm in ARMS},
         search=[_searches(seed, folder, splits) for seed in seeds],
         retraining=[_retraining(seed, folder, splits) for seed in seeds],
@@ -74,12 +81,23 @@ def _alone_job(index: int, seed: int, folder: Path) -> list[str]:
 def _job(config: str, work_dir: Path, seed: int, factor: int, *options: str) -> list[str]:
     epochs = EPOCHS * factor
     return [
-        sys.executable, 'tools/train.py', config, '--work-dir', str(work_dir), '--seed', str(seed), '--cfg-options', *options,
-        f'train_cfg.max_epochs={epochs}', f'train_cfg.val_interval={epochs}',
+        sys.executable,
+        'tools/train.py',
+        config,
+        '--work-dir',
+        str(work_dir),
+        '--seed',
+        str(seed),
+        '--cfg-options',
+        *options,
+        f'train_cfg.max_epochs={epochs}',
+        f'train_cfg.val_interval={epochs}',
         f'default_hooks.checkpoint.interval={SAVED * factor}',
-        'default_hooks.checkpoint.max_keep_ckpts=-1', f'param_scheduler.0.end={2 * factor}',
-        f'param_scheduler.1.begin={2 * factor}', f'param_scheduler.1.end={epochs}',
-    ]  # fmt: skip
+        'default_hooks.checkpoint.max_keep_ckpts=-1',
+        f'param_scheduler.0.end={2 * factor}',
+        f'param_scheduler.1.begin={2 * factor}',
+        f'param_scheduler.1.end={epochs}',
+    ]
 
 
 def _train(command: list[str]) -> None:
@@ -131,8 +149,14 @@ def _sharing(arm: str, seed: int, folder: Path, splits: dict) -> dict:
         net = _load(arm, seed, folder, epoch)
         curve.append([epoch * 31, float(np.mean(_inherited(net, archs, splits['test'])))])
     final = _inherited(net, archs, splits['test'])
-    return dict(seed=seed, curve=curve, mean=float(np.mean(final)), spread=float(np.std(final)), lowest=min(final),
-                parameters=sum(p.numel() for p in net.parameters()))  # fmt: skip
+    return dict(
+        seed=seed,
+        curve=curve,
+        mean=float(np.mean(final)),
+        spread=float(np.std(final)),
+        lowest=min(final),
+        parameters=sum(p.numel() for p in net.parameters()),
+    )
 
 
 def _searches(seed: int, folder: Path, splits: dict) -> dict:
@@ -147,9 +171,13 @@ def _searches(seed: int, folder: Path, splits: dict) -> dict:
         best = search.best(1)[0]
         scores = [scored.score for scored in search.history]
         found[strategy] = dict(
-            mean=float(np.mean(scores)), validation=best.score, test=_inherited(net, [best.arch], splits['test'])[0],
-            evaluations=len(scores), params=net.count_params(best.arch), arch=best.arch,
-        )  # fmt: skip
+            mean=float(np.mean(scores)),
+            validation=best.score,
+            test=_inherited(net, [best.arch], splits['test'])[0],
+            evaluations=len(scores),
+            params=net.count_params(best.arch),
+            arch=best.arch,
+        )
     return dict(seed=seed, **found)
 
 
@@ -170,8 +198,10 @@ def _retraining(seed: int, folder: Path, splits: dict) -> dict:
 
 def table(result: dict) -> str:
     """The result as the Markdown tables of the paper's page."""
-    lines = ['| sharing | parameters stored | mean of 30 sub-networks | lowest | retrained minus inherited | Kendall tau |',
-             '|---|---|---|---|---|---|']  # fmt: skip
+    lines = [
+        '| sharing | parameters stored | mean of 30 sub-networks | lowest | retrained minus inherited | Kendall tau |',
+        '|---|---|---|---|---|---|',
+    ]
     for arm, runs in result['sharing'].items():
         gaps = [np.mean(r['alone_test']) - np.mean(r['arms'][arm]['inherited_test']) for r in result['retraining']]
         taus = [r['arms'][arm]['rank']['kendall']['value'] for r in result['retraining']]

@@ -42,14 +42,24 @@ def measure(repeats: int) -> dict[str, dict[str, float]]:
     return {
         'search_candidate': dict(ratio=median(overhead), lowest=min(overhead), highest=max(overhead), target=1.05),
         'search_two_processes': dict(ratio=best, lowest=min(faster), highest=max(faster), target=1.8),
-    }  # fmt: skip
+    }
 
 
 def _launch(processes: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / 'times.json'
-        command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', f'--nproc-per-node={processes}',
-                   '-m', 'benchmarks.autoformer_search_timing', folder, str(out), str(processes)]  # fmt: skip
+        command = [
+            sys.executable,
+            '-m',
+            'torch.distributed.run',
+            '--standalone',
+            f'--nproc-per-node={processes}',
+            '-m',
+            'benchmarks.autoformer_search_timing',
+            folder,
+            str(out),
+            str(processes),
+        ]
         subprocess.run(command, cwd=ROOT, env={**os.environ, 'OMP_NUM_THREADS': '1'}, check=True, capture_output=True)
         return json.loads(out.read_text())
 

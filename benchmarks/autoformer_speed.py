@@ -1,11 +1,11 @@
 """AutoFormer: the supernet against the naive relative-position table and against timm's static ViT.
 
-    naive    one training step (forward and backward) of the tiny supernet at its largest, against the same supernet
-             with N x N x 64 tables of relative vectors (tests/references)
-    static   the same step against timm's VisionTransformer of the same widths, fused attention, no relative positions
-    budget   architectures a second drawn and checked against a parameter budget
-    switch   changing the active sub-network
-    search_* a real search: time per candidate against bare forward passes, one process against two (CPU only)
+naive    one training step (forward and backward) of the tiny supernet at its largest, against the same supernet
+         with N x N x 64 tables of relative vectors (tests/references)
+static   the same step against timm's VisionTransformer of the same widths, fused attention, no relative positions
+budget   architectures a second drawn and checked against a parameter budget
+switch   changing the active sub-network
+search_* a real search: time per candidate against bare forward passes, one process against two (CPU only)
 """
 
 import random
@@ -55,9 +55,12 @@ def _networks(device: torch.device) -> tuple[torch.nn.Module, ...]:
         torch.testing.assert_close(nets[0](images), nets[1](images), atol=1e-4, rtol=1e-4)
     arch = nets[0].get_subnet()
     static = timm.models.VisionTransformer(
-        embed_dim=arch['embed_dim'], depth=arch['depth'], num_heads=arch['num_heads'][0], global_pool='avg',
+        embed_dim=arch['embed_dim'],
+        depth=arch['depth'],
+        num_heads=arch['num_heads'][0],
+        global_pool='avg',
         mlp_ratio=arch['mlp_ratio'][0],
-    )  # fmt: skip
+    )
     # timm ties the attention width to the embedding; AutoFormer's is 64 per head
     for block in static.blocks:
         width = 64 * arch['num_heads'][0]

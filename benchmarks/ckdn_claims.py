@@ -79,11 +79,13 @@ def run(seeds: list[int], processes: int, folder: Path) -> dict:
     oracle = _oracle(archive)
     return dict(
         settings=dict(config=CONFIG, arms=ARMS, seeds=seeds, patches=len(oracle)),
-        srcc={split: {arm: [float(values.mean()) for values in rows] for arm, rows in table.items()}
-              for split, table in scores.items()},
+        srcc={
+            split: {arm: [float(values.mean()) for values in rows] for arm, rows in table.items()}
+            for split, table in scores.items()
+        },
         image_blind={ORACLE: float(oracle.mean()), 'constant': None},
         comparisons=[_compared(*row, scores['test']) for row in COMPARED],
-    )  # fmt: skip
+    )
 
 
 def _train(arm: str, seed: int, folder: Path, start: Path) -> None:
@@ -129,8 +131,10 @@ def _compared(first: str, second: str, least: float, srcc: dict[str, list[np.nda
 
 def _oracle(archive: str) -> np.ndarray:
     dataset = DATASETS.build(dict(type='RestoredPhotos', archive=archive, split='test', pipeline=[]))
-    rows = [dict(scene=row['scene'], version=row['version'], target=row['gt_score'])
-            for row in map(dataset.get_data_info, range(len(dataset)))]  # fmt: skip
+    rows = [
+        dict(scene=row['scene'], version=row['version'], target=row['gt_score'])
+        for row in map(dataset.get_data_info, range(len(dataset)))
+    ]
     groups: dict[str, list[tuple[float, float]]] = {}
     for row, score in zip(rows, version_oracle(rows), strict=True):
         groups.setdefault(row['scene'], []).append((score, row['target']))
@@ -139,6 +143,7 @@ def _oracle(archive: str) -> np.ndarray:
 
 def table(result: dict) -> str:
     """The figures as the Markdown tables of the paper's page."""
+
     def cell(values: list[float]) -> str:
         return f'{100 * np.mean(values):.1f} ± {100 * np.std(values, ddof=min(1, len(values) - 1)):.1f}'
 
@@ -150,8 +155,10 @@ def table(result: dict) -> str:
     for row in result['comparisons']:
         gap, low, high, least = (100 * row[key] for key in ('difference', 'low', 'high', 'least'))
         claimed = f'at least {least:.0f}' if least else 'above 0'
-        lines.append(f'| {row["first"]} - {row["second"]} | {gap:+.1f} ({low:+.1f} to {high:+.1f}) | {claimed} | '
-                     f'{"holds" if row["holds"] else "does not hold"} |')  # fmt: skip
+        lines.append(
+            f'| {row["first"]} - {row["second"]} | {gap:+.1f} ({low:+.1f} to {high:+.1f}) | {claimed} | '
+            f'{"holds" if row["holds"] else "does not hold"} |'
+        )
     return '\n'.join(lines)
 
 

@@ -47,11 +47,19 @@ def pretrain(pixels: dict[str, np.ndarray], depth: int, channels: int, file: Pat
 def _resnet(depth: int, channels: int, classes: int) -> nn.Sequential:
     block, first, second = BLOCKS[depth]
     width = channels * block.expansion
-    return nn.Sequential(OrderedDict(
-        conv1=make_stem(channels), bn1=nn.BatchNorm2d(channels), relu=nn.ReLU(), pool=nn.MaxPool2d(3, 2, 1),
-        layer1=make_stage(block, channels, channels, first, 1), layer2=make_stage(block, width, 2 * channels, second, 2),
-        mean=nn.AdaptiveAvgPool2d(1), flat=nn.Flatten(), fc=nn.Linear(2 * width, classes),
-    ))  # fmt: skip
+    return nn.Sequential(
+        OrderedDict(
+            conv1=make_stem(channels),
+            bn1=nn.BatchNorm2d(channels),
+            relu=nn.ReLU(),
+            pool=nn.MaxPool2d(3, 2, 1),
+            layer1=make_stage(block, channels, channels, first, 1),
+            layer2=make_stage(block, width, 2 * channels, second, 2),
+            mean=nn.AdaptiveAvgPool2d(1),
+            flat=nn.Flatten(),
+            fc=nn.Linear(2 * width, classes),
+        )
+    )
 
 
 def _augmented(images: Tensor, generator: np.random.Generator) -> Tensor:

@@ -42,16 +42,19 @@ def run(repeats: int, device: torch.device) -> dict[str, dict]:
     batch = 2 if device.type == 'cpu' else 32
     restored, degraded, other, pristine = (torch.randn(batch, 3, 288, 288, device=device) for _ in range(4))
     pair = dict(restored=restored, degraded=degraded)
-    sides = dict(four=lambda: full.four_outputs(restored, degraded, other, pristine), lean=lambda: lean(pair),
-                 folded=lambda: folded(pair))  # fmt: skip
+    sides = dict(
+        four=lambda: full.four_outputs(restored, degraded, other, pristine), lean=lambda: lean(pair), folded=lambda: folded(pair)
+    )
     network = pyiqa_network(lean)
     if network is not None:
         network = network.to(device)
         sides['pyiqa'] = lambda: network(restored, degraded)
     with torch.inference_mode():
         times = interleaved(sides, repeats, device)
-        rows = dict(four_branch=dict(ratio(times, 'folded', 'four'), target=0.45),
-                    init_model=dict(ratio(times, 'lean', 'four'), target=0.45))  # fmt: skip
+        rows = dict(
+            four_branch=dict(ratio(times, 'folded', 'four'), target=0.45),
+            init_model=dict(ratio(times, 'lean', 'four'), target=0.45),
+        )
         if network is not None:
             apart = float((network(restored, degraded).flatten() - folded(pair)).abs().max())
             if apart > 1e-5:
@@ -101,8 +104,12 @@ def _folder(model: CKDN, repeats: int, device: torch.device) -> dict:
             for index in range(len(pairs)):
                 PairTiles(pairs, 'center', 'nearest')[index]
             decode.append(time.perf_counter() - start)
-    return dict(ratio=min(workers[2][1:]) / min(workers[0][1:]), sequential_ms=min(workers[0][1:]) * 1e3,
-                beside_ms=min(workers[2][1:]) * 1e3, decode_ms=min(decode[1:]) * 1e3)  # fmt: skip
+    return dict(
+        ratio=min(workers[2][1:]) / min(workers[0][1:]),
+        sequential_ms=min(workers[0][1:]) * 1e3,
+        beside_ms=min(workers[2][1:]) * 1e3,
+        decode_ms=min(decode[1:]) * 1e3,
+    )
 
 
 def _write_pairs(folder: Path) -> list[tuple[Path, Path]]:

@@ -69,8 +69,18 @@ def _train(arm: str, kind: str, seed: int, folder: Path) -> None:
     work_dir = _work_dir(arm, kind, seed, folder)
     if (work_dir / 'epoch_6.pth').exists():
         return
-    command = [sys.executable, 'tools/train.py', _config(arm), '--work-dir', str(work_dir), '--seed', str(seed), '--cfg-options',
-               f"train_dataloader.dataset.methods=('{kind}',)", 'train_cfg.val_interval=100']  # fmt: skip
+    command = [
+        sys.executable,
+        'tools/train.py',
+        _config(arm),
+        '--work-dir',
+        str(work_dir),
+        '--seed',
+        str(seed),
+        '--cfg-options',
+        f"train_dataloader.dataset.methods=('{kind}',)",
+        'train_cfg.val_interval=100',
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f'{command} failed:\n{done.stderr[-3000:]}')
@@ -116,8 +126,11 @@ def _aucs(model: FTCN, clips: dict[str, Tensor]) -> dict[str, float]:
 def _against_reals(scores: dict[str, np.ndarray]) -> dict[str, float]:
     reals = scores['real']
     labels = {method: np.repeat([0, 1], [len(reals), len(fakes)]) for method, fakes in scores.items()}
-    aucs = {method: detection_figures(labels[method], np.concatenate([reals, fakes]))['AUC']
-            for method, fakes in scores.items() if method != 'real'}  # fmt: skip
+    aucs = {
+        method: detection_figures(labels[method], np.concatenate([reals, fakes]))['AUC']
+        for method, fakes in scores.items()
+        if method != 'real'
+    }
     return aucs | dict(unseen=float(np.mean([aucs[method] for method in UNSEEN])))
 
 
@@ -135,10 +148,12 @@ def _long_aucs(model: FTCN, stride: int) -> dict[str, float]:
     """Videos of ``LONG`` frames, scored by the mean over their windows."""
     starts = clip_starts(LONG, model.clip_len, stride)
     videos = _clips('test', LONG, CLIPS // 2, UNSEEN)
-    return _against_reals({
-        method: np.mean([_scores(model, group[:, :, start : start + model.clip_len]) for start in starts], axis=0)
-        for method, group in videos.items()
-    })  # fmt: skip
+    return _against_reals(
+        {
+            method: np.mean([_scores(model, group[:, :, start : start + model.clip_len]) for start in starts], axis=0)
+            for method, group in videos.items()
+        }
+    )
 
 
 def _values(rows: list[dict], arm: str, kind: str, name: str, method: str) -> np.ndarray:
@@ -147,6 +162,7 @@ def _values(rows: list[dict], arm: str, kind: str, name: str, method: str) -> np
 
 def _verdicts(rows: list[dict]) -> dict:
     """The statements of the docstring, each with its figure; differences are paired by seed."""
+
     def unseen(arm: str, kind: str = 'seen', name: str = 'test') -> np.ndarray:
         return _values(rows, arm, kind, name, 'unseen')
 
@@ -185,8 +201,10 @@ def table(result: dict) -> str:
         lines.append('')
     for row in result['rows']:
         if 'stride' in row:
-            lines.append(f'seed {row["seed"]}, unseen: stride 1 {row["stride"]["1"]["unseen"]:.1f}, stride 8 '
-                         f'{row["stride"]["8"]["unseen"]:.1f}')  # fmt: skip
+            lines.append(
+                f'seed {row["seed"]}, unseen: stride 1 {row["stride"]["1"]["unseen"]:.1f}, stride 8 '
+                f'{row["stride"]["8"]["unseen"]:.1f}'
+            )
     return '\n'.join([*lines, *(f'{name}: {verdict}' for name, verdict in result['verdicts'].items())])
 
 

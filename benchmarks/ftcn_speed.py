@@ -42,8 +42,11 @@ def run(repeats: int, device: torch.device) -> dict[str, dict]:
     row = ratio(interleaved(sides, repeats, device), 'ours', 'plain')
     row |= dict(memory_ratio=memory['ours'] / memory['plain'], ours_mib=memory['ours'], plain_mib=memory['plain'])
     row |= dict(target=0.65 if device.type == 'cpu' else 0.9, memory_target=0.5)
-    return {'clip': row, 'training_step': training_step(net, repeats, device),
-            **(video() if device.type == 'cpu' else gpu_variants(net, clip, repeats))}  # fmt: skip
+    return {
+        'clip': row,
+        'training_step': training_step(net, repeats, device),
+        **(video() if device.type == 'cpu' else gpu_variants(net, clip, repeats)),
+    }
 
 
 def network() -> FTCN:
@@ -140,8 +143,9 @@ def video() -> dict[str, dict]:
     sides = {name: lambda one=one: one(frames) for name, one in ours.items()}
     sides['clip by clip'] = lambda: clip_by_clip(plain, frames, faces)
     times = {name: [seconds(call)] for name, call in sides.items()}  # once: the network is warm
-    return {name: {**ratio(times, name, 'clip by clip'), 'target': target}
-            for name, target in (('stride_1', 0.7), ('stride_8', 0.25))}  # fmt: skip
+    return {
+        name: {**ratio(times, name, 'clip by clip'), 'target': target} for name, target in (('stride_1', 0.7), ('stride_8', 0.25))
+    }
 
 
 def seconds(call: Callable[[], object]) -> float:

@@ -96,8 +96,18 @@ def _pretrain(kind: str, seed: int, folder: Path) -> None:
     cfg.train_dataloader.dataset.update(kind=kind, seed=seed)
     cfg.train_cfg.max_epochs = cfg.param_scheduler[1].end = epochs
     cfg.param_scheduler[1].T_max = epochs - 2
-    cfg.update(val_dataloader=None, val_cfg=None, val_evaluator=None, test_dataloader=None, test_cfg=None, test_evaluator=None,
-               custom_hooks=[], launcher='none', work_dir=str(folder / f'{kind}_seed{seed}'), resume=True)  # fmt: skip
+    cfg.update(
+        val_dataloader=None,
+        val_cfg=None,
+        val_evaluator=None,
+        test_dataloader=None,
+        test_cfg=None,
+        test_evaluator=None,
+        custom_hooks=[],
+        launcher='none',
+        work_dir=str(folder / f'{kind}_seed{seed}'),
+        resume=True,
+    )
     cfg.randomness.seed, cfg.log_level = seed, 'WARNING'
     runner = build_runner(cfg)
     runner.train()
@@ -146,10 +156,13 @@ def _pretext(model: nn.Module) -> dict[str, float]:
     queries = model.encode_queries(batch['inputs'][0], batch['regions']['query'])[:, 0]
     keys = model.encode_keys(batch['inputs'][1], batch['regions'])[0][:, 0]
     hits = ((queries @ keys.T).argmax(1) == torch.arange(len(rows))).numpy()
-    shares = np.array([area(intersect(row['boxes_original'][0], row['gt_boxes'])).sum() / area(row['boxes_original'][0])
-                       for row in rows])  # fmt: skip
-    return {f'pretext_{name}': 100 * float(hits[chosen].mean()) for name, chosen in
-            (('cut', shares >= 0.25), ('missed', shares < 0.05))}  # fmt: skip
+    shares = np.array(
+        [area(intersect(row['boxes_original'][0], row['gt_boxes'])).sum() / area(row['boxes_original'][0]) for row in rows]
+    )
+    return {
+        f'pretext_{name}': 100 * float(hits[chosen].mean())
+        for name, chosen in (('cut', shares >= 0.25), ('missed', shares < 0.05))
+    }
 
 
 def _detect(arm: str, seed: int, folder: Path) -> float:

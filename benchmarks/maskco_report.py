@@ -8,17 +8,25 @@ ARMS = {'MoCo v2': 'mocov2', 'MaskCo': 'maskco', 'MaskCo without its head': 'mas
 RANDOM = 'random weights'
 THRESHOLDS = dict(trained_over_random=5.0, maskco_over_moco=2.0)  # points of the linear region probe
 COLUMNS = {
-    'multi': {'region_linear': 'region, linear', 'region_knn': 'region, 5-NN', 'image_map': 'image, mAP',
-              'detector': 'detector, AP50', 'pretext_cut': 'pretext, cut', 'pretext_missed': 'pretext, missed'},
+    'multi': {
+        'region_linear': 'region, linear',
+        'region_knn': 'region, 5-NN',
+        'image_map': 'image, mAP',
+        'detector': 'detector, AP50',
+        'pretext_cut': 'pretext, cut',
+        'pretext_missed': 'pretext, missed',
+    },
     'single': {'region_linear': 'region, linear', 'linear': 'image, linear', 'knn': 'image, 5-NN'},
-}  # fmt: skip
+}
 TITLES = {'multi': 'Four digits in a scene', 'single': 'One digit in a scene (control)'}
 
 
 def verdicts(rows: dict[str, dict[str, list[dict]]]) -> dict:
     """The statements with their thresholds, on differences paired by seed (points of the linear region probe)."""
-    linear = {kind: {arm: np.array([row['region_linear'] for row in seeds]) for arm, seeds in arms.items()}
-              for kind, arms in rows.items()}  # fmt: skip
+    linear = {
+        kind: {arm: np.array([row['region_linear'] for row in seeds]) for arm, seeds in arms.items()}
+        for kind, arms in rows.items()
+    }
     multi, single = linear['multi'], linear['single']
     pairs = {
         'multi: MaskCo - MoCo v2': multi['MaskCo'] - multi['MoCo v2'],
@@ -58,15 +66,17 @@ def table(result: dict) -> str:
     lines = []
     for kind, columns in COLUMNS.items():
         lines += [f'{TITLES[kind]}:', '', '| arm | ' + ' | '.join(columns.values()) + ' |', '|---' * (len(columns) + 1) + '|']
-        lines += [f'| {arm} | ' + ' | '.join(_cell(seeds, key) for key in columns) + ' |'
-                  for arm, seeds in result['rows'][kind].items()] + ['']  # fmt: skip
+        lines += [
+            f'| {arm} | ' + ' | '.join(_cell(seeds, key) for key in columns) + ' |' for arm, seeds in result['rows'][kind].items()
+        ] + ['']
     lines += ['| difference, paired by seed | linear region probe |', '|---|---|']
     lines += [f'| {name} | {gap["mean"]:+.1f} ± {gap["spread"]:.1f} |' for name, gap in result['verdicts']['gaps'].items()]
     lines += ['', '| detector, above random weights | AP50 |', '|---|---|']
     lines += [f'| {arm} | {gap["mean"]:+.1f} ± {gap["spread"]:.1f} |' for arm, gap in result['verdicts']['transfer'].items()]
     lines += ['', '| statement | holds |', '|---|---|']
-    lines += [f'| {name.replace("_", " ")} | {"yes" if holds else "no"} |'
-              for name, holds in result['verdicts']['statements'].items()]  # fmt: skip
+    lines += [
+        f'| {name.replace("_", " ")} | {"yes" if holds else "no"} |' for name, holds in result['verdicts']['statements'].items()
+    ]
     return '\n'.join(lines)
 
 
@@ -86,8 +96,9 @@ def draw(result: dict, file: Path) -> None:
             axis.bar(place, np.mean(values), color='0.7' if arm == RANDOM else 'C0', width=0.6)
             axis.scatter([place] * len(values), values, color='black', s=14, zorder=2)
             axis.annotate(f'{np.mean(values):.1f}', (place, max(values) + 1), ha='center')
-        axis.set_xticks(range(len(arms)), [arm.replace(' without its', '\nwithout its').replace(' ', '\n', 1) for arm in arms],
-                        fontsize=8)  # fmt: skip
+        axis.set_xticks(
+            range(len(arms)), [arm.replace(' without its', '\nwithout its').replace(' ', '\n', 1) for arm in arms], fontsize=8
+        )
         axis.set_title(TITLES[kind], fontsize=10)
         axis.axhline(10, color='0.4', linestyle=':', linewidth=1)
         axis.spines[['top', 'right']].set_visible(False)

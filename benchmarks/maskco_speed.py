@@ -39,9 +39,15 @@ def _networks(queue: int, device: torch.device) -> dict[str, torch.nn.Module]:
     configs = dict(
         maskco=dict(ours, mph=dict(type='MaskPredictionHead', channels=2048)),
         mocov2=dict(ours, region='view', mask=None),
-        mmpretrain=dict(type='mmpretrain.MoCo', backbone=backbone, neck=dict(NECK, with_avg_pool=True), head=head,
-                        queue_len=queue, data_preprocessor=dict(type='mmpretrain.SelfSupDataPreprocessor')),
-    )  # fmt: skip
+        mmpretrain=dict(
+            type='mmpretrain.MoCo',
+            backbone=backbone,
+            neck=dict(NECK, with_avg_pool=True),
+            head=head,
+            queue_len=queue,
+            data_preprocessor=dict(type='mmpretrain.SelfSupDataPreprocessor'),
+        ),
+    )
     return {name: MODELS.build(copy.deepcopy(config)).to(device).train() for name, config in configs.items()}
 
 
@@ -49,8 +55,13 @@ def _step(net: torch.nn.Module, views: list[torch.Tensor]):
     optimiser = torch.optim.SGD([p for p in net.parameters() if p.requires_grad], 1e-4, momentum=0.9)
     count, size = len(views[0]), views[0].shape[-1]
     boxes = torch.tensor([0.2, 0.3, 0.6, 0.8], device=views[0].device).mul(size).expand(count, 1, 4)
-    regions = dict(query=boxes, key=boxes, negatives=boxes.expand(-1, 4, -1), redraws=torch.zeros(count),
-                   valid=torch.ones(count, 4, dtype=torch.bool, device=boxes.device))  # fmt: skip
+    regions = dict(
+        query=boxes,
+        key=boxes,
+        negatives=boxes.expand(-1, 4, -1),
+        redraws=torch.zeros(count),
+        valid=torch.ones(count, 4, dtype=torch.bool, device=boxes.device),
+    )
 
     def step() -> None:
         optimiser.zero_grad(set_to_none=True)

@@ -38,8 +38,15 @@ def run(seeds: list[int], processes: int, folder: Path) -> dict:
             print(f'{number}/{len(jobs)} runs', flush=True)
     rows = {arm: [_judge(arm, seed, folder) for seed in seeds] for arm in (RANDOM, *ARMS)}
     curves = {arm: [_curve(arm, seed, folder) for seed in seeds] for arm in ARMS}
-    settings = dict(seeds=seeds, thresholds=THRESHOLDS, shots=SHOTS, steps=STEPS, rate=RATE, draws=DRAWS,
-                    configs={arm: _config(arm).name for arm in ARMS})  # fmt: skip
+    settings = dict(
+        seeds=seeds,
+        thresholds=THRESHOLDS,
+        shots=SHOTS,
+        steps=STEPS,
+        rate=RATE,
+        draws=DRAWS,
+        configs={arm: _config(arm).name for arm in ARMS},
+    )
     return dict(settings=settings, rows=rows, curves=curves, verdicts=_verdicts(rows))
 
 
@@ -65,8 +72,11 @@ def _curve(arm: str, seed: int, folder: Path) -> list[dict[str, float]]:
     """What the validation wrote: epoch, R@1 and linear probe."""
     newest = max(_work_dir(arm, seed, folder).glob('*/vis_data/scalars.json'))
     lines = [json.loads(line) for line in newest.read_text().splitlines()]
-    return [dict(epoch=line['step'], R_1=line['retrieval/R@1'], probe=line['retrieval/probe'])
-            for line in lines if 'retrieval/R@1' in line]  # fmt: skip
+    return [
+        dict(epoch=line['step'], R_1=line['retrieval/R@1'], probe=line['retrieval/probe'])
+        for line in lines
+        if 'retrieval/R@1' in line
+    ]
 
 
 def _judge(arm: str, seed: int, folder: Path) -> dict[str, float]:
@@ -88,8 +98,10 @@ def _videos(arm: str) -> list[tuple[torch.Tensor, np.ndarray]]:
     with DefaultScope.overwrite_default_scope('openmsra'):
         sets = [DATASETS.build(settings) for settings in load_config(_config(arm)).val_dataloader.dataset.datasets]
     items = [[part[number] for number in range(len(part))] for part in sets]
-    return [(torch.stack([item['inputs'] for item in rows]), np.array([item['data_samples'].gt_label for item in rows]))
-            for rows in items]  # fmt: skip
+    return [
+        (torch.stack([item['inputs'] for item in rows]), np.array([item['data_samples'].gt_label for item in rows]))
+        for rows in items
+    ]
 
 
 def _features(model: nn.Module, clips: torch.Tensor) -> torch.Tensor:
@@ -138,9 +150,11 @@ def _verdicts(rows: dict) -> dict:
     return dict(
         verdicts,
         every_arm_is_trained=bool(min(gains) >= THRESHOLDS['trained_over_random']),
-        mcn_beats_contrast={figure: bool(gap['mean'] >= THRESHOLDS['mcn_over_contrast'] and gap['mean'] > gap['spread'])
-                            for figure, gap in ahead.items()},
-    )  # fmt: skip
+        mcn_beats_contrast={
+            figure: bool(gap['mean'] >= THRESHOLDS['mcn_over_contrast'] and gap['mean'] > gap['spread'])
+            for figure, gap in ahead.items()
+        },
+    )
 
 
 def _spread(values: np.ndarray) -> float:
@@ -154,8 +168,11 @@ def table(result: dict) -> str:
         cells = [np.array([row[figure] for row in rows]) for figure in FIGURES]
         lines.append(f'| {arm} | ' + ' | '.join(f'{cell.mean():.1f} ± {_spread(cell):.1f}' for cell in cells) + ' |')
     lines += ['', '| difference, paired by seed | |', '|---|---|']
-    lines += [f'| {name} | {gap["mean"]:+.1f} ± {gap["spread"]:.1f} |' for name, gap in result['verdicts'].items()
-              if isinstance(gap, dict) and 'mean' in gap]  # fmt: skip
+    lines += [
+        f'| {name} | {gap["mean"]:+.1f} ± {gap["spread"]:.1f} |'
+        for name, gap in result['verdicts'].items()
+        if isinstance(gap, dict) and 'mean' in gap
+    ]
     return '\n'.join(lines)
 
 
@@ -167,8 +184,15 @@ def draw(result: dict, file: Path) -> None:
     left, right = figure.subplots(1, 2)
     for number, (arm, curves) in enumerate(result['curves'].items()):
         for seed, curve in enumerate(curves):
-            left.plot([point['epoch'] for point in curve], [point['R_1'] for point in curve], color=f'C{number}', linewidth=1,
-                      marker='o', markersize=3, label=arm if seed == 0 else None)  # fmt: skip
+            left.plot(
+                [point['epoch'] for point in curve],
+                [point['R_1'] for point in curve],
+                color=f'C{number}',
+                linewidth=1,
+                marker='o',
+                markersize=3,
+                label=arm if seed == 0 else None,
+            )
     start = np.mean([row['R@1'] for row in result['rows'][RANDOM]])
     left.axhline(start, color='0.5', linestyle='--', linewidth=1, label=RANDOM)
     left.axhline(12.5, color='0.5', linestyle=':', linewidth=1, label='chance')

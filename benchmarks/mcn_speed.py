@@ -56,8 +56,11 @@ def run(repeats: int, device: torch.device) -> dict[str, dict]:
         second, first = _model(backbone, 'second', device), _model(backbone, 'first', device)
         second.load_state_dict(first.state_dict())
         clips = torch.randn(TASKS * VIDEOS, 4, 3, frames, side, side, device=device)
-        sides = {'vectorised': lambda m=second, c=clips: _step(m, c), 'loop': lambda m=second, c=clips: _loop(m, c),
-                 'first': lambda m=first, c=clips: _step(m, c)}  # fmt: skip
+        sides = {
+            'vectorised': lambda m=second, c=clips: _step(m, c),
+            'loop': lambda m=second, c=clips: _loop(m, c),
+            'first': lambda m=first, c=clips: _step(m, c),
+        }
         times = interleaved(sides, repeats, device)
         memory = {f'{side}_mb': _peak(call, device) for side, call in sides.items()}
         shape = dict(frames=float(frames), side=float(side))

@@ -40,8 +40,12 @@ class Clock(Hook):
     def before_train(self, runner) -> None:
         if not self.ours:
             loader = runner.train_dataloader
-            runner.train_loop.dataloader = DataLoader(SameSamples(loader.dataset, runner.seed, self), loader.batch_size,
-                                                      sampler=loader.sampler, collate_fn=loader.collate_fn)  # fmt: skip
+            runner.train_loop.dataloader = DataLoader(
+                SameSamples(loader.dataset, runner.seed, self),
+                loader.batch_size,
+                sampler=loader.sampler,
+                collate_fn=loader.collate_fn,
+            )
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         self.ends.append(time.process_time() - self.off)
@@ -66,6 +70,7 @@ class SameSamples(Dataset):
 
 def first_numbers_ms(samples: int) -> float:
     """Milliseconds that the generators need more for the first number after a seed than for others."""
+
     def draw() -> None:
         random.random(), np.random.rand(), torch.rand(())
 
@@ -91,9 +96,14 @@ def run(repeats: int, device: torch.device) -> dict[str, dict]:
         fast = {side: 1e3 * float(np.percentile(values, 10)) for side, values in times.items()}
         middle = {side: 1e3 * float(np.median(values)) for side, values in times.items()}
         rows[name.rpartition('/')[2]] = dict(
-            ours_ms=fast['ours'], stock_ms=fast['stock'], more_ms=fast['ours'] - fast['stock'],
-            ratio=fast['ours'] / fast['stock'], median_ratio=middle['ours'] / middle['stock'], target_ms=2.0, target_ratio=1.02,
-        )  # fmt: skip
+            ours_ms=fast['ours'],
+            stock_ms=fast['stock'],
+            more_ms=fast['ours'] - fast['stock'],
+            ratio=fast['ours'] / fast['stock'],
+            median_ratio=middle['ours'] / middle['stock'],
+            target_ms=2.0,
+            target_ratio=1.02,
+        )
     return rows
 
 

@@ -28,8 +28,11 @@ FOLDS = 3  # of labelled images in the scenes
 
 def run(seeds: list[int], processes: int, folder: Path) -> dict:
     """All runs, finished ones are not repeated; AP50 in percent."""
-    phases = [[(BURN_IN, seed) for seed in seeds], [(ARMS[arm], seed) for seed in seeds for arm in (BASELINE, OURS)],
-              [(ARMS[arm], seed) for seed in seeds for arm in list(ARMS)[2:]]]  # fmt: skip
+    phases = [
+        [(BURN_IN, seed) for seed in seeds],
+        [(ARMS[arm], seed) for seed in seeds for arm in (BASELINE, OURS)],
+        [(ARMS[arm], seed) for seed in seeds for arm in list(ARMS)[2:]],
+    ]
     with ProcessPoolExecutor(processes, mp_context=get_context('spawn')) as pool:
         for jobs in phases:
             for (config, seed), row in zip(jobs, pool.map(_train, *zip(*jobs, strict=True), [folder] * len(jobs)), strict=True):
@@ -70,8 +73,11 @@ def _result(config: str, seed: int, folder: Path) -> dict:
     lines = [json.loads(line) for line in newest.read_text(encoding='utf-8').splitlines()]
     row = dict(seed=seed)
     for line in lines:
-        row |= {f'{name}_ap50': round(100 * line[f'{name}/coco/bbox_mAP_50'], 2) for name in ('teacher', 'student')
-                if f'{name}/coco/bbox_mAP_50' in line}  # fmt: skip
+        row |= {
+            f'{name}_ap50': round(100 * line[f'{name}/coco/bbox_mAP_50'], 2)
+            for name in ('teacher', 'student')
+            if f'{name}/coco/bbox_mAP_50' in line
+        }
         row |= {name.removeprefix('pseudo_'): round(value, 3) for name, value in line.items() if name.startswith('pseudo_')}
     return row
 
@@ -105,8 +111,9 @@ def table(result: dict) -> str:
         cells = [[score(arm, row) for row in runs], *([row[f'{name}_ap50'] for row in runs] for name in ('teacher', 'student'))]
         gap = result['verdicts']['gaps'].get(arm)
         last = f'{gap["mean"]:+.1f} ± {gap["spread"]:.1f}' if gap else ''
-        lines.append(f'| {arm} | ' + ' | '.join(f'{np.mean(cell):.1f} ± {_spread(np.array(cell)):.1f}' for cell in cells)
-                     + f' | {last} |')  # fmt: skip
+        lines.append(
+            f'| {arm} | ' + ' | '.join(f'{np.mean(cell):.1f} ± {_spread(np.array(cell)):.1f}' for cell in cells) + f' | {last} |'
+        )
     return '\n'.join(lines)
 
 

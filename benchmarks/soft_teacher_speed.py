@@ -37,8 +37,9 @@ def run(repeats: int, device: torch.device) -> dict[str, dict]:
         _fix_detections(model.teacher.roi_head, truth, unlabelled)
     batch = _batch(side, unlabelled, truth, device)
     times = interleaved({name: _step(model, batch) for name, model in (('ours', ours), ('mmdet', peer))}, repeats, device)
-    unsup = interleaved({'ours': _unsup(ours, batch), 'mmdet': _unsup_peer(peer, batch), 'floor': _floor(ours, batch)},
-                        repeats, device)  # fmt: skip
+    unsup = interleaved(
+        {'ours': _unsup(ours, batch), 'mmdet': _unsup_peer(peer, batch), 'floor': _floor(ours, batch)}, repeats, device
+    )
     settings = dict(side=float(side), labelled=1.0, unlabelled=float(unlabelled), boxes=float(BOXES))
     return {
         'step': {**ratio(times, 'ours', 'mmdet'), 'target': 0.85, **settings},
@@ -67,8 +68,11 @@ def _boxes(side: int, device: torch.device) -> InstanceData:
     rng = np.random.default_rng(0)
     corner = rng.uniform(0, side * 0.7, (BOXES, 2))
     boxes = np.hstack([corner, corner + rng.uniform(0.1, 0.3, (BOXES, 2)) * side])
-    return InstanceData(bboxes=torch.from_numpy(boxes).float().to(device), scores=torch.full((BOXES,), 0.95, device=device),
-                        labels=torch.from_numpy(rng.integers(0, 80, BOXES)).to(device))  # fmt: skip
+    return InstanceData(
+        bboxes=torch.from_numpy(boxes).float().to(device),
+        scores=torch.full((BOXES,), 0.95, device=device),
+        labels=torch.from_numpy(rng.integers(0, 80, BOXES)).to(device),
+    )
 
 
 def _fix_detections(roi_head: torch.nn.Module, truth: InstanceData, images: int) -> None:
@@ -86,10 +90,19 @@ def _batch(side: int, unlabelled: int, truth: InstanceData, device: torch.device
     from mmdet.structures import DetDataSample
 
     def samples(count: int, labels: bool) -> list:
-        meta = dict(img_shape=(side, side), ori_shape=(side, side), pad_shape=(side, side), batch_input_shape=(side, side),
-                    scale_factor=(1.0, 1.0), homography_matrix=np.eye(3, dtype=np.float32))  # fmt: skip
-        boxes = InstanceData(bboxes=truth.bboxes, labels=truth.labels) if labels else InstanceData(
-            bboxes=truth.bboxes[:0], labels=truth.labels[:0])  # fmt: skip
+        meta = dict(
+            img_shape=(side, side),
+            ori_shape=(side, side),
+            pad_shape=(side, side),
+            batch_input_shape=(side, side),
+            scale_factor=(1.0, 1.0),
+            homography_matrix=np.eye(3, dtype=np.float32),
+        )
+        boxes = (
+            InstanceData(bboxes=truth.bboxes, labels=truth.labels)
+            if labels
+            else InstanceData(bboxes=truth.bboxes[:0], labels=truth.labels[:0])
+        )
         return [DetDataSample(metainfo=dict(meta, img_id=i), gt_instances=boxes.clone()) for i in range(count)]
 
     counts = dict(sup=1, unsup_teacher=unlabelled, unsup_student=unlabelled)
@@ -133,6 +146,7 @@ def _unsup_peer(model: torch.nn.Module, batch: tuple):
 
 def _floor(model: torch.nn.Module, batch: tuple):
     """The networks alone: teacher forward, student forward and backward with its supervised loss on the strong views."""
+
     def step() -> None:
         model.zero_grad(set_to_none=True)
         inputs, samples = copy.deepcopy(batch)

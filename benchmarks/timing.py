@@ -24,8 +24,14 @@ def interleaved(sides: dict[str, Callable[[], object]], repeats: int, device: to
 def ratio(times: dict[str, list[float]], ours: str, peer: str) -> dict[str, float]:
     """Ratio of the fastest calls, and median and range of the ratios within single repeats."""
     pairs = [a / b for a, b in zip(times[ours], times[peer], strict=True)]
-    return dict(ratio=min(times[ours]) / min(times[peer]), median=statistics.median(pairs), lowest=min(pairs), highest=max(pairs),
-                ours_ms=min(times[ours]) * 1e3, peer_ms=min(times[peer]) * 1e3)  # fmt: skip
+    return dict(
+        ratio=min(times[ours]) / min(times[peer]),
+        median=statistics.median(pairs),
+        lowest=min(pairs),
+        highest=max(pairs),
+        ours_ms=min(times[ours]) * 1e3,
+        peer_ms=min(times[peer]) * 1e3,
+    )
 
 
 def _synchronise(device: torch.device) -> None:

@@ -104,8 +104,7 @@ def list_models(pattern: str = '*') -> list[str]:
 def _config_files() -> dict[str, Path]:
     if not CONFIGS.is_dir():
         raise FileNotFoundError(f'{CONFIGS}: no configs; install openmsra from its checkout with `pip install -e .`.')
-    return {path.stem: path for path in CONFIGS.glob('*/*.py') if not path.name.startswith('_')
-            and path.parent.name != '_base_'}  # fmt: skip
+    return {path.stem: path for path in CONFIGS.glob('*/*.py') if not path.name.startswith('_') and path.parent.name != '_base_'}
 
 
 def _as_config(config: str | Path | Config, cfg_options: dict | None) -> Config:

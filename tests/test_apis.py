@@ -20,8 +20,11 @@ def test_each_paper_has_an_inferencer_with_the_given_weights(path, tmp_path):
     assert type(infer).__module__ == f'openmsra.{paper}.inferencer'
     assert callable(infer)
     loaded = infer.model.state_dict()
-    assert any(torch.equal(value, loaded[key]) for key, value in model.state_dict().items()
-               if key in loaded and value.is_floating_point() and value.std() > 0)  # fmt: skip
+    assert any(
+        torch.equal(value, loaded[key])
+        for key, value in model.state_dict().items()
+        if key in loaded and value.is_floating_point() and value.std() > 0
+    )
     with pytest.raises(CheckpointError, match='checkpoint'):
         init_inferencer(path.stem, None, **OPTIONS.get(paper, {}))
 

@@ -20,8 +20,9 @@ name = pytest.mark.parametrize('path', LEAVES, ids=lambda path: path.stem)
 
 
 def _marked(paths: list[Path]) -> list:
-    return [pytest.param(path, id=path.stem, marks=pytest.mark.full if path.parent.name in NEEDS_OPERATORS else ())
-            for path in paths]  # fmt: skip
+    return [
+        pytest.param(path, id=path.stem, marks=pytest.mark.full if path.parent.name in NEEDS_OPERATORS else ()) for path in paths
+    ]
 
 
 @name

@@ -13,9 +13,7 @@ INSTALL = ROOT / 'requirements' / 'install.sh'
 
 def _install(profile: str, tmp_path: Path, **env: str) -> subprocess.CompletedProcess:
     environment = {**os.environ, 'PYTHON': sys.executable, 'VENV': str(tmp_path / 'venv'), **env}
-    return subprocess.run(
-        ['bash', INSTALL, profile], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=90
-    )
+    return subprocess.run(['bash', INSTALL, profile], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=90)
 
 
 def _program(folder: Path, name: str, text: str) -> Path:
@@ -88,8 +86,11 @@ def test_finished_environment_is_left_alone(tmp_path):
     _program(tmp_path / 'venv' / 'bin', 'python', f'[[ $1 == -c ]] && echo {version} || exit 9')
     stamp = subprocess.run(
         ['bash', '-c', 'cat requirements/*.txt requirements/install.sh setup.py | cksum | cut -d" " -f1'],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    ).stdout.strip()  # fmt: skip
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
     (tmp_path / 'venv' / '.openmsra-full').write_text(f'{stamp}-{version}')
     for profile in ('full', 'light'):
         done = _install(profile, tmp_path)

@@ -30,9 +30,18 @@ def test_training_leaves_checkpoint_logs_and_config(trained):
 
 def test_out_and_show_dir_write_predictions_and_pictures(trained, run_tool, tmp_path):
     run_tool(
-        'tools/test.py', INSTANT, trained / 'epoch_2.pth', '--work-dir', tmp_path / 'work', '--out', tmp_path / 'p.pkl',
-        '--show-dir', tmp_path / 'pictures', '--cfg-options', "test_cfg.subnets=['largest']",
-    )  # fmt: skip
+        'tools/test.py',
+        INSTANT,
+        trained / 'epoch_2.pth',
+        '--work-dir',
+        tmp_path / 'work',
+        '--out',
+        tmp_path / 'p.pkl',
+        '--show-dir',
+        tmp_path / 'pictures',
+        '--cfg-options',
+        "test_cfg.subnets=['largest']",
+    )
     with (tmp_path / 'p.pkl').open('rb') as stream:
         predictions = pickle.load(stream)
     assert len(predictions) == 500

@@ -57,8 +57,11 @@ def main(argv: list[str] | None = None) -> None:
             write_maps(inferencer.model, scored, args)
     if failed:
         reasons = '\n'.join(row['error'] for row in failed[:20])
-        raise ToolError(f'{len(failed)} of {len(rows)} pairs could not be scored, the others are in {args.out}:\n{reasons}'
-                        if scored else f'no pair could be scored:\n{reasons}')  # fmt: skip
+        raise ToolError(
+            f'{len(failed)} of {len(rows)} pairs could not be scored, the others are in {args.out}:\n{reasons}'
+            if scored
+            else f'no pair could be scored:\n{reasons}'
+        )
 
 
 def listed(args: argparse.Namespace) -> tuple[list[tuple[str, str]], list[tuple[Path, Path]]]:
@@ -67,8 +70,11 @@ def listed(args: argparse.Namespace) -> tuple[list[tuple[str, str]], list[tuple[
 
     folders = method_folders(args.restored) if args.method_dirs else {'': args.restored}
     degraded = images_by_stem(args.degraded)
-    found = {(method, image): pair for method, folder in folders.items()
-             for image, pair in match(images_by_stem(folder), degraded, args.allow_missing).items()}  # fmt: skip
+    found = {
+        (method, image): pair
+        for method, folder in folders.items()
+        for image, pair in match(images_by_stem(folder), degraded, args.allow_missing).items()
+    }
     return list(found), list(found.values())
 
 
@@ -84,8 +90,15 @@ def write(rows: list[dict], failed: list[dict], args: argparse.Namespace) -> Non
         writer = csv.DictWriter(stream, COLUMNS)
         writer.writeheader()
         writer.writerows(plain)
-    report = dict(checkpoint=args.checkpoint.name, sha256=hashlib.sha256(args.checkpoint.read_bytes()).hexdigest(),
-                  crop=args.crop, ref_interp=args.ref_interp, scores=plain, failed=failed, comparison=comparison)  # fmt: skip
+    report = dict(
+        checkpoint=args.checkpoint.name,
+        sha256=hashlib.sha256(args.checkpoint.read_bytes()).hexdigest(),
+        crop=args.crop,
+        ref_interp=args.ref_interp,
+        scores=plain,
+        failed=failed,
+        comparison=comparison,
+    )
     (args.out / 'scores.json').write_text(json.dumps(report, indent=1) + '\n', encoding='utf-8')
     write_sheet(rows, args.out / 'scores.html', comparison)
     for line in comparison['methods'] if comparison else ():

@@ -30,8 +30,17 @@ def main() -> None:
     checkpoint = (out / 'train' / 'last_checkpoint').read_text().strip()
     _say('2/4 test sub-networks with inherited weights on 500 held-out digits')
     subnets = '[' + ','.join(f"'{name}'" for name in SUBNETS) + ']'
-    _tool('test.py', CONFIG, checkpoint, '--work-dir', out / 'test', '--out', out / 'predictions.pkl',
-          '--cfg-options', f'test_cfg.subnets={subnets}')  # fmt: skip
+    _tool(
+        'test.py',
+        CONFIG,
+        checkpoint,
+        '--work-dir',
+        out / 'test',
+        '--out',
+        out / 'predictions.pkl',
+        '--cfg-options',
+        f'test_cfg.subnets={subnets}',
+    )
     _say('3/4 draw the pictures')
     metrics = _newest_metrics(out / 'test')
     pictures = draw(out, metrics)
@@ -123,8 +132,11 @@ def _digits(out: Path, file: Path, rows: int = 4, columns: int = 12) -> Path:
     for axis, prediction in zip(axes.flat, wrong_first, strict=False):
         label, truth = int(prediction['pred_label']), int(prediction['gt_label'])
         axis.imshow(images[prediction['img_id']], cmap='gray_r')
-        axis.set_title(f'{label}' if label == truth else f'{label} (is {truth})', fontsize=9,
-                       color='tab:green' if label == truth else 'tab:red')  # fmt: skip
+        axis.set_title(
+            f'{label}' if label == truth else f'{label} (is {truth})',
+            fontsize=9,
+            color='tab:green' if label == truth else 'tab:red',
+        )
         axis.axis('off')
     return _save(figure, file)
 

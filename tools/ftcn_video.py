@@ -23,8 +23,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--config', type=Path, default=CONFIG, help='config of the checkpoint')
     parser.add_argument('--camera', help='index or address of a camera, beside or instead of the sources')
     parser.add_argument('--seconds', type=float, default=10, help='how long to record the camera')
-    parser.add_argument('--detector', choices=['haar', 'yunet', 'boxes', 'none'], default='haar',
-                        help='none: the frames are aligned faces already')  # fmt: skip
+    parser.add_argument(
+        '--detector',
+        choices=['haar', 'yunet', 'boxes', 'none'],
+        default='haar',
+        help='none: the frames are aligned faces already',
+    )
     parser.add_argument('--yunet', type=Path, help='ONNX file of YuNet')
     parser.add_argument('--boxes', type=Path, help='JSON file with the faces of each frame (one source only)')
     parser.add_argument('--backend', default='auto', help='auto, decord, pyav or opencv')
@@ -85,8 +89,9 @@ def main(argv: list[str] | None = None) -> None:
     from openmsra.ftcn.faces.detectors import face_source
 
     faces = face_source(args.detector, args.min_face, args.yunet, args.boxes)
-    inferencer = FTCNInferencer(args.config, args.checkpoint, faces, args.device, args.stride, args.batch_size, args.min_face,
-                                aggregate=args.aggregate)  # fmt: skip
+    inferencer = FTCNInferencer(
+        args.config, args.checkpoint, faces, args.device, args.stride, args.batch_size, args.min_face, aggregate=args.aggregate
+    )
     args.out.mkdir(parents=True, exist_ok=True)
     summary = []
     for name, frames in videos(args):

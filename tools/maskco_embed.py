@@ -12,8 +12,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('config', help='pre-training config')
     parser.add_argument('checkpoint', type=Path, help='weights of tools/train.py')
     parser.add_argument('images', type=Path, help='an image or a folder, which is searched with its sub-folders')
-    parser.add_argument('out', type=Path, metavar='OUT.npz', help='arrays images (N,), features (N, C); with boxes also '
-                        'region_images (M,), regions (M, 4), region_features (M, C)')  # fmt: skip
+    parser.add_argument(
+        'out',
+        type=Path,
+        metavar='OUT.npz',
+        help='arrays images (N,), features (N, C); with boxes also region_images (M,), regions (M, 4), region_features (M, C)',
+    )
     parser.add_argument('--boxes', type=Path, help='json: {file name: [[x1, y1, x2, y2], ...]} in pixels')
     parser.add_argument('--size', type=int, default=224, help='images are resized to this side (default: %(default)s)')
     parser.add_argument('--device', default='cpu')

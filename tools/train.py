@@ -9,9 +9,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add_common_arguments(parser)
     parser.add_argument(
-        '--resume', nargs='?', const='auto', metavar='PATH',
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='PATH',
         help='continue from PATH, or from the newest checkpoint of the work dir if no path is given',
-    )  # fmt: skip
+    )
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision (needs a GPU)')
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate to the real batch size')
     return parser.parse_args(argv)

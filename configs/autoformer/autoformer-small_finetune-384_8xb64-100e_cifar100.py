@@ -3,8 +3,7 @@ _base_ = './_base_transfer384.py'
 
 model = dict(num_classes=100, data_preprocessor=dict(num_classes=100, to_rgb=False))
 train_pipeline = [
-    dict(type='mmpretrain.RandomResizedCrop', scale=384, crop_ratio_range=(0.6, 1.0), backend='pillow',
-         interpolation='bicubic'),
+    dict(type='mmpretrain.RandomResizedCrop', scale=384, crop_ratio_range=(0.6, 1.0), backend='pillow', interpolation='bicubic'),
     dict(type='mmpretrain.RandomFlip', prob=0.5, direction='horizontal'),
     dict(type='mmpretrain.PackInputs'),
 ]

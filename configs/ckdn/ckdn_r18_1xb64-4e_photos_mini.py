@@ -4,8 +4,9 @@ _base_ = '../_base_/default_runtime.py'
 
 custom_imports = dict(imports=['openmsra.ckdn', 'openmsra.miniatures.restored_photos'], allow_failed_imports=False)
 
-model = dict(type='CKDN', depth=18, base_channels=16, head_dim=128, dropout=0.0, equal_branches=True,
-             loss=dict(kd_weight=0.3, kd_power=1))
+model = dict(
+    type='CKDN', depth=18, base_channels=16, head_dim=128, dropout=0.0, equal_branches=True, loss=dict(kd_weight=0.3, kd_power=1)
+)
 
 pipeline = [dict(type='PackPair')]
 archive = 'data/ckdn_photos.npz'

@@ -13,22 +13,19 @@ train_dataloader = dict(
     batch_size=8,
     num_workers=4,
     drop_last=True,
-    dataset=dict(type='FRLabelDataset', data_root='data/kadid10k', source='kadid10k', split='train',
-                 pipeline=train_pipeline),
+    dataset=dict(type='FRLabelDataset', data_root='data/kadid10k', source='kadid10k', split='train', pipeline=train_pipeline),
     sampler=dict(type='DefaultSampler', shuffle=True),
 )
 val_dataloader = dict(
     batch_size=8,
     num_workers=4,
-    dataset=dict(type='FRLabelDataset', data_root='data/kadid10k', source='kadid10k', split='val',
-                 pipeline=test_pipeline),
+    dataset=dict(type='FRLabelDataset', data_root='data/kadid10k', source='kadid10k', split='val', pipeline=test_pipeline),
     sampler=dict(type='DefaultSampler', shuffle=False),
 )
 test_dataloader = dict(
     batch_size=8,
     num_workers=4,
-    dataset=dict(type='FRLabelDataset', data_root='data/kadid10k', source='kadid10k', split='val',
-                 pipeline=test_pipeline),
+    dataset=dict(type='FRLabelDataset', data_root='data/kadid10k', source='kadid10k', split='val', pipeline=test_pipeline),
     sampler=dict(type='DefaultSampler', shuffle=False),
 )
 

@@ -7,22 +7,28 @@ custom_imports = dict(imports=['openmsra.maskco', 'openmsra.miniatures.digit_sce
 data_preprocessor = dict(type='ViewDataPreprocessor', mean=[127.5, 127.5, 127.5], std=[64.0, 64.0, 64.0])
 model = dict(
     type='MaskCo',
-    backbone=dict(type='mmpretrain.ResNet_CIFAR', depth=18, base_channels=16, stem_channels=16, num_stages=3,
-                  strides=(2, 2, 1), dilations=(1, 1, 1), out_indices=(2,)),
+    backbone=dict(
+        type='mmpretrain.ResNet_CIFAR',
+        depth=18,
+        base_channels=16,
+        stem_channels=16,
+        num_stages=3,
+        strides=(2, 2, 1),
+        dilations=(1, 1, 1),
+        out_indices=(2,),
+    ),
     neck=dict(type='mmpretrain.MoCoV2Neck', in_channels=64, hid_channels=128, out_channels=64, with_avg_pool=False),
     mph=dict(type='MaskPredictionHead', channels=64, mid_channels=32),
     queue_len=1024,
     feat_dim=64,
     momentum=0.01,
     temperature=0.2,
-)  # fmt: skip
+)
 
 photometric = [
     dict(
         type='RandomApply',
-        transforms=[
-            dict(type='mmpretrain.ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, backend='cv2')
-        ],
+        transforms=[dict(type='mmpretrain.ColorJitter', brightness=0.4, contrast=0.4, saturation=0.4, hue=0.1, backend='cv2')],
         prob=0.8,
     ),
     dict(type='RandomGrayscale', prob=0.2, keep_channels=True, channel_weights=(0.299, 0.587, 0.114)),

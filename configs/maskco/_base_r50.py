@@ -8,9 +8,7 @@ data_preprocessor = dict(type='ViewDataPreprocessor', mean=[123.675, 116.28, 103
 model = dict(
     type='MaskCo',
     backbone=dict(type='mmpretrain.ResNet', depth=50, norm_cfg=dict(type='BN'), zero_init_residual=False),
-    neck=dict(
-        type='mmpretrain.MoCoV2Neck', in_channels=2048, hid_channels=2048, out_channels=128, with_avg_pool=False
-    ),
+    neck=dict(type='mmpretrain.MoCoV2Neck', in_channels=2048, hid_channels=2048, out_channels=128, with_avg_pool=False),
     mph=dict(type='MaskPredictionHead', channels=2048, mid_channels=512, num_blocks=2, kernel=3),
     queue_len=65536,
     feat_dim=128,

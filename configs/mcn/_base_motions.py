@@ -43,14 +43,30 @@ val_dataloader = dict(
     dataset=dict(
         type='ConcatDataset',
         datasets=[
-            dict(type='MovingPatches', split='train', count=640, role='gallery', sampling='uniform', clips=2, **clip_options,
-                 pipeline=val_pipeline),
-            dict(type='MovingPatches', split='test', count=640, role='query', sampling='uniform', clips=2, **clip_options,
-                 pipeline=val_pipeline),
+            dict(
+                type='MovingPatches',
+                split='train',
+                count=640,
+                role='gallery',
+                sampling='uniform',
+                clips=2,
+                **clip_options,
+                pipeline=val_pipeline,
+            ),
+            dict(
+                type='MovingPatches',
+                split='test',
+                count=640,
+                role='query',
+                sampling='uniform',
+                clips=2,
+                **clip_options,
+                pipeline=val_pipeline,
+            ),
         ],
     ),
     sampler=dict(type='DefaultSampler', shuffle=False),
-)  # fmt: skip
+)
 test_dataloader = val_dataloader
 
 optim_wrapper = dict(optimizer=dict(type='Adam', lr=2e-3), clip_grad=dict(max_norm=5.0))

@@ -8,13 +8,31 @@ val_dataloader = dict(
     batch_size=32,
     dataset=dict(
         datasets=[
-            dict(type='MovingPatches', split='train', count=64, role='gallery', sampling='uniform', clips=1, clip_len=9,
-                 interval=1, pipeline=pipeline),
-            dict(type='MovingPatches', split='test', count=64, role='query', sampling='uniform', clips=1, clip_len=9,
-                 interval=1, pipeline=pipeline),
+            dict(
+                type='MovingPatches',
+                split='train',
+                count=64,
+                role='gallery',
+                sampling='uniform',
+                clips=1,
+                clip_len=9,
+                interval=1,
+                pipeline=pipeline,
+            ),
+            dict(
+                type='MovingPatches',
+                split='test',
+                count=64,
+                role='query',
+                sampling='uniform',
+                clips=1,
+                clip_len=9,
+                interval=1,
+                pipeline=pipeline,
+            ),
         ],
     ),
-)  # fmt: skip
+)
 test_dataloader = val_dataloader
 train_cfg = dict(max_epochs=2, val_interval=2)
 param_scheduler = [dict(type='CosineAnnealingLR', T_max=2, by_epoch=True, convert_to_iter_based=True)]

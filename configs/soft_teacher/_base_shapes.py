@@ -8,8 +8,19 @@ norm_cfg = dict(type='GN', num_groups=8, requires_grad=True)
 detector = dict(
     _scope_='mmdet',
     type='FasterRCNN',
-    backbone=dict(type='ResNet', depth=18, base_channels=16, stem_channels=16, num_stages=3, strides=(1, 2, 2),
-                  dilations=(1, 1, 1), out_indices=(1, 2), norm_cfg=norm_cfg, norm_eval=False, style='pytorch'),
+    backbone=dict(
+        type='ResNet',
+        depth=18,
+        base_channels=16,
+        stem_channels=16,
+        num_stages=3,
+        strides=(1, 2, 2),
+        dilations=(1, 1, 1),
+        out_indices=(1, 2),
+        norm_cfg=norm_cfg,
+        norm_eval=False,
+        style='pytorch',
+    ),
     neck=dict(type='FPN', in_channels=[32, 64], out_channels=32, num_outs=2),
     rpn_head=dict(
         type='RPNHead',
@@ -22,8 +33,13 @@ detector = dict(
     ),
     roi_head=dict(
         type='StandardRoIHead',
-        bbox_roi_extractor=dict(type='SingleRoIExtractor', out_channels=32, featmap_strides=[8, 16], finest_scale=16,
-                                roi_layer=dict(type='RoIAlign', output_size=5, sampling_ratio=1)),
+        bbox_roi_extractor=dict(
+            type='SingleRoIExtractor',
+            out_channels=32,
+            featmap_strides=[8, 16],
+            finest_scale=16,
+            roi_layer=dict(type='RoIAlign', output_size=5, sampling_ratio=1),
+        ),
         bbox_head=dict(
             type='Shared2FCBBoxHead',
             in_channels=32,
@@ -38,31 +54,51 @@ detector = dict(
     ),
     train_cfg=dict(
         rpn=dict(
-            assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.7, neg_iou_thr=0.3, min_pos_iou=0.3, match_low_quality=True,
-                          ignore_iof_thr=-1),
+            assigner=dict(
+                type='MaxIoUAssigner',
+                pos_iou_thr=0.7,
+                neg_iou_thr=0.3,
+                min_pos_iou=0.3,
+                match_low_quality=True,
+                ignore_iof_thr=-1,
+            ),
             sampler=dict(type='RandomSampler', num=64, pos_fraction=0.5, neg_pos_ub=-1, add_gt_as_proposals=False),
-            allowed_border=-1, pos_weight=-1, debug=False,
+            allowed_border=-1,
+            pos_weight=-1,
+            debug=False,
         ),
         rpn_proposal=dict(nms_pre=150, max_per_img=64, nms=dict(type='nms', iou_threshold=0.7), min_bbox_size=0),
         rcnn=dict(
-            assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.5, min_pos_iou=0.5, match_low_quality=False,
-                          ignore_iof_thr=-1),
+            assigner=dict(
+                type='MaxIoUAssigner',
+                pos_iou_thr=0.5,
+                neg_iou_thr=0.5,
+                min_pos_iou=0.5,
+                match_low_quality=False,
+                ignore_iof_thr=-1,
+            ),
             sampler=dict(type='RandomSampler', num=48, pos_fraction=0.25, neg_pos_ub=-1, add_gt_as_proposals=True),
-            pos_weight=-1, debug=False,
+            pos_weight=-1,
+            debug=False,
         ),
     ),
     test_cfg=dict(
         rpn=dict(nms_pre=150, max_per_img=64, nms=dict(type='nms', iou_threshold=0.7), min_bbox_size=0),
         rcnn=dict(score_thr=0.05, nms=dict(type='nms', iou_threshold=0.5), max_per_img=20),
     ),
-)  # fmt: skip
+)
 model = dict(
     type='SoftTeacher',
     detector=detector,
     data_preprocessor=dict(
         type='BranchDataPreprocessor',
-        data_preprocessor=dict(type='mmdet.DetDataPreprocessor', mean=[127.5, 127.5, 127.5], std=[64.0, 64.0, 64.0],
-                               bgr_to_rgb=True, pad_size_divisor=16),
+        data_preprocessor=dict(
+            type='mmdet.DetDataPreprocessor',
+            mean=[127.5, 127.5, 127.5],
+            std=[64.0, 64.0, 64.0],
+            bgr_to_rgb=True,
+            pad_size_divisor=16,
+        ),
     ),
     semi_train_cfg=dict(
         pseudo_label_initial_score_thr=0.5,
@@ -75,11 +111,22 @@ model = dict(
         unsup_weight=2.0,
     ),
     semi_test_cfg=dict(predict_on='teacher'),
-)  # fmt: skip
+)
 
 branches = ['sup', 'unsup_teacher', 'unsup_student']
-pack = dict(type='mmdet.PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor',
-            'homography_matrix', 'hidden_bboxes', 'hidden_labels'))  # fmt: skip
+pack = dict(
+    type='mmdet.PackDetInputs',
+    meta_keys=(
+        'img_id',
+        'img_path',
+        'ori_shape',
+        'img_shape',
+        'scale_factor',
+        'homography_matrix',
+        'hidden_bboxes',
+        'hidden_labels',
+    ),
+)
 resize = dict(type='RandomResize', resize_type='mmdet.Resize', scale=[(112, 80), (112, 112)], keep_ratio=True)
 flip = dict(type='mmdet.RandomFlip', prob=0.5)
 colour = dict(type='OneColourOp', ops=('identity', 'contrast', 'brightness', 'sharpness'))
@@ -113,7 +160,7 @@ unlabelled = dict(
             ],
         ),
     ],
-)  # fmt: skip
+)
 train_dataloader = dict(
     batch_size=8,
     num_workers=0,

@@ -7,12 +7,23 @@ model = dict(
         _scope_='mmdet',
         type='ATSS',
         backbone={{_base_.detector.backbone}},
-        neck=dict(type='FPN', in_channels=[256, 512, 1024, 2048], out_channels=256, start_level=1,
-                  add_extra_convs='on_output', num_outs=5),
+        neck=dict(
+            type='FPN',
+            in_channels=[256, 512, 1024, 2048],
+            out_channels=256,
+            start_level=1,
+            add_extra_convs='on_output',
+            num_outs=5,
+        ),
         bbox_head=dict(
-            type='ATSSHead', num_classes=80, in_channels=256, stacked_convs=4, feat_channels=256,
-            anchor_generator=dict(type='AnchorGenerator', ratios=[1.0], octave_base_scale=8, scales_per_octave=1,
-                                  strides=[8, 16, 32, 64, 128]),
+            type='ATSSHead',
+            num_classes=80,
+            in_channels=256,
+            stacked_convs=4,
+            feat_channels=256,
+            anchor_generator=dict(
+                type='AnchorGenerator', ratios=[1.0], octave_base_scale=8, scales_per_octave=1, strides=[8, 16, 32, 64, 128]
+            ),
             bbox_coder=dict(type='DeltaXYWHBBoxCoder', target_means=[0.0, 0.0, 0.0, 0.0], target_stds=[0.1, 0.1, 0.2, 0.2]),
             loss_cls=dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0),
             loss_bbox=dict(type='GIoULoss', loss_weight=2.0),
@@ -29,5 +40,5 @@ model = dict(
         reg_pseudo_thr=0.05,
         unsup_weight=2.0,
     ),
-)  # fmt: skip
+)
 optim_wrapper = dict(clip_grad=dict(max_norm=35, norm_type=2))

@@ -7,10 +7,22 @@ model = dict(
         _scope_='mmdet',
         type='FCOS',
         backbone={{_base_.detector.backbone}},
-        neck=dict(type='FPN', in_channels=[256, 512, 1024, 2048], out_channels=256, start_level=1,
-                  add_extra_convs='on_output', num_outs=5, relu_before_extra_convs=True),
+        neck=dict(
+            type='FPN',
+            in_channels=[256, 512, 1024, 2048],
+            out_channels=256,
+            start_level=1,
+            add_extra_convs='on_output',
+            num_outs=5,
+            relu_before_extra_convs=True,
+        ),
         bbox_head=dict(
-            type='FCOSHead', num_classes=80, in_channels=256, stacked_convs=4, feat_channels=256, strides=[8, 16, 32, 64, 128],
+            type='FCOSHead',
+            num_classes=80,
+            in_channels=256,
+            stacked_convs=4,
+            feat_channels=256,
+            strides=[8, 16, 32, 64, 128],
             loss_cls=dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0),
             loss_bbox=dict(type='IoULoss', loss_weight=1.0),
             loss_centerness=dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
@@ -26,5 +38,5 @@ model = dict(
         reg_pseudo_thr=0.05,
         unsup_weight=2.0,
     ),
-)  # fmt: skip
+)
 optim_wrapper = dict(clip_grad=dict(max_norm=35, norm_type=2))

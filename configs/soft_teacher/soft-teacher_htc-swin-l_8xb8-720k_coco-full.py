@@ -3,27 +3,47 @@
 _base_ = '_base_coco.py'
 
 bbox_head = dict(
-    type='Shared2FCBBoxHead', in_channels=256, fc_out_channels=1024, roi_feat_size=7, num_classes=80, reg_class_agnostic=True,
+    type='Shared2FCBBoxHead',
+    in_channels=256,
+    fc_out_channels=1024,
+    roi_feat_size=7,
+    num_classes=80,
+    reg_class_agnostic=True,
     loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=False, loss_weight=1.0),
     loss_bbox=dict(type='SmoothL1Loss', beta=1.0, loss_weight=1.0),
-)  # fmt: skip
+)
 coder = dict(type='DeltaXYWHBBoxCoder', target_means=[0.0, 0.0, 0.0, 0.0])
 mask_head = dict(
-    type='HTCMaskHead', num_convs=4, in_channels=256, conv_out_channels=256, num_classes=80,
+    type='HTCMaskHead',
+    num_convs=4,
+    in_channels=256,
+    conv_out_channels=256,
+    num_classes=80,
     loss_mask=dict(type='CrossEntropyLoss', use_mask=True, loss_weight=1.0),
-)  # fmt: skip
+)
 assigner = dict(type='MaxIoUAssigner', match_low_quality=False, ignore_iof_thr=-1)
 rcnn = dict(
     sampler=dict(type='RandomSampler', num=512, pos_fraction=0.25, neg_pos_ub=-1, add_gt_as_proposals=True),
-    mask_size=28, pos_weight=-1, debug=False,
-)  # fmt: skip
+    mask_size=28,
+    pos_weight=-1,
+    debug=False,
+)
 model = dict(
     detector=dict(
         type='HybridTaskCascade',
         backbone=dict(
-            _delete_=True, type='SwinTransformer', pretrain_img_size=384, embed_dims=192, depths=[2, 2, 18, 2],
-            num_heads=[6, 12, 24, 48], window_size=12, drop_path_rate=0.3, patch_norm=True, out_indices=(0, 1, 2, 3),
-            with_cp=True, convert_weights=True,
+            _delete_=True,
+            type='SwinTransformer',
+            pretrain_img_size=384,
+            embed_dims=192,
+            depths=[2, 2, 18, 2],
+            num_heads=[6, 12, 24, 48],
+            window_size=12,
+            drop_path_rate=0.3,
+            patch_norm=True,
+            out_indices=(0, 1, 2, 3),
+            with_cp=True,
+            convert_weights=True,
             init_cfg=dict(type='Pretrained', checkpoint='checkpoints/swin_large_patch4_window12_384_22k.pth'),
         ),
         neck=dict(in_channels=[192, 384, 768, 1536]),
@@ -40,8 +60,12 @@ model = dict(
                 dict(bbox_head, bbox_coder=dict(coder, target_stds=[0.05, 0.05, 0.1, 0.1])),
                 dict(bbox_head, bbox_coder=dict(coder, target_stds=[0.033, 0.033, 0.067, 0.067])),
             ],
-            mask_roi_extractor=dict(type='SingleRoIExtractor', out_channels=256, featmap_strides=[4, 8, 16, 32],
-                                    roi_layer=dict(type='RoIAlign', output_size=14, sampling_ratio=0)),
+            mask_roi_extractor=dict(
+                type='SingleRoIExtractor',
+                out_channels=256,
+                featmap_strides=[4, 8, 16, 32],
+                roi_layer=dict(type='RoIAlign', output_size=14, sampling_ratio=0),
+            ),
             mask_head=[dict(mask_head, with_conv_res=False), mask_head, mask_head],
         ),
         train_cfg=dict(
@@ -53,10 +77,11 @@ model = dict(
         ),
         test_cfg=dict(rcnn=dict(_delete_=True, score_thr=0.001, nms=dict(type='soft_nms'), max_per_img=100, mask_thr_binary=0.5)),
     ),
-    data_preprocessor=dict(data_preprocessor=dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True,
-                                                  pad_mask=True)),
+    data_preprocessor=dict(
+        data_preprocessor=dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True, pad_mask=True)
+    ),
     semi_train_cfg=dict(unsup_weight=2.0, mask_margin=0.1),
-)  # fmt: skip
+)
 resize = dict(type='RandomResize', resize_type='mmdet.Resize', scale=[(1600, 400), (1600, 1400)], keep_ratio=True)
 labelled = _base_.labelled
 labelled.ann_file = 'annotations/instances_train2017.json'

@@ -12,7 +12,11 @@ model = dict(
                 featmap_strides=[4, 8, 16, 32],
             ),
             mask_head=dict(
-                type='FCNMaskHead', num_convs=4, in_channels=256, conv_out_channels=256, num_classes=80,
+                type='FCNMaskHead',
+                num_convs=4,
+                in_channels=256,
+                conv_out_channels=256,
+                num_classes=80,
                 loss_mask=dict(type='CrossEntropyLoss', use_mask=True, loss_weight=1.0),
             ),
         ),
@@ -20,7 +24,7 @@ model = dict(
         test_cfg=dict(rcnn=dict(mask_thr_binary=0.5)),
     ),
     semi_train_cfg=dict(mask_margin=0.1),
-)  # fmt: skip
+)
 labelled = _base_.labelled
 labelled.pipeline[1].with_mask = True
 train_dataloader = dict(dataset=dict(datasets=[labelled, _base_.unlabelled]))

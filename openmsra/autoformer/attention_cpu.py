@@ -24,9 +24,15 @@ class ExplicitRelativeAttention(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx, query: Tensor, key: Tensor, value: Tensor, key_vectors: Tensor, value_vectors: Tensor,
-        index: 'RelativePositionIndex', scale: float,
-    ) -> Tensor:  # fmt: skip
+        ctx,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        key_vectors: Tensor,
+        value_vectors: Tensor,
+        index: 'RelativePositionIndex',
+        scale: float,
+    ) -> Tensor:
         """See ``relative_attention``; the vectors are (R, d)."""
         dim, ctx.index, ctx.scale = query.shape[-1], index, scale
         x = _with_seen_products(query, key_vectors, index)

@@ -102,9 +102,16 @@ class ElasticAttention(Attention):
     """
 
     def __init__(
-        self, embed_dim: int, num_heads: int, head_dim: int, max_distance: int, roles: str, dropout: float,
-        bias_layout: str, scale_output: bool,
-    ) -> None:  # fmt: skip
+        self,
+        embed_dim: int,
+        num_heads: int,
+        head_dim: int,
+        max_distance: int,
+        roles: str,
+        dropout: float,
+        bias_layout: str,
+        scale_output: bool,
+    ) -> None:
         super().__init__(embed_dim, num_heads, head_dim, max_distance, roles, dropout)
         self.bias_layout, self.scale_output = bias_layout, scale_output
         self.heads_active = num_heads

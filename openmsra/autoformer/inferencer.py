@@ -40,9 +40,14 @@ class AutoFormerInferencer:
     """
 
     def __init__(
-        self, config: str | Path | Config, checkpoint: str | Path, arch: str | dict | None = None,
-        device: str | torch.device = 'cpu', classes: list[str] | None = None, cfg_options: dict | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        config: str | Path | Config,
+        checkpoint: str | Path,
+        arch: str | dict | None = None,
+        device: str | torch.device = 'cpu',
+        classes: list[str] | None = None,
+        cfg_options: dict | None = None,
+    ) -> None:
         if not checkpoint:
             raise CheckpointError('AutoFormerInferencer: give a checkpoint; random weights predict nothing.')
         self.model = init_model(config, checkpoint, device, cfg_options)

@@ -60,8 +60,7 @@ class _SubnetLoop:
         super().__init__(runner, dataloader, evaluator, fp16)
         self.supernet = runner.model.module if is_model_wrapper(runner.model) else runner.model
         self.subnets = resolve_subnets(self.supernet.space, subnets)
-        self.dumps = {metric: Path(metric.out_file_path) for metric in self.evaluator.metrics
-                      if isinstance(metric, DumpResults)}  # fmt: skip
+        self.dumps = {metric: Path(metric.out_file_path) for metric in self.evaluator.metrics if isinstance(metric, DumpResults)}
 
     def run(self) -> dict:
         """Evaluate all sub-networks; the one set before is set again afterwards."""

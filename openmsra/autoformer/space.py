@@ -61,8 +61,10 @@ class SearchSpace:
             return SPACES[config]
         unknown = set(config) - set(cls.__dataclass_fields__)
         if unknown or not set(KEYS) <= set(config):
-            raise ValueError(f'space: unknown {sorted(unknown)}, missing {sorted(set(KEYS) - set(config))}; '
-                             f'it takes {", ".join(cls.__dataclass_fields__)}.')  # fmt: skip
+            raise ValueError(
+                f'space: unknown {sorted(unknown)}, missing {sorted(set(KEYS) - set(config))}; '
+                f'it takes {", ".join(cls.__dataclass_fields__)}.'
+            )
         return cls(**config)
 
     def to_dict(self) -> dict:
@@ -129,8 +131,9 @@ class SearchSpace:
     def from_genome(self, genome: tuple) -> Arch:
         """Inverse of :meth:`genome`."""
         depth = int(genome[0])
-        return normalize(dict(embed_dim=genome[-1], depth=depth, mlp_ratio=list(genome[1 : depth + 1]),
-                              num_heads=list(genome[depth + 1 : -1])))  # fmt: skip
+        return normalize(
+            dict(embed_dim=genome[-1], depth=depth, mlp_ratio=list(genome[1 : depth + 1]), num_heads=list(genome[depth + 1 : -1]))
+        )
 
     def sample_many(self, count: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
         """``count`` uniform draws as arrays: ``embed_dim`` and ``depth`` (count,), ``num_heads`` and ``mlp_ratio``
@@ -166,7 +169,6 @@ def arch_rng(seed: int, iteration: int) -> random.Random:
     """The generator of one iteration's architecture: a function of (seed, iteration) alone, so that it is equal on all
     ranks, survives a resume, and no other use of random numbers can move it."""
     return random.Random(zlib.crc32(f'{seed}/{iteration}'.encode()))
-
 
 
 SPACES = dict(

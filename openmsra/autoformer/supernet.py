@@ -25,14 +25,22 @@ class ElasticBlock(Block):
     """A transformer block whose sizes are set per architecture; depth is handled by the supernet."""
 
     def __init__(
-        self, space: SearchSpace, max_distance: int, roles: str, drop_path: float, drop_rate: float,
-        attn_drop_rate: float, bias_layout: str, scale_output: bool,
-    ) -> None:  # fmt: skip
+        self,
+        space: SearchSpace,
+        max_distance: int,
+        roles: str,
+        drop_path: float,
+        drop_rate: float,
+        attn_drop_rate: float,
+        bias_layout: str,
+        scale_output: bool,
+    ) -> None:
         nn.Module.__init__(self)
         e, hidden = space.super_embed_dim, int(space.super_embed_dim * space.super_mlp_ratio)
         self.norm1, self.norm2 = ElasticLayerNorm(e), ElasticLayerNorm(e)
-        self.attn = ElasticAttention(e, space.super_num_heads, space.head_dim, max_distance, roles, attn_drop_rate,
-                                     bias_layout, scale_output)  # fmt: skip
+        self.attn = ElasticAttention(
+            e, space.super_num_heads, space.head_dim, max_distance, roles, attn_drop_rate, bias_layout, scale_output
+        )
         self.mlp = ElasticMlp(e, hidden, drop_rate, scale_output)
         self.drop, self.drop_path = nn.Dropout(drop_rate), DropPath(drop_path)
 
@@ -91,18 +99,47 @@ class AutoFormerSupernet(VisionTransformerBase):
     """
 
     def __init__(
-        self, space: str | dict, num_classes: int = 1000, img_size: int | tuple[int, int] = 224, patch_size: int = 16,
-        in_channels: int = 3, max_relative_position: int = 14, relative_position: str = 'kv', abs_pos: bool = True,
-        global_pool: bool = True, sharing: str = 'entangled', qkv_bias_layout: str = 'prefix',
-        scale_output: bool = False, sandwich: dict | None = None, teacher: dict | None = None,
-        drop_path_rate: float = 0.1, drop_rate: float = 0.0, attn_drop_rate: float = 0.0, init_std: float = 0.02,
-        loss: dict | None = None, data_preprocessor: dict | None = None, init_cfg: dict | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        space: str | dict,
+        num_classes: int = 1000,
+        img_size: int | tuple[int, int] = 224,
+        patch_size: int = 16,
+        in_channels: int = 3,
+        max_relative_position: int = 14,
+        relative_position: str = 'kv',
+        abs_pos: bool = True,
+        global_pool: bool = True,
+        sharing: str = 'entangled',
+        qkv_bias_layout: str = 'prefix',
+        scale_output: bool = False,
+        sandwich: dict | None = None,
+        teacher: dict | None = None,
+        drop_path_rate: float = 0.1,
+        drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        init_std: float = 0.02,
+        loss: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
         self_space = SearchSpace.from_config(space)
         _one_of('sharing', sharing, ('entangled', 'classical'))
         _one_of('qkv_bias_layout', qkv_bias_layout, ('prefix', 'interleaved'))
-        super().__init__(num_classes, img_size, patch_size, in_channels, self_space.head_dim, max_relative_position,
-                         relative_position, abs_pos, global_pool, init_std, loss, data_preprocessor, init_cfg)  # fmt: skip
+        super().__init__(
+            num_classes,
+            img_size,
+            patch_size,
+            in_channels,
+            self_space.head_dim,
+            max_relative_position,
+            relative_position,
+            abs_pos,
+            global_pool,
+            init_std,
+            loss,
+            data_preprocessor,
+            init_cfg,
+        )
         self.space, self.sharing, self.qkv_bias_layout = self_space, sharing, qkv_bias_layout
         self.scale_output, self.drop_rate, self.drop_path_rate = scale_output, drop_rate, drop_path_rate
         self.sandwich = _checked_sandwich(sandwich)
@@ -123,20 +160,35 @@ class AutoFormerSupernet(VisionTransformerBase):
         if self.abs_pos:
             self.pos_embed = nn.Parameter(torch.zeros(1, 1 + self.grid[0] * self.grid[1], self.space.super_embed_dim))
         self.blocks = nn.ModuleList(
-            ElasticBlock(self.space, self.max_relative_position, self.roles, rate, drop_rate, attn_drop_rate,
-                         self.qkv_bias_layout, self.scale_output) for rate in rates
-        )  # fmt: skip
+            ElasticBlock(
+                self.space,
+                self.max_relative_position,
+                self.roles,
+                rate,
+                drop_rate,
+                attn_drop_rate,
+                self.qkv_bias_layout,
+                self.scale_output,
+            )
+            for rate in rates
+        )
 
     def _build_classical(self, rates: list[float], drop_rate: float, attn_drop_rate: float) -> None:
         space = self.space
         self.stems = nn.ModuleDict({str(e): Stem(self, e, elastic=False) for e in space.embed_dim})
         self.blocks = nn.ModuleList(
-            nn.ModuleDict({
-                _block_key(e, heads, ratio): Block(e, heads, ratio, space.head_dim, self.max_relative_position,
-                                                   self.roles, rate, drop_rate, attn_drop_rate)
-                for e in space.embed_dim for heads in space.num_heads for ratio in space.mlp_ratio
-            }) for rate in rates
-        )  # fmt: skip
+            nn.ModuleDict(
+                {
+                    _block_key(e, heads, ratio): Block(
+                        e, heads, ratio, space.head_dim, self.max_relative_position, self.roles, rate, drop_rate, attn_drop_rate
+                    )
+                    for e in space.embed_dim
+                    for heads in space.num_heads
+                    for ratio in space.mlp_ratio
+                }
+            )
+            for rate in rates
+        )
 
     def set_subnet(self, arch: Arch) -> None:
         """Make ``arch`` the active architecture.
@@ -287,10 +339,19 @@ def extract_subnet(supernet: AutoFormerSupernet, arch: Arch) -> AutoFormerViT:
     supernet.set_subnet(arch)
     arch = supernet.get_subnet()
     net = AutoFormerViT(
-        arch, supernet.num_classes, supernet.img_size, supernet.patch_size, supernet.in_channels, supernet.head_dim,
-        supernet.max_relative_position, supernet.roles, supernet.abs_pos, supernet.global_pool,
-        supernet.drop_path_rate * (arch['depth'] - 1) / max(supernet.space.super_depth - 1, 1), init_std=supernet.init_std,
-    )  # fmt: skip
+        arch,
+        supernet.num_classes,
+        supernet.img_size,
+        supernet.patch_size,
+        supernet.in_channels,
+        supernet.head_dim,
+        supernet.max_relative_position,
+        supernet.roles,
+        supernet.abs_pos,
+        supernet.global_pool,
+        supernet.drop_path_rate * (arch['depth'] - 1) / max(supernet.space.super_depth - 1, 1),
+        init_std=supernet.init_std,
+    )
     net.loss_module = supernet.loss_module
     net.data_preprocessor = supernet.data_preprocessor
     stem = supernet.active_stem()
@@ -325,4 +386,3 @@ def _fold_scale(target: Block, source: ElasticBlock) -> None:
 
 def _copy_leading(target: Tensor, source: Tensor) -> None:
     target.copy_(source[tuple(slice(size) for size in target.shape)])
-

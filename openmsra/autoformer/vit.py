@@ -55,11 +55,15 @@ class Attention(nn.Module):
     def attend(self, query: Tensor, key: Tensor, value: Tensor, index: RelativePositionIndex) -> Tensor:
         """Heads (B, h, N, d) -> concatenated heads (B, N, h d)."""
         out = relative_attention(
-            query, key, value, index,
+            query,
+            key,
+            value,
+            index,
             self.rel_pos_k() if self.rel_pos_k is not None else None,
             self.rel_pos_v() if self.rel_pos_v is not None else None,
-            scale=self.head_dim**-0.5, dropout=self.dropout if self.training else 0.0,
-        )  # fmt: skip
+            scale=self.head_dim**-0.5,
+            dropout=self.dropout if self.training else 0.0,
+        )
         return out.transpose(1, 2).flatten(2)
 
 
@@ -80,9 +84,17 @@ class Block(nn.Module):
     """Pre-norm transformer block: x + attention(norm1(x)), then x + mlp(norm2(x))."""
 
     def __init__(
-        self, embed_dim: int, num_heads: int, mlp_ratio: float, head_dim: int, max_distance: int, roles: str,
-        drop_path: float = 0.0, drop_rate: float = 0.0, attn_drop_rate: float = 0.0,
-    ) -> None:  # fmt: skip
+        self,
+        embed_dim: int,
+        num_heads: int,
+        mlp_ratio: float,
+        head_dim: int,
+        max_distance: int,
+        roles: str,
+        drop_path: float = 0.0,
+        drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+    ) -> None:
         super().__init__()
         self.norm1 = nn.LayerNorm(embed_dim, eps=LN_EPS)
         self.attn = Attention(embed_dim, num_heads, head_dim, max_distance, roles, attn_drop_rate)
@@ -136,10 +148,21 @@ class VisionTransformerBase(BaseModel):
     """
 
     def __init__(
-        self, num_classes: int, img_size: int | tuple[int, int], patch_size: int, in_channels: int, head_dim: int,
-        max_relative_position: int, relative_position: str, abs_pos: bool, global_pool: bool, init_std: float,
-        loss: dict | None, data_preprocessor: dict | None, init_cfg: dict | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        num_classes: int,
+        img_size: int | tuple[int, int],
+        patch_size: int,
+        in_channels: int,
+        head_dim: int,
+        max_relative_position: int,
+        relative_position: str,
+        abs_pos: bool,
+        global_pool: bool,
+        init_std: float,
+        loss: dict | None,
+        data_preprocessor: dict | None,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
         self.img_size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
         if any(side % patch_size for side in self.img_size):
@@ -158,11 +181,16 @@ class VisionTransformerBase(BaseModel):
     def geometry(self) -> dict:
         """Keyword arguments for ``count_params`` and ``count_flops``."""
         return dict(
-            num_classes=self.num_classes, img_size=self.img_size, patch_size=self.patch_size,
-            in_channels=self.in_channels, head_dim=self.head_dim, abs_pos=self.abs_pos,
+            num_classes=self.num_classes,
+            img_size=self.img_size,
+            patch_size=self.patch_size,
+            in_channels=self.in_channels,
+            head_dim=self.head_dim,
+            abs_pos=self.abs_pos,
             max_relative_position=self.max_relative_position,
-            rel_pos_k='k' in self.roles, rel_pos_v='v' in self.roles,
-        )  # fmt: skip
+            rel_pos_k='k' in self.roles,
+            rel_pos_v='v' in self.roles,
+        )
 
     def reset_parameters(self) -> None:
         """Truncated normal for linear weights, tokens and tables, zero biases; convolutions as the framework does."""
@@ -240,14 +268,41 @@ class AutoFormerViT(VisionTransformerBase):
     """
 
     def __init__(
-        self, arch: Arch, num_classes: int = 1000, img_size: int | tuple[int, int] = 224, patch_size: int = 16,
-        in_channels: int = 3, head_dim: int = 64, max_relative_position: int = 14, relative_position: str = 'kv',
-        abs_pos: bool = True, global_pool: bool = True, drop_path_rate: float = 0.1, drop_rate: float = 0.0,
-        attn_drop_rate: float = 0.0, init_std: float = 0.02, pretrained: str | None = None, loss: dict | None = None,
-        data_preprocessor: dict | None = None, init_cfg: dict | None = None,
-    ) -> None:  # fmt: skip
-        super().__init__(num_classes, img_size, patch_size, in_channels, head_dim, max_relative_position,
-                         relative_position, abs_pos, global_pool, init_std, loss, data_preprocessor, init_cfg)  # fmt: skip
+        self,
+        arch: Arch,
+        num_classes: int = 1000,
+        img_size: int | tuple[int, int] = 224,
+        patch_size: int = 16,
+        in_channels: int = 3,
+        head_dim: int = 64,
+        max_relative_position: int = 14,
+        relative_position: str = 'kv',
+        abs_pos: bool = True,
+        global_pool: bool = True,
+        drop_path_rate: float = 0.1,
+        drop_rate: float = 0.0,
+        attn_drop_rate: float = 0.0,
+        init_std: float = 0.02,
+        pretrained: str | None = None,
+        loss: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(
+            num_classes,
+            img_size,
+            patch_size,
+            in_channels,
+            head_dim,
+            max_relative_position,
+            relative_position,
+            abs_pos,
+            global_pool,
+            init_std,
+            loss,
+            data_preprocessor,
+            init_cfg,
+        )
         self.arch, self.pretrained = normalize(arch), pretrained
         e, depth = self.arch['embed_dim'], self.arch['depth']
         self.patch_embed = PatchEmbed(in_channels, patch_size, e)

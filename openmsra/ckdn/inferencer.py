@@ -59,8 +59,15 @@ class CKDNInferencer:
         self.model.fold_batch_norms()
         self.device = torch.device(device)
 
-    def __call__(self, pairs: Sequence[Pair], crop: str = 'center', ref_interp: str = 'nearest', batch_size: int = 8,
-                 workers: int = 0, progress: bool = False) -> list[dict]:  # fmt: skip
+    def __call__(
+        self,
+        pairs: Sequence[Pair],
+        crop: str = 'center',
+        ref_interp: str = 'nearest',
+        batch_size: int = 8,
+        workers: int = 0,
+        progress: bool = False,
+    ) -> list[dict]:
         """Score pairs of image files.
 
         Args:
@@ -103,8 +110,13 @@ class CKDNInferencer:
                 tiles = row.pop('tiles')[0]
                 values = torch.stack([next(logits) for _ in tiles])
                 mean = values.mean()
-                row |= dict(score=float(mean.sigmoid()), logit=float(mean), logit_p10=float(values.quantile(0.1)),
-                            tiles=len(tiles), crop=crop)  # fmt: skip
+                row |= dict(
+                    score=float(mean.sigmoid()),
+                    logit=float(mean),
+                    logit_p10=float(values.quantile(0.1)),
+                    tiles=len(tiles),
+                    crop=crop,
+                )
             rows.append(row)
         return rows
 

@@ -32,12 +32,17 @@ class ConditionalDistillation(nn.Module):
         ValueError: a weight is negative or the power is not positive.
     """
 
-    def __init__(self, fr_weight: float = 1.0, kd_weight: float = 30.0, rank_weight: float = 0.5,
-                 kd_power: float = 2.0, symmetric: bool = False) -> None:  # fmt: skip
+    def __init__(
+        self,
+        fr_weight: float = 1.0,
+        kd_weight: float = 30.0,
+        rank_weight: float = 0.5,
+        kd_power: float = 2.0,
+        symmetric: bool = False,
+    ) -> None:
         super().__init__()
         if min(fr_weight, kd_weight, rank_weight) < 0 or kd_power <= 0:
-            raise ValueError(f'weights must be >= 0 and kd_power > 0, got {fr_weight=} {kd_weight=} '
-                             f'{rank_weight=} {kd_power=}')  # fmt: skip
+            raise ValueError(f'weights must be >= 0 and kd_power > 0, got {fr_weight=} {kd_weight=} {rank_weight=} {kd_power=}')
         self.fr_weight, self.kd_weight, self.rank_weight = fr_weight, kd_weight, rank_weight
         self.kd_power, self.symmetric = kd_power, symmetric
 

@@ -59,8 +59,13 @@ def correlations(scores: np.ndarray, targets: np.ndarray, fit: str = 'none') -> 
     i, j = np.triu_indices(len(scores), 1)
     truth = np.sign(targets[i] - targets[j])
     agree = np.sign(scores[i] - scores[j])[truth != 0] == truth[truth != 0]
-    values = (stats.spearmanr(scores, targets).statistic, stats.pearsonr(fitted, targets).statistic,
-              stats.kendalltau(scores, targets).statistic, np.sqrt(np.mean((fitted - targets) ** 2)), agree.mean())  # fmt: skip
+    values = (
+        stats.spearmanr(scores, targets).statistic,
+        stats.pearsonr(fitted, targets).statistic,
+        stats.kendalltau(scores, targets).statistic,
+        np.sqrt(np.mean((fitted - targets) ** 2)),
+        agree.mean(),
+    )
     return dict(zip(NAMES, map(float, values), strict=True))
 
 
@@ -99,8 +104,14 @@ class IQACorrelation(BaseMetric):
 
     default_prefix = 'iqa'
 
-    def __init__(self, group_by: str | None = 'scene', fit: str = 'none', bootstrap: int = 1000, collect_device: str = 'cpu',
-                 prefix: str | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        group_by: str | None = 'scene',
+        fit: str = 'none',
+        bootstrap: int = 1000,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
         super().__init__(collect_device, prefix)
         if group_by not in ('scene', None):
             raise ValueError(f"group_by must be 'scene' or None, got {group_by!r}")
@@ -120,8 +131,11 @@ class IQACorrelation(BaseMetric):
         if all('version' in row for row in results):
             figures |= self._baselines(results)
         kind = 'means over scenes' if self.group_by else 'over all images at once'
-        print_log(f'IQACorrelation: {kind}, {figures["groups"]} groups, {figures["skipped_groups"]} skipped; '
-                  f'PLCC and RMSE {"raw" if self.fit == "none" else f"after a {self.fit} fit"}', 'current')  # fmt: skip
+        print_log(
+            f'IQACorrelation: {kind}, {figures["groups"]} groups, {figures["skipped_groups"]} skipped; '
+            f'PLCC and RMSE {"raw" if self.fit == "none" else f"after a {self.fit} fit"}',
+            'current',
+        )
         self._print_types(results)
         return figures
 
@@ -139,8 +153,9 @@ class IQACorrelation(BaseMetric):
         if len(valid) < 2:
             return {}
         draws = np.random.default_rng(0).integers(len(valid), size=(self.bootstrap, len(valid)))
-        bounds = {name: np.percentile(np.array([row[name] for row in valid])[draws].mean(1), (2.5, 97.5))
-                  for name in ('SRCC', 'PLCC')}  # fmt: skip
+        bounds = {
+            name: np.percentile(np.array([row[name] for row in valid])[draws].mean(1), (2.5, 97.5)) for name in ('SRCC', 'PLCC')
+        }
         return {f'{name}_{side}': float(value) for name, pair in bounds.items() for side, value in zip(('low', 'high'), pair)}
 
     def _baselines(self, results: list[dict]) -> dict[str, float]:

@@ -51,21 +51,37 @@ class CKDN(BaseModel):
         ValueError: an option has an unknown value; the message lists the valid ones.
     """
 
-    def __init__(self, depth: int = 50, base_channels: int = 64, backbone: str | None = None,
-                 cuts: tuple[int, int] = (14, 23), head_dim: int = 2048, dropout: float = 0.5,
-                 share_branches: bool = False, comparator: str = 'residual', reference: str = 'degraded',
-                 detach: str = 'none', distil: bool = True, official_stages: bool = False,
-                 keep_training_heads: bool = False, equal_branches: bool = False, imagenet_weights: str | None = None,
-                 loss: dict | None = None, data_preprocessor: dict | None = None,
-                 init_cfg: dict | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        depth: int = 50,
+        base_channels: int = 64,
+        backbone: str | None = None,
+        cuts: tuple[int, int] = (14, 23),
+        head_dim: int = 2048,
+        dropout: float = 0.5,
+        share_branches: bool = False,
+        comparator: str = 'residual',
+        reference: str = 'degraded',
+        detach: str = 'none',
+        distil: bool = True,
+        official_stages: bool = False,
+        keep_training_heads: bool = False,
+        equal_branches: bool = False,
+        imagenet_weights: str | None = None,
+        loss: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(MODELS.build(data_preprocessor or dict(type='PairDataPreprocessor')), init_cfg)
         _one_of('depth', depth, tuple(BLOCKS))
         _one_of('comparator', comparator, ('residual', 'plain'))
         _one_of('reference', reference, REFERENCES)
         _one_of('detach', detach, DETACH)
         if official_stages and (reference != 'degraded' or not distil):
-            raise ValueError(f"official_stages trains all four outputs: it needs reference='degraded' and distil=True, "
-                             f'got {reference=} {distil=}')  # fmt: skip
+            raise ValueError(
+                f"official_stages trains all four outputs: it needs reference='degraded' and distil=True, "
+                f'got {reference=} {distil=}'
+            )
         design = cut_design(backbone, cuts) if backbone else resnet_design(depth, base_channels, comparator)
         self.pool = design.pool
         self.qse_1, self.qse_2 = design.branch()
@@ -179,8 +195,9 @@ class CKDN(BaseModel):
         right = from_pristine.detach() if self.detach == 'pristine' else from_pristine
         return (left - right).square().mean(dim=(1, 2, 3))
 
-    def forward(self, inputs: dict[str, Tensor], data_samples: list[BaseDataElement] | None = None,
-                mode: str = 'tensor') -> Tensor | dict[str, Tensor] | list[BaseDataElement]:  # fmt: skip
+    def forward(
+        self, inputs: dict[str, Tensor], data_samples: list[BaseDataElement] | None = None, mode: str = 'tensor'
+    ) -> Tensor | dict[str, Tensor] | list[BaseDataElement]:
         """Run on normalised images (B, 3, H, W) by role: restored, degraded and, for training, other, pristine.
 
         Returns:

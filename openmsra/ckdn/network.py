@@ -19,9 +19,13 @@ class PlainBlock(nn.Module):
         super().__init__()
         width = planes * self.expansion
         self.body = nn.Sequential(
-            nn.Conv2d(inplanes, planes, 3, stride, 1, bias=False), nn.BatchNorm2d(planes), nn.ReLU(inplace=True),
-            nn.Conv2d(planes, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True),
-        )  # fmt: skip
+            nn.Conv2d(inplanes, planes, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(planes),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(planes, width, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.body(x)
@@ -45,10 +49,14 @@ def make_stem(channels: int) -> nn.Conv2d:
 def make_head(channels: int, hidden: int, dropout: float) -> nn.Sequential:
     """Features (B, channels) to one logit (B, 1)."""
     return nn.Sequential(
-        nn.Linear(channels, hidden), nn.ReLU(inplace=True), nn.Dropout(dropout),
-        nn.Linear(hidden, hidden), nn.ReLU(inplace=True), nn.Dropout(dropout),
+        nn.Linear(channels, hidden),
+        nn.ReLU(inplace=True),
+        nn.Dropout(dropout),
+        nn.Linear(hidden, hidden),
+        nn.ReLU(inplace=True),
+        nn.Dropout(dropout),
         nn.Linear(hidden, 1),
-    )  # fmt: skip
+    )
 
 
 def fold_batch_norms(module: nn.Module) -> None:

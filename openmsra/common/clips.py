@@ -18,8 +18,13 @@ class ClipDataPreprocessor(BaseDataPreprocessor):
         residual: give the T - 1 differences of neighbouring frames instead, in which what does not move is 0.
     """
 
-    def __init__(self, mean: Sequence[float] = (123.675, 116.28, 103.53), std: Sequence[float] = (58.395, 57.12, 57.375),
-                 residual: bool = False, non_blocking: bool = False) -> None:  # fmt: skip
+    def __init__(
+        self,
+        mean: Sequence[float] = (123.675, 116.28, 103.53),
+        std: Sequence[float] = (58.395, 57.12, 57.375),
+        residual: bool = False,
+        non_blocking: bool = False,
+    ) -> None:
         super().__init__(non_blocking)
         self.residual = residual
         self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1, 1), persistent=False)

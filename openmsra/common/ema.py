@@ -45,8 +45,11 @@ def ramped_momentum(iteration: int, momentum: float, warm_up: int = 0) -> float:
 
 def _pairs(own: dict[str, Tensor], other: dict[str, Tensor]) -> list[tuple[Tensor, Tensor]]:
     faults = [f'{name}: only in the {"target" if name in own else "source"}' for name in sorted(own.keys() ^ other.keys())]
-    faults += [f'{name}: target {tuple(own[name].shape)}, source {tuple(other[name].shape)}'
-               for name in sorted(own.keys() & other.keys()) if own[name].shape != other[name].shape]  # fmt: skip
+    faults += [
+        f'{name}: target {tuple(own[name].shape)}, source {tuple(other[name].shape)}'
+        for name in sorted(own.keys() & other.keys())
+        if own[name].shape != other[name].shape
+    ]
     if faults:
         raise ValueError('the two modules differ: ' + '; '.join(faults))
     return [(value, other[name]) for name, value in own.items()]

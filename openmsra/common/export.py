@@ -39,9 +39,14 @@ def export_onnx(network: nn.Module, inputs: dict[str, Tensor], output: str, targ
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')
         torch.onnx.export(
-            network, tuple(value[:2] for value in inputs.values()), str(target), input_names=list(inputs),
-            output_names=[output], dynamic_axes={name: {0: 'batch'} for name in (*inputs, output)}, opset_version=17,
+            network,
+            tuple(value[:2] for value in inputs.values()),
+            str(target),
+            input_names=list(inputs),
+            output_names=[output],
+            dynamic_axes={name: {0: 'batch'} for name in (*inputs, output)},
+            opset_version=17,
             dynamo=False,
-        )  # fmt: skip
+        )
     session = onnxruntime.InferenceSession(str(target))
     return torch.from_numpy(session.run(None, {name: value.numpy() for name, value in inputs.items()})[0])

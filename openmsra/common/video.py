@@ -103,9 +103,7 @@ def read_video(path: str | Path, backend: str = 'auto', limit: int | None = None
     return np.stack(frames), np.array(times)
 
 
-def read_frames(
-    path: str | Path, indices: Sequence[int] | Callable[[int], Sequence[int]], backend: str = 'auto'
-) -> np.ndarray:
+def read_frames(path: str | Path, indices: Sequence[int] | Callable[[int], Sequence[int]], backend: str = 'auto') -> np.ndarray:
     """The frames with the given numbers, in the given order, repeats allowed: (len(indices), H, W, 3) uint8 RGB.
 
     Args:

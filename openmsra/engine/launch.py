@@ -34,9 +34,16 @@ class ToolError(ValueError):
 
 
 USER_ERRORS = (
-    ConfigError, CheckpointError, CheckpointWriteError, AnnotationError, BrokenDataError, NonFiniteLossError, FileNotFoundError,
-    VideoError, ToolError,
-)  # fmt: skip
+    ConfigError,
+    CheckpointError,
+    CheckpointWriteError,
+    AnnotationError,
+    BrokenDataError,
+    NonFiniteLossError,
+    FileNotFoundError,
+    VideoError,
+    ToolError,
+)
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -48,9 +55,10 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--launcher', choices=['none', *LAUNCHER_ENV], default='none', help='job launcher')
     parser.add_argument(
-        '--trust-checkpoint', action='store_true',
+        '--trust-checkpoint',
+        action='store_true',
         help='read an old checkpoint as pickle, which executes whatever code is in it; only for files that you wrote yourself',
-    )  # fmt: skip
+    )
     parser.add_argument('--seed', type=int, help='random seed')
     parser.add_argument('--deterministic', action='store_true', help='deterministic cuDNN algorithms')
 
@@ -128,8 +136,10 @@ def run_tool(main, argv: list[str] | None = None) -> None:
         if error.errno != errno.ENOSPC:
             raise
         where = f' for {error.filename}' if error.filename else ''
-        print(f'error: no space left on the disk{where}. Make room or name another folder, then run the command again.',
-              file=sys.stderr)  # fmt: skip
+        print(
+            f'error: no space left on the disk{where}. Make room or name another folder, then run the command again.',
+            file=sys.stderr,
+        )
         sys.exit(2)
     finally:
         if torch.distributed.is_available() and torch.distributed.is_initialized():

@@ -69,16 +69,24 @@ class EpochBasedTrainLoop(_PlacedLoop, MMEngineEpochLoop):
 
     def _is_validation_due(self) -> bool:
         last = self._epoch == self._max_epochs
-        return (self.runner.val_loop is not None and self._epoch >= self.val_begin
-                and (last or self._epoch % self.val_interval == 0))  # fmt: skip
+        return (
+            self.runner.val_loop is not None and self._epoch >= self.val_begin and (last or self._epoch % self.val_interval == 0)
+        )
 
 
 @LOOPS.register_module(name='IterBasedTrainLoop')
 class IterBasedTrainLoop(_PlacedLoop, MMEngineIterLoop):
     """Training by iterations; the data are passed over as often as needed, and nothing is read that has been trained already."""
 
-    def __init__(self, runner, dataloader, max_iters: int, val_begin: int = 1, val_interval: int = 1000,
-                 dynamic_intervals: list[tuple[int, int]] | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        runner,
+        dataloader,
+        max_iters: int,
+        val_begin: int = 1,
+        val_interval: int = 1000,
+        dynamic_intervals: list[tuple[int, int]] | None = None,
+    ) -> None:
         super().__init__(runner, dataloader, max_iters, val_begin, val_interval, dynamic_intervals)
 
     def run(self):
@@ -105,5 +113,4 @@ class IterBasedTrainLoop(_PlacedLoop, MMEngineIterLoop):
 
     def _is_validation_due(self) -> bool:
         last = self._iter == self._max_iters
-        return (self.runner.val_loop is not None and self._iter >= self.val_begin
-                and (last or self._iter % self.val_interval == 0))  # fmt: skip
+        return self.runner.val_loop is not None and self._iter >= self.val_begin and (last or self._iter % self.val_interval == 0)

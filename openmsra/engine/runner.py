@@ -80,8 +80,9 @@ class OpenMSRARunner(Runner):
             loop['type'] = EpochBasedTrainLoop if loop.pop('by_epoch') else IterBasedTrainLoop
         return super().build_train_loop(loop)
 
-    def build_dataloader(self, dataloader: DataLoader | dict, seed: int | None = None,
-                         diff_rank_seed: bool = False) -> DataLoader:  # fmt: skip
+    def build_dataloader(
+        self, dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
+    ) -> DataLoader:
         """mmengine's loader, with samples that are seeded one by one and replaced where they are broken."""
         loader = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
         if loader is dataloader or isinstance(loader.dataset, IterableDataset):

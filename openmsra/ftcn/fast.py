@@ -117,8 +117,9 @@ def features(network: nn.Module, clips: Tensor) -> Tensor:
     out = []
     for few in clips.split(group, dim=1):
         few = few.contiguous()
-        strips = [_strip(few, low, min(low + rows, height), stem, stages, network.temporal_pool)
-                  for low in range(0, height, rows)]  # fmt: skip
+        strips = [
+            _strip(few, low, min(low + rows, height), stem, stages, network.temporal_pool) for low in range(0, height, rows)
+        ]
         out.append(torch.cat(strips, dim=2))
     return torch.cat(out, dim=1).permute(1, 4, 0, 2, 3)
 

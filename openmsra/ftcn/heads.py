@@ -81,8 +81,9 @@ class Encoder(nn.Module):
 class TemporalTransformer(nn.Module):
     """Class token, learned positions, encoder, linear (section 3.3): tokens (B, N, C) to logits (B,)."""
 
-    def __init__(self, channels: int, tokens: int, dim: int, depth: int, heads: int, head_dim: int, hidden: int,
-                 dropout: float) -> None:  # fmt: skip
+    def __init__(
+        self, channels: int, tokens: int, dim: int, depth: int, heads: int, head_dim: int, hidden: int, dropout: float
+    ) -> None:
         super().__init__()
         if dim != channels:
             self.patch_to_embedding = nn.Linear(channels, dim)
@@ -113,9 +114,19 @@ class TransformerHead(nn.Module):
         count: positions of 'random_avg'.
     """
 
-    def __init__(self, channels: int, shape: Sequence[int], patch: str = 'time', dim: int = 1024, depth: int = 1,
-                 heads: int = 16, head_dim: int = 64, hidden: int = 2048, dropout: float = 0.1,
-                 count: int = 16) -> None:  # fmt: skip
+    def __init__(
+        self,
+        channels: int,
+        shape: Sequence[int],
+        patch: str = 'time',
+        dim: int = 1024,
+        depth: int = 1,
+        heads: int = 16,
+        head_dim: int = 64,
+        hidden: int = 2048,
+        dropout: float = 0.1,
+        count: int = 16,
+    ) -> None:
         super().__init__()
         if patch not in PATCHES:
             raise ValueError(f'patch must be one of {", ".join(PATCHES)}, got {patch!r}')

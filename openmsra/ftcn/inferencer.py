@@ -78,15 +78,24 @@ class FTCNInferencer:
     """
 
     def __init__(
-        self, config: str | Path | Config, checkpoint: str | Path, detector: Detector | list[list[Face]] | None = None,
-        device: str | torch.device = 'cpu', stride: int = 8, batch_size: int = 4, min_face: int = 40, min_frames: int = 8,
+        self,
+        config: str | Path | Config,
+        checkpoint: str | Path,
+        detector: Detector | list[list[Face]] | None = None,
+        device: str | torch.device = 'cpu',
+        stride: int = 8,
+        batch_size: int = 4,
+        min_face: int = 40,
+        min_frames: int = 8,
         aggregate: str = 'max',
-    ) -> None:  # fmt: skip
+    ) -> None:
         if not checkpoint:
             raise CheckpointError('FTCNInferencer: give a checkpoint; random weights judge nothing.')
         if min(stride, batch_size, min_frames) < 1 or aggregate not in ('max', 'mean'):
-            raise ValueError("stride, batch_size and min_frames must be at least 1, aggregate 'max' or 'mean'; "
-                             f'got {stride}, {batch_size}, {min_frames}, {aggregate!r}')  # fmt: skip
+            raise ValueError(
+                "stride, batch_size and min_frames must be at least 1, aggregate 'max' or 'mean'; "
+                f'got {stride}, {batch_size}, {min_frames}, {aggregate!r}'
+            )
         self.model = init_model(config, checkpoint, device)
         self.clip_len, self.size = self.model.clip_len, self.model.size
         self.detector, self.stride, self.batch_size = detector, stride, batch_size

@@ -29,8 +29,14 @@ def detection_figures(labels: np.ndarray, scores: np.ndarray, threshold: float =
         return dict.fromkeys((*KEYS, 'acc_at_EER', 'EER_threshold'), float('nan')) | dict(acc=accuracy)
     auc, precision = roc_auc_score(labels, scores), average_precision_score(labels, scores)
     balanced = equal_error_threshold(labels, scores)
-    return dict(AUC=100 * float(auc), EER=100 * equal_error_rate(labels, scores), AP=100 * float(precision), acc=accuracy,
-                acc_at_EER=100 * float(np.mean((scores >= balanced) == labels)), EER_threshold=balanced)  # fmt: skip
+    return dict(
+        AUC=100 * float(auc),
+        EER=100 * equal_error_rate(labels, scores),
+        AP=100 * float(precision),
+        acc=accuracy,
+        acc_at_EER=100 * float(np.mean((scores >= balanced) == labels)),
+        EER_threshold=balanced,
+    )
 
 
 def equal_error_rate(labels: np.ndarray, scores: np.ndarray) -> float:
@@ -65,8 +71,9 @@ class VideoForgeryMetric(BaseMetric):
 
     default_prefix = 'forgery'
 
-    def __init__(self, threshold: float = 0.5, aggregate: str = 'max', collect_device: str = 'cpu',
-                 prefix: str | None = None) -> None:  # fmt: skip
+    def __init__(
+        self, threshold: float = 0.5, aggregate: str = 'max', collect_device: str = 'cpu', prefix: str | None = None
+    ) -> None:
         if aggregate not in ('max', 'mean'):
             raise ValueError(f"aggregate must be 'max' or 'mean', got {aggregate!r}")
         super().__init__(collect_device, prefix)

@@ -24,9 +24,16 @@ class FTCN(BaseModel):
         ValueError: an option has an unknown value; the message lists the valid ones.
     """
 
-    def __init__(self, backbone: dict | None = None, head: dict | None = None, clip_len: int = 32, size: int = 224,
-                 official_init: bool = False, data_preprocessor: dict | None = None,
-                 init_cfg: dict | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        backbone: dict | None = None,
+        head: dict | None = None,
+        clip_len: int = 32,
+        size: int = 224,
+        official_init: bool = False,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(MODELS.build(data_preprocessor or dict(type='ClipDataPreprocessor')), init_cfg)
         self.resnet = ResNet3D(**(backbone or {}))
         head = dict(head or {})

@@ -123,9 +123,18 @@ class ResNet3D(nn.Module):
             :mod:`openmsra.ftcn.fast`, which calls no submodule: switch it off for forward hooks.
     """
 
-    def __init__(self, depths: Sequence[int] = (3, 4, 6, 3), channels: int = 64, stop_stage: int = 4,
-                 spatial_kernels: Sequence[int] = (1, 1, 1, 1, 1), temporal: bool = True, temporal_pool: bool = True,
-                 r2plus1d: bool = False, overlapping_pool: bool = True, rewrite: bool = True) -> None:  # fmt: skip
+    def __init__(
+        self,
+        depths: Sequence[int] = (3, 4, 6, 3),
+        channels: int = 64,
+        stop_stage: int = 4,
+        spatial_kernels: Sequence[int] = (1, 1, 1, 1, 1),
+        temporal: bool = True,
+        temporal_pool: bool = True,
+        r2plus1d: bool = False,
+        overlapping_pool: bool = True,
+        rewrite: bool = True,
+    ) -> None:
         super().__init__()
         self.rewrite, self.r2plus1d = rewrite, r2plus1d
         if not 2 <= stop_stage <= 5:

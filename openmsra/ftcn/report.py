@@ -19,15 +19,24 @@ def as_dict(result: VideoScore, threshold: float) -> dict:
             first_frame=one.track.start,
             frames=len(one.track.boxes),
             score=one.score,
-            clips=[dict(start=int(start) + one.track.start, score=float(score))
-                   for start, score in zip(one.starts, one.clip_scores, strict=True)],
+            clips=[
+                dict(start=int(start) + one.track.start, score=float(score))
+                for start, score in zip(one.starts, one.clip_scores, strict=True)
+            ],
             boxes=one.track.boxes.round(1).tolist(),
         )
         for one in result.tracks
-    ]  # fmt: skip
+    ]
     fake = None if result.score is None else bool(result.score >= threshold)
-    return dict(video=result.name, score=result.score, fake=fake, threshold=threshold, frames=len(result.times),
-                warnings=result.warnings, tracks=tracks)  # fmt: skip
+    return dict(
+        video=result.name,
+        score=result.score,
+        fake=fake,
+        threshold=threshold,
+        frames=len(result.times),
+        warnings=result.warnings,
+        tracks=tracks,
+    )
 
 
 def write_json(result: VideoScore, file: Path, threshold: float) -> None:
@@ -101,5 +110,13 @@ def _draw(image: np.ndarray, box: np.ndarray, score: float, threshold: float) ->
     colour = (40, 40, 220) if score >= threshold else (60, 170, 60)
     thick = max(1, image.shape[0] // 240)
     cv2.rectangle(image, (x1, y1), (x2, y2), colour, thick)
-    cv2.putText(image, f'{score:.2f}', (x1 + 2 * thick, max(y1 - 3 * thick, 14 * thick)), cv2.FONT_HERSHEY_SIMPLEX,
-                0.5 * thick, colour, thick, cv2.LINE_AA)  # fmt: skip
+    cv2.putText(
+        image,
+        f'{score:.2f}',
+        (x1 + 2 * thick, max(y1 - 3 * thick, 14 * thick)),
+        cv2.FONT_HERSHEY_SIMPLEX,
+        0.5 * thick,
+        colour,
+        thick,
+        cv2.LINE_AA,
+    )

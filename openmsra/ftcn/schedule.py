@@ -23,8 +23,17 @@ class WarmupCosineLR(LRSchedulerMixin, _ParamScheduler):
         start: first factor of the base rate.
     """
 
-    def __init__(self, optimizer: Optimizer, end: int, warmup: float = 0.1, start: float = 0.1, begin: int = 0,
-                 last_step: int = -1, by_epoch: bool = True, verbose: bool = False) -> None:  # fmt: skip
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        end: int,
+        warmup: float = 0.1,
+        start: float = 0.1,
+        begin: int = 0,
+        last_step: int = -1,
+        by_epoch: bool = True,
+        verbose: bool = False,
+    ) -> None:
         self.total, self.warmup, self.start = end - begin, warmup, start
         super().__init__(optimizer, begin=begin, end=end, last_step=last_step, by_epoch=by_epoch, verbose=verbose)
 

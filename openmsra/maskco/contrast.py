@@ -5,9 +5,14 @@ from mmengine.dist import all_gather, broadcast, get_rank, get_world_size
 
 
 def logits_of(
-    queries: torch.Tensor, positives: torch.Tensor, queue: torch.Tensor, negatives: torch.Tensor, valid: torch.Tensor,
-    temperature: float, hardest: int | None = None,
-) -> torch.Tensor:  # fmt: skip
+    queries: torch.Tensor,
+    positives: torch.Tensor,
+    queue: torch.Tensor,
+    negatives: torch.Tensor,
+    valid: torch.Tensor,
+    temperature: float,
+    hardest: int | None = None,
+) -> torch.Tensor:
     """Similarities over temperature: the positive first, the queue, then other regions of the same image.
 
     Args:

@@ -42,9 +42,14 @@ class MaskPredictionHead(BaseModule):
     """
 
     def __init__(
-        self, channels: int, mid_channels: int | None = None, num_blocks: int = 2, kernel: int = 3,
-        norm_cfg: dict | None = None, init_cfg: dict | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        channels: int,
+        mid_channels: int | None = None,
+        num_blocks: int = 2,
+        kernel: int = 3,
+        norm_cfg: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(init_cfg)
         if num_blocks < 1 or kernel % 2 == 0:
             raise ValueError(f'MaskPredictionHead: num_blocks={num_blocks}, kernel={kernel}; at least 1 block, an odd kernel.')

@@ -49,17 +49,33 @@ class MaskCo(BaseModel):
     """
 
     def __init__(
-        self, backbone: dict, neck: dict, queue_len: int = 65536, feat_dim: int = 128, momentum: float = 0.001,
-        temperature: float = 0.2, region: str = 'box', mask: str | None = 'mean', mask_shape: str = 'box',
-        mph: dict | None = None, mph_side: str = 'query', pool: dict | None = None, symmetric: bool = False,
-        global_weight: float = 0.0, negative_similarity: float = 1.0, hardest: int | None = None,
-        data_preprocessor: dict | None = None, init_cfg: dict | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        backbone: dict,
+        neck: dict,
+        queue_len: int = 65536,
+        feat_dim: int = 128,
+        momentum: float = 0.001,
+        temperature: float = 0.2,
+        region: str = 'box',
+        mask: str | None = 'mean',
+        mask_shape: str = 'box',
+        mph: dict | None = None,
+        mph_side: str = 'query',
+        pool: dict | None = None,
+        symmetric: bool = False,
+        global_weight: float = 0.0,
+        negative_similarity: float = 1.0,
+        hardest: int | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(data_preprocessor, init_cfg)
         _check_options(region, mask, mask_shape, mph, mph_side, global_weight)
         if queue_len < 1 or temperature <= 0 or not 1 <= (hardest or 1) <= queue_len:
-            raise ValueError(f'MaskCo: queue_len={queue_len}, temperature={temperature}, hardest={hardest}; all must be '
-                             'positive, hardest at most queue_len.')  # fmt: skip
+            raise ValueError(
+                f'MaskCo: queue_len={queue_len}, temperature={temperature}, hardest={hardest}; all must be '
+                'positive, hardest at most queue_len.'
+            )
         self.backbone, self.neck = MODELS.build(backbone), MODELS.build(neck)
         self.mph = MODELS.build(mph) if mph else nn.Identity()
         self.momentum, self.temperature = momentum, temperature
@@ -117,8 +133,9 @@ class MaskCo(BaseModel):
         with torch.autocast(queries.device.type, enabled=False):
             return self._losses(queries, positives, negatives, valid, regions)
 
-    def _losses(self, queries: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor, valid: torch.Tensor,
-                regions: dict) -> dict[str, torch.Tensor]:  # fmt: skip
+    def _losses(
+        self, queries: torch.Tensor, positives: torch.Tensor, negatives: torch.Tensor, valid: torch.Tensor, regions: dict
+    ) -> dict[str, torch.Tensor]:
         loss, figures = 0, {}
         if self.global_weight:
             (queries, views), (positives, keys) = ((x[:, :-1], x[:, -1:]) for x in (queries, positives))
@@ -218,11 +235,13 @@ def _turned(regions: dict) -> dict:
     return dict(query=regions['key'], key=regions['query'], negatives=regions['query_negatives'], valid=regions['query_valid'])
 
 
-def _check_options(
-    region: str, mask: str | None, mask_shape: str, mph: dict | None, mph_side: str, global_weight: float
-) -> None:
-    choices = dict(region=(region, ('box', 'view')), mask=(mask, (None, *FILLS)), mask_shape=(mask_shape, tuple(MASK_SHAPES)),
-                   mph_side=(mph_side, ('query', 'both')))  # fmt: skip
+def _check_options(region: str, mask: str | None, mask_shape: str, mph: dict | None, mph_side: str, global_weight: float) -> None:
+    choices = dict(
+        region=(region, ('box', 'view')),
+        mask=(mask, (None, *FILLS)),
+        mask_shape=(mask_shape, tuple(MASK_SHAPES)),
+        mph_side=(mph_side, ('query', 'both')),
+    )
     for name, (value, valid) in choices.items():
         if value not in valid:
             raise ValueError(f'MaskCo: {name}={value!r}; valid are {", ".join(map(repr, valid))}.')

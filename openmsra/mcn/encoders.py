@@ -17,20 +17,43 @@ BATCH_NORM = dict(type='BN3d')
 KINDS = ('r3d', 'r2plus1d')
 
 
-def conv3d(in_channels: int, out_channels: int, kernel: tuple, stride: tuple = (1, 1, 1), norm_cfg: dict = BATCH_NORM,
-           act_cfg: dict | None = dict(type='ReLU')) -> ConvModule:  # noqa: B006 - never changed  # fmt: skip
+def conv3d(
+    in_channels: int,
+    out_channels: int,
+    kernel: tuple,
+    stride: tuple = (1, 1, 1),
+    norm_cfg: dict = BATCH_NORM,
+    act_cfg: dict | None = dict(type='ReLU'),
+) -> ConvModule:  # noqa: B006 - never changed
     """Convolution (padded to keep the size), normalisation and, unless ``act_cfg`` is ``None``, ReLU."""
     padding = tuple(size // 2 for size in kernel)
-    return ConvModule(in_channels, out_channels, kernel, stride, padding, bias=False, conv_cfg=dict(type='Conv3d'),
-                      norm_cfg=norm_cfg, act_cfg=act_cfg, inplace=False)  # fmt: skip
+    return ConvModule(
+        in_channels,
+        out_channels,
+        kernel,
+        stride,
+        padding,
+        bias=False,
+        conv_cfg=dict(type='Conv3d'),
+        norm_cfg=norm_cfg,
+        act_cfg=act_cfg,
+        inplace=False,
+    )
 
 
 class SeparableConv(nn.Module):
     """A convolution in space, then one in time, each with its normalisation; ReLU between them and, if asked, behind."""
 
-    def __init__(self, in_channels: int, mid_channels: int, out_channels: int, kernel: tuple[int, int, int],
-                 stride: tuple[int, int, int] = (1, 1, 1), norm_cfg: dict = BATCH_NORM,
-                 act_cfg: dict | None = dict(type='ReLU')) -> None:  # noqa: B006  # fmt: skip
+    def __init__(
+        self,
+        in_channels: int,
+        mid_channels: int,
+        out_channels: int,
+        kernel: tuple[int, int, int],
+        stride: tuple[int, int, int] = (1, 1, 1),
+        norm_cfg: dict = BATCH_NORM,
+        act_cfg: dict | None = dict(type='ReLU'),
+    ) -> None:  # noqa: B006
         super().__init__()
         self.space = conv3d(in_channels, mid_channels, (1, *kernel[1:]), (1, *stride[1:]), norm_cfg)
         self.time = conv3d(mid_channels, out_channels, (kernel[0], 1, 1), (stride[0], 1, 1), norm_cfg, act_cfg)
@@ -81,8 +104,14 @@ class VideoResNet(BaseModule):
         ValueError: unknown ``kind``.
     """
 
-    def __init__(self, kind: str = 'r3d', blocks: Sequence[int] = (2, 2, 2, 2), channels: int = 64,
-                 norm_cfg: dict | None = None, init_cfg: dict | list | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        kind: str = 'r3d',
+        blocks: Sequence[int] = (2, 2, 2, 2),
+        channels: int = 64,
+        norm_cfg: dict | None = None,
+        init_cfg: dict | list | None = None,
+    ) -> None:
         super().__init__(init_cfg or KAIMING)
         if kind not in KINDS:
             raise ValueError(f'VideoResNet: kind must be one of {", ".join(KINDS)}, got {kind!r}')
@@ -96,8 +125,9 @@ class VideoResNet(BaseModule):
         for stage, (name, count) in enumerate(zip(self.stages, blocks, strict=True)):
             inputs = [widths[max(stage - 1, 0)], *[widths[stage]] * (count - 1)]
             strides = [1 if stage == 0 else 2, *[1] * (count - 1)]
-            layers = [_BasicBlock(kind, width, widths[stage], stride, norm_cfg)
-                      for width, stride in zip(inputs, strides, strict=True)]  # fmt: skip
+            layers = [
+                _BasicBlock(kind, width, widths[stage], stride, norm_cfg) for width, stride in zip(inputs, strides, strict=True)
+            ]
             self.add_module(name, nn.Sequential(*layers))
         self.feat_dim, self.last_stage = widths[-1], self.stages[-1]
 
@@ -183,13 +213,21 @@ class TinyVideoNet(BaseModule):
         norm_cfg: normalisation.
     """
 
-    def __init__(self, widths: Sequence[int] = (12, 24, 48, 64),
-                 strides: Sequence[Sequence[int]] = ((1, 2, 2), (2, 2, 2), (2, 2, 2), (1, 1, 1)), norm_cfg: dict | None = None,
-                 init_cfg: dict | list | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        widths: Sequence[int] = (12, 24, 48, 64),
+        strides: Sequence[Sequence[int]] = ((1, 2, 2), (2, 2, 2), (2, 2, 2), (1, 1, 1)),
+        norm_cfg: dict | None = None,
+        init_cfg: dict | list | None = None,
+    ) -> None:
         super().__init__(init_cfg or KAIMING)
         norm_cfg = norm_cfg or dict(type='GN', num_groups=4)
-        self.layers = nn.Sequential(*(conv3d(a, b, (3, 3, 3), tuple(stride), norm_cfg)
-                                      for (a, b), stride in zip(pairwise((3, *widths)), strides, strict=True)))  # fmt: skip
+        self.layers = nn.Sequential(
+            *(
+                conv3d(a, b, (3, 3, 3), tuple(stride), norm_cfg)
+                for (a, b), stride in zip(pairwise((3, *widths)), strides, strict=True)
+            )
+        )
         self.feat_dim, self.last_stage = widths[-1], f'layers.{len(widths) - 1}'
 
     def forward(self, x: Tensor) -> Tensor:

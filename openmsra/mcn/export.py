@@ -35,15 +35,29 @@ def recognizer_config(backbone: dict, preprocessor: dict, num_classes: int) -> d
     if preprocessor.get('residual'):
         raise ValueError('residual input has no counterpart in mmaction2; the checkpoint can be used with openmsra only.')
     if backbone['type'] == 'VideoResNet' and backbone.get('kind', 'r3d') == 'r3d' and not backbone.get('norm_cfg'):
-        theirs = dict(type='ResNet3d', depth=18, stage_blocks=tuple(backbone.get('blocks', (2, 2, 2, 2))),
-                      base_channels=backbone.get('channels', 64), conv1_kernel=(3, 7, 7), conv1_stride_t=1, with_pool1=False,
-                      with_pool2=False, temporal_strides=(1, 2, 2, 2), inflate_style='3x3x3', zero_init_residual=False,
-                      pretrained=None)  # fmt: skip
+        theirs = dict(
+            type='ResNet3d',
+            depth=18,
+            stage_blocks=tuple(backbone.get('blocks', (2, 2, 2, 2))),
+            base_channels=backbone.get('channels', 64),
+            conv1_kernel=(3, 7, 7),
+            conv1_stride_t=1,
+            with_pool1=False,
+            with_pool2=False,
+            temporal_strides=(1, 2, 2, 2),
+            inflate_style='3x3x3',
+            zero_init_residual=False,
+            pretrained=None,
+        )
         width = theirs['base_channels'] * 8
     else:
         theirs = {**backbone, 'type': f'openmsra.{backbone["type"]}'}
         width = 1024 if backbone['type'] == 'S3D' else 8 * backbone.get('channels', 64)
     head = dict(type='I3DHead', num_classes=num_classes, in_channels=width, average_clips='prob')
     means = {name: list(preprocessor[name]) for name in ('mean', 'std')}
-    return dict(type='Recognizer3D', backbone=theirs, cls_head=head,
-                data_preprocessor=dict(type='ActionDataPreprocessor', format_shape='NCTHW', **means))  # fmt: skip
+    return dict(
+        type='Recognizer3D',
+        backbone=theirs,
+        cls_head=head,
+        data_preprocessor=dict(type='ActionDataPreprocessor', format_shape='NCTHW', **means),
+    )

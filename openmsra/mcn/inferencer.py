@@ -109,8 +109,10 @@ def neighbours(queries: dict, gallery: dict, count: int = 5) -> list[dict]:
         row = row[gallery['video'][row] != name]
         if count > len(row):
             raise ValueError(f'{count} neighbours of {name} are asked for, the gallery has {len(row)} other videos.')
-        near = [dict(video=str(gallery['video'][place]), similarity=float(feature @ gallery['feature'][place]))
-                for place in row[:count]]  # fmt: skip
+        near = [
+            dict(video=str(gallery['video'][place]), similarity=float(feature @ gallery['feature'][place]))
+            for place in row[:count]
+        ]
         found.append(dict(video=str(name), neighbours=near))
     return found
 

@@ -102,8 +102,10 @@ def adapt(
     second_order, tasks = inner.order == 'second', len(tree_leaves(support)[0])
     current = {name: _repeat(theta[name], tasks, inner) for name in names}
     for step in range(inner.steps):
-        start = {name: tensor if second_order and tensor.requires_grad else tensor.detach().requires_grad_()
-                 for name, tensor in current.items()}  # fmt: skip
+        start = {
+            name: tensor if second_order and tensor.requires_grad else tensor.detach().requires_grad_()
+            for name, tensor in current.items()
+        }
         if step == 0 and every_gradient and not second_order:  # of the parameters that do not adapt too
             start |= {name: theta[name].detach().requires_grad_() for name in theta.keys() - start.keys()}
         values, extras = _losses(loss, theta | start, _stacked(names, inner), support)

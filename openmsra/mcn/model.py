@@ -55,11 +55,24 @@ class MCN(VideoEncoder):
     """
 
     def __init__(
-        self, backbone: dict, projection: dict | None = None, meta_head: dict | None = None, inner: dict | None = None,
-        tasks: int = 1, query_videos: str = 'same', negatives: dict | None = None, temperature: float = 0.07,
-        meta_weight: float = 1.0, support_weight: float = 1.0, same_view: bool = True, hard_pairs: bool = False,
-        warmup_iters: int = 0, gain_interval: int = 50, data_preprocessor: dict | None = None, init_cfg: dict | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        backbone: dict,
+        projection: dict | None = None,
+        meta_head: dict | None = None,
+        inner: dict | None = None,
+        tasks: int = 1,
+        query_videos: str = 'same',
+        negatives: dict | None = None,
+        temperature: float = 0.07,
+        meta_weight: float = 1.0,
+        support_weight: float = 1.0,
+        same_view: bool = True,
+        hard_pairs: bool = False,
+        warmup_iters: int = 0,
+        gain_interval: int = 50,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(backbone, data_preprocessor, init_cfg)
         if query_videos not in QUERY_VIDEOS or tasks < 1 or temperature <= 0 or min(meta_weight, support_weight) < 0:
             raise ValueError(
@@ -162,12 +175,19 @@ class MCN(VideoEncoder):
             columns['keys'] = self._keys(columns['clips'])
         halves = {name: split_stages(column, self.tasks, self.query_videos) for name, column in columns.items()}
         size = group_size(len(inputs), self.tasks, self.query_videos)
-        buffers = {name: value.expand(self.tasks, *value.shape) for name, value in self.named_buffers()
-                   if name.partition('.')[0] in TRAINED}  # fmt: skip
+        buffers = {
+            name: value.expand(self.tasks, *value.shape)
+            for name, value in self.named_buffers()
+            if name.partition('.')[0] in TRAINED
+        }
         return tuple(
-            {**{name: half[stage] for name, half in halves.items()}, 'buffers': buffers,
-             'others': derangements(self.tasks, size).to(inputs.device)} for stage in (0, 1)
-        )  # fmt: skip
+            {
+                **{name: half[stage] for name, half in halves.items()},
+                'buffers': buffers,
+                'others': derangements(self.tasks, size).to(inputs.device),
+            }
+            for stage in (0, 1)
+        )
 
     @torch.no_grad()
     def _keys(self, clips: Tensor) -> Tensor:

@@ -100,7 +100,7 @@ def build_negatives(options: dict, dim: int) -> KeyQueue | MemoryBank | None:
     options = dict(options)
     kind = options.pop('kind')
     if kind not in ('batch', *KINDS):
-        raise ValueError(f"negatives.kind must be one of batch, {', '.join(KINDS)}, got {kind!r}")
+        raise ValueError(f'negatives.kind must be one of batch, {", ".join(KINDS)}, got {kind!r}')
     if kind == 'batch':
         if options:
             raise ValueError(f"negatives.kind='batch' takes no further options, got {', '.join(options)}")

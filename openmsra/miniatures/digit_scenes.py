@@ -37,9 +37,16 @@ class DigitScenes(BaseDataset):
     METAINFO = dict(classes=tuple('0123456789'))
 
     def __init__(
-        self, split: str, count: int | tuple[int, int], pipeline: list, kind: str = 'multi', follow: float = 0.8,
-        size: int = 64, seed: int = 0, **kwargs,
-    ) -> None:  # fmt: skip
+        self,
+        split: str,
+        count: int | tuple[int, int],
+        pipeline: list,
+        kind: str = 'multi',
+        follow: float = 0.8,
+        size: int = 64,
+        seed: int = 0,
+        **kwargs,
+    ) -> None:
         if split not in ('train', 'probe') or kind not in ('multi', 'single'):
             raise ValueError(f"DigitScenes: split={split!r}, kind={kind!r}; valid: 'train', 'probe'; 'multi', 'single'.")
         self.split, self.count, self.kind, self.follow, self.size, self.seed = split, count, kind, follow, size, seed
@@ -58,8 +65,9 @@ class DigitScenes(BaseDataset):
         image = _background('train' if part == 'train' else 'test', self.size, rng)
         labels = self._labels(part, rng)
         boxes = [self._place(image, part, label, slot, rng) for slot, label in enumerate(labels)]
-        scene = dict(img=image.round().clip(0, 255).astype(np.uint8), gt_boxes=np.array(boxes, float),
-                     gt_box_labels=np.array(labels))  # fmt: skip
+        scene = dict(
+            img=image.round().clip(0, 255).astype(np.uint8), gt_boxes=np.array(boxes, float), gt_box_labels=np.array(labels)
+        )
         return scene | (dict(gt_label=labels[0]) if self.kind == 'single' else {})
 
     def _labels(self, part: str, rng: np.random.Generator) -> list[int]:

@@ -26,8 +26,14 @@ class PhotoPairs(BaseDataset):
         from skimage import data
         from sklearn.datasets import load_sample_image
 
-        photos = dict(astronaut=data.astronaut(), chelsea=data.chelsea(), china=load_sample_image('china.jpg'),
-                      coffee=data.coffee(), rocket=data.rocket(), flower=load_sample_image('flower.jpg'))  # fmt: skip
+        photos = dict(
+            astronaut=data.astronaut(),
+            chelsea=data.chelsea(),
+            china=load_sample_image('china.jpg'),
+            coffee=data.coffee(),
+            rocket=data.rocket(),
+            flower=load_sample_image('flower.jpg'),
+        )
         names = sorted(photos)[:4] if self.split == 'train' else sorted(photos)[4:]
         return [row for name in names for k in range(4) for row in self._versions(name, photos[name], k)]
 
@@ -37,10 +43,22 @@ class PhotoPairs(BaseDataset):
         pristine = photo[top : top + self.size, left : left + self.size]
         noisy = np.clip(pristine + rng.normal(0, 15 + 8 * k, pristine.shape), 0, 255).astype(np.uint8)
         degraded = Image.fromarray(noisy)
-        restored = [degraded, *(degraded.filter(ImageFilter.GaussianBlur(r)) for r in (0.7, 1.5, 3)),
-                    degraded.filter(ImageFilter.MedianFilter(3))]  # fmt: skip
+        restored = [
+            degraded,
+            *(degraded.filter(ImageFilter.GaussianBlur(r)) for r in (0.7, 1.5, 3)),
+            degraded.filter(ImageFilter.MedianFilter(3)),
+        ]
         error = [np.sqrt(np.mean((np.asarray(image, float) - pristine) ** 2)) for image in restored]
         score = [float(1 / (1 + value / 20)) for value in error]
-        return [dict(restored=image, degraded=degraded, pristine=Image.fromarray(pristine), other=restored[i - 1],
-                     gt_score=score[i], gt_other_score=score[i - 1], scene=f'{name}{k}')
-                for i, image in enumerate(restored)]  # fmt: skip
+        return [
+            dict(
+                restored=image,
+                degraded=degraded,
+                pristine=Image.fromarray(pristine),
+                other=restored[i - 1],
+                gt_score=score[i],
+                gt_other_score=score[i - 1],
+                scene=f'{name}{k}',
+            )
+            for i, image in enumerate(restored)
+        ]

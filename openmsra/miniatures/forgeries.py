@@ -22,8 +22,14 @@ def _photographs() -> tuple[np.ndarray, ...]:
     from skimage import data
     from sklearn.datasets import load_sample_image
 
-    return (data.astronaut(), data.chelsea(), load_sample_image('china.jpg'), data.coffee(), data.rocket(),
-            load_sample_image('flower.jpg'))  # fmt: skip
+    return (
+        data.astronaut(),
+        data.chelsea(),
+        load_sample_image('china.jpg'),
+        data.coffee(),
+        data.rocket(),
+        load_sample_image('flower.jpg'),
+    )
 
 
 @cache
@@ -108,8 +114,12 @@ def change(clip: np.ndarray, method: str, rng: np.random.Generator, other: np.nd
         return clip + per_frame(10)
     if method == 'shift':
         moves = [np.float32([[1, 0, dx], [0, 1, dy]]) for dx, dy in rng.normal(0, 1.2, (count, 2))]
-        return np.stack([cv2.warpAffine(frame, move, (size, size), borderMode=cv2.BORDER_REFLECT)
-                         for frame, move in zip(clip, moves, strict=True)])  # fmt: skip
+        return np.stack(
+            [
+                cv2.warpAffine(frame, move, (size, size), borderMode=cv2.BORDER_REFLECT)
+                for frame, move in zip(clip, moves, strict=True)
+            ]
+        )
     if method == 'gain':
         return clip * (1 + per_frame(0.06, 1)) + per_frame(8)
     if method == 'noise':
@@ -135,13 +145,24 @@ class SyntheticForgeries(BaseDataset):
         seed: all clips follow from it, the split and their number.
     """
 
-    def __init__(self, split: str, methods: tuple[str, ...], pipeline: list, footage: str = 'photos', videos: int = 64,
-                 clip_len: int = 16, size: int = 32, seed: int = 0, **kwargs) -> None:  # fmt: skip
+    def __init__(
+        self,
+        split: str,
+        methods: tuple[str, ...],
+        pipeline: list,
+        footage: str = 'photos',
+        videos: int = 64,
+        clip_len: int = 16,
+        size: int = 32,
+        seed: int = 0,
+        **kwargs,
+    ) -> None:
         if unknown := sorted(set(methods) - set(METHODS)):
             raise ValueError(f'methods must be among {", ".join(METHODS)}, got {unknown}')
         if footage not in FOOTAGE or split not in PHOTOS:
-            raise ValueError(f'footage must be one of {", ".join(FOOTAGE)}, split one of {", ".join(PHOTOS)}; '
-                             f'got {footage!r}, {split!r}')  # fmt: skip
+            raise ValueError(
+                f'footage must be one of {", ".join(FOOTAGE)}, split one of {", ".join(PHOTOS)}; got {footage!r}, {split!r}'
+            )
         self.split, self.methods, self.window, self.videos = split, methods, FOOTAGE[footage], videos
         self.clip_len, self.size, self.seed = clip_len, size, seed
         self.made: dict[int, np.ndarray] = {}  # clips are made once and kept
@@ -149,8 +170,11 @@ class SyntheticForgeries(BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         reals = ['real'] * len(self.methods)
-        return [dict(method=method, gt_label=int(method != 'real'), video=f'{method}-{group}-{k}', number=(group, k))
-                for group, method in enumerate([*self.methods, *reals]) for k in range(self.videos)]  # fmt: skip
+        return [
+            dict(method=method, gt_label=int(method != 'real'), video=f'{method}-{group}-{k}', number=(group, k))
+            for group, method in enumerate([*self.methods, *reals])
+            for k in range(self.videos)
+        ]
 
     def prepare_data(self, idx: int) -> dict:
         row = self.get_data_info(idx)

@@ -39,8 +39,9 @@ def transforms(motion: str, rng: np.random.Generator) -> list[np.ndarray]:
     matrices = []
     for time in times * speed:
         place = centre + np.array(SHIFTS.get(motion, (0, 0))) * time
-        matrix = cv2.getRotationMatrix2D((PATCH / 2, PATCH / 2), angle - TURN.get(motion, 0) * time,
-                                         scale * ZOOM.get(motion, 1) ** time)  # fmt: skip
+        matrix = cv2.getRotationMatrix2D(
+            (PATCH / 2, PATCH / 2), angle - TURN.get(motion, 0) * time, scale * ZOOM.get(motion, 1) ** time
+        )
         matrix[:, 2] += place - PATCH / 2
         matrices.append(matrix)
     return matrices

@@ -50,11 +50,21 @@ class RestoredPhotos(BaseDataset):
         extra_pairs: add a degraded and pristine patch of any scene of the split to each item, without labels.
     """
 
-    def __init__(self, archive: str, split: str, pipeline: list, reference: str = 'degraded',
-                 labelled_patches: int | None = None, extra_pairs: bool = False, **kwargs) -> None:  # fmt: skip
+    def __init__(
+        self,
+        archive: str,
+        split: str,
+        pipeline: list,
+        reference: str = 'degraded',
+        labelled_patches: int | None = None,
+        extra_pairs: bool = False,
+        **kwargs,
+    ) -> None:
         if split not in PHOTOS or reference not in ('degraded', 'pristine'):
-            raise ValueError(f"RestoredPhotos: split must be one of {sorted(PHOTOS)}, reference 'degraded' or 'pristine', "
-                             f'got {split!r}, {reference!r}')  # fmt: skip
+            raise ValueError(
+                f"RestoredPhotos: split must be one of {sorted(PHOTOS)}, reference 'degraded' or 'pristine', "
+                f'got {split!r}, {reference!r}'
+            )
         self.archive, self.split, self.reference = Path(archive), split, reference
         self.labelled_patches, self.extra_pairs = labelled_patches, extra_pairs
         super().__init__(pipeline=pipeline, serialize_data=False, **kwargs)
@@ -70,9 +80,18 @@ class RestoredPhotos(BaseDataset):
         if not 0 < labelled <= scenes:
             raise ValueError(f'RestoredPhotos: labelled_patches must lie between 1 and {scenes}, got {labelled}')
         chosen = np.linspace(0, scenes, labelled, endpoint=False).astype(int)
-        return [dict(place=(s, d, v), scene=f'{self.pixels["photo"][s]}{s}-{d}', version=VERSIONS[self.split][v],
-                     distortion=sorted(LEVELS)[d], gt_score=float(self.pixels['label'][s, d, v]))
-                for s in np.resize(chosen, scenes) for d in range(kinds) for v in range(versions)]  # fmt: skip
+        return [
+            dict(
+                place=(s, d, v),
+                scene=f'{self.pixels["photo"][s]}{s}-{d}',
+                version=VERSIONS[self.split][v],
+                distortion=sorted(LEVELS)[d],
+                gt_score=float(self.pixels['label'][s, d, v]),
+            )
+            for s in np.resize(chosen, scenes)
+            for d in range(kinds)
+            for v in range(versions)
+        ]
 
     def prepare_data(self, idx: int) -> dict:
         row = self.get_data_info(idx)
@@ -100,8 +119,13 @@ def write_archive(file: Path) -> None:
     for split, (pristine, photos) in patches.items():
         degraded = _degraded(pristine, split)
         restored = _restored(degraded, pristine, restorers, VERSIONS[split])
-        arrays |= {f'{split}_pristine': pristine, f'{split}_degraded': degraded, f'{split}_restored': restored,
-                   f'{split}_label': _labels(restored, pristine), f'{split}_photo': photos}  # fmt: skip
+        arrays |= {
+            f'{split}_pristine': pristine,
+            f'{split}_degraded': degraded,
+            f'{split}_restored': restored,
+            f'{split}_label': _labels(restored, pristine),
+            f'{split}_photo': photos,
+        }
     file.parent.mkdir(parents=True, exist_ok=True)
     part = file.with_suffix(f'.{os.getpid()}.npz')
     np.savez(part, **arrays)
@@ -125,8 +149,12 @@ def _patches(split: str) -> tuple[np.ndarray, np.ndarray]:
 def _degraded(pristine: np.ndarray, split: str) -> np.ndarray:
     """(N, kinds, SIZE, SIZE, 3): each kind of degradation once, at a random severity."""
     rng = np.random.default_rng([*split.encode()])
-    return np.stack([[np.asarray(degrade(Image.fromarray(patch), kind, int(rng.integers(1, 6)), rng)) for kind in sorted(LEVELS)]
-                     for patch in pristine])  # fmt: skip
+    return np.stack(
+        [
+            [np.asarray(degrade(Image.fromarray(patch), kind, int(rng.integers(1, 6)), rng)) for kind in sorted(LEVELS)]
+            for patch in pristine
+        ]
+    )
 
 
 def _pairs(pristine: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -145,8 +173,9 @@ def _restored(degraded: np.ndarray, pristine: np.ndarray, restorers: dict, versi
         result = restorers[version.removeprefix('oracle_')](degraded[s, d])
         return mixed(pristine[s], result, rng.uniform(0.3, 0.8)) if version.startswith('oracle_') else result
 
-    return np.stack([[[restore(version, s, d) for version in versions] for d in range(degraded.shape[1])]
-                     for s in range(len(degraded))])  # fmt: skip
+    return np.stack(
+        [[[restore(version, s, d) for version in versions] for d in range(degraded.shape[1])] for s in range(len(degraded))]
+    )
 
 
 def _labels(restored: np.ndarray, pristine: np.ndarray) -> np.ndarray:
@@ -154,6 +183,10 @@ def _labels(restored: np.ndarray, pristine: np.ndarray) -> np.ndarray:
     from scipy.stats import rankdata
     from skimage.metrics import structural_similarity
 
-    values = np.array([[[structural_similarity(version, patch, channel_axis=-1) for version in versions] for versions in kinds]
-                       for kinds, patch in zip(restored, pristine, strict=True)])  # fmt: skip
+    values = np.array(
+        [
+            [[structural_similarity(version, patch, channel_axis=-1) for version in versions] for versions in kinds]
+            for kinds, patch in zip(restored, pristine, strict=True)
+        ]
+    )
     return ((rankdata(values, axis=-1) - 0.5) / values.shape[-1]).astype(np.float32)

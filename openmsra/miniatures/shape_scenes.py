@@ -59,8 +59,11 @@ def make_scenes(root: Path) -> None:
             annotations += [_annotation(shape, index, len(annotations) + k) for k, shape in enumerate(shapes)]
         categories = [dict(id=k + 1, name=label) for k, label in enumerate(CLASSES)]
         content = dict(images=images, annotations=annotations, categories=categories)
-        files = {split: content} if split != 'labelled' else {
-            f'labelled.{fold}': subset(content, set(range(fold, count, FOLDS))) for fold in range(FOLDS)}  # fmt: skip
+        files = (
+            {split: content}
+            if split != 'labelled'
+            else {f'labelled.{fold}': subset(content, set(range(fold, count, FOLDS))) for fold in range(FOLDS)}
+        )
         for name, rows in files.items():
             (part / f'{name}.json').write_text(json.dumps(rows), encoding='utf-8')
     (part / 'version').write_text(str(VERSION))
@@ -130,8 +133,15 @@ def _annotation(shape: Shape, image: int, number: int) -> dict:
     x1, y1 = shape.outline.min(0).clip(0, SIZE)
     x2, y2 = shape.outline.max(0).clip(0, SIZE)
     area = float(cv2.contourArea(shape.outline.astype(np.float32)))
-    return dict(id=number, image_id=image, category_id=shape.label + 1, bbox=[x1, y1, x2 - x1, y2 - y1], area=area, iscrowd=0,
-                segmentation=[shape.outline.ravel().tolist()])  # fmt: skip
+    return dict(
+        id=number,
+        image_id=image,
+        category_id=shape.label + 1,
+        bbox=[x1, y1, x2 - x1, y2 - y1],
+        area=area,
+        iscrowd=0,
+        segmentation=[shape.outline.ravel().tolist()],
+    )
 
 
 class _Scenes:

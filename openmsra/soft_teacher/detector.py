@@ -41,9 +41,13 @@ class SoftTeacher(SemiBaseDetector):
     """
 
     def __init__(
-        self, detector: dict, semi_train_cfg: dict | None = None, semi_test_cfg: dict | None = None,
-        data_preprocessor: dict | None = None, init_cfg: dict | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        detector: dict,
+        semi_train_cfg: dict | None = None,
+        semi_test_cfg: dict | None = None,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
         self.settings = read_settings(semi_train_cfg)
         for name in ('train_cfg', 'test_cfg'):
             check_head_settings(detector.get(name), f'model.detector.{name}')
@@ -95,8 +99,9 @@ class SoftTeacher(SemiBaseDetector):
         inputs, samples, settings = multi_batch_inputs, multi_batch_data_samples, self.settings
         if unknown := set(inputs) - set(BRANCHES):
             raise ValueError(f'SoftTeacher: unknown branches {sorted(unknown)}; valid are {", ".join(BRANCHES)}.')
-        losses = rename_loss_dict('sup_', reweight_loss_dict(
-            self.student.loss(inputs['sup'], samples['sup']), settings.sup_weight))  # fmt: skip
+        losses = rename_loss_dict(
+            'sup_', reweight_loss_dict(self.student.loss(inputs['sup'], samples['sup']), settings.sup_weight)
+        )
         losses['sup_boxes'] = inputs['sup'].new_tensor(_mean_count([s.gt_instances for s in samples['sup']]))
         if self.class_thresholds is not None:
             self.class_thresholds.see_labels([sample.gt_instances for sample in samples['sup']])
@@ -154,6 +159,9 @@ class BranchDataPreprocessor(MultiBranchDataPreprocessor):
         if not training or not isinstance(data['inputs'], dict):
             return self.data_preprocessor(data, training)
         kept = {branch: [i for i, item in enumerate(items) if item is not None] for branch, items in data['inputs'].items()}
-        done = {branch: self.data_preprocessor({key: [data[key][branch][i] for i in places] for key in data}, True)
-                for branch, places in kept.items() if places}  # fmt: skip
+        done = {
+            branch: self.data_preprocessor({key: [data[key][branch][i] for i in places] for key in data}, True)
+            for branch, places in kept.items()
+            if places
+        }
         return {key: {branch: result[key] for branch, result in done.items()} for key in data}

@@ -29,9 +29,17 @@ class MeanTeacher(Hook):
         keep_loaded_teacher: a teacher loaded by ``load_from`` is kept: no ramp.
     """
 
-    def __init__(self, momentum: float = 0.999, warm_up: int = 0, interval: int = 1, decay_steps: Sequence[int] = (),
-                 decay_factor: float = 0.1, buffers: str = 'copy', restart: bool = True,
-                 keep_loaded_teacher: bool = False) -> None:  # fmt: skip
+    def __init__(
+        self,
+        momentum: float = 0.999,
+        warm_up: int = 0,
+        interval: int = 1,
+        decay_steps: Sequence[int] = (),
+        decay_factor: float = 0.1,
+        buffers: str = 'copy',
+        restart: bool = True,
+        keep_loaded_teacher: bool = False,
+    ) -> None:
         if not 0 <= momentum <= 1:
             raise ValueError(f'MeanTeacher: momentum={momentum} is the share of the old teacher and must be in [0, 1].')
         if interval < 1:
@@ -109,13 +117,17 @@ def plain_detector(state: dict, role: str = 'teacher', dataset_meta: dict | None
     """
     if role not in ('teacher', 'student', 'mean'):
         raise ValueError(f"role={role!r}; valid are 'teacher', 'student' and 'mean'.")
-    parts = {name: {key.removeprefix(f'{name}.'): value.cpu() for key, value in state.items() if key.startswith(f'{name}.')}
-             for name in ('teacher', 'student')}  # fmt: skip
+    parts = {
+        name: {key.removeprefix(f'{name}.'): value.cpu() for key, value in state.items() if key.startswith(f'{name}.')}
+        for name in ('teacher', 'student')
+    }
     if not all(parts.values()):
         raise ValueError('the checkpoint has no keys "teacher.*" and "student.*": it is not one of Soft Teacher.')
     if role == 'mean':
-        weights = {key: (value + parts['student'][key]) / 2 if value.is_floating_point() else value
-                   for key, value in parts['teacher'].items()}  # fmt: skip
+        weights = {
+            key: (value + parts['student'][key]) / 2 if value.is_floating_point() else value
+            for key, value in parts['teacher'].items()
+        }
     else:
         weights = parts[role]
     return dict(state_dict=weights, meta=dict(dataset_meta=dataset_meta or {}))

@@ -33,8 +33,13 @@ class SoftTeacherInferencer:
         CheckpointError: no checkpoint, or it does not fit the config.
     """
 
-    def __init__(self, config: str | Path | Config, checkpoint: str | Path, device: str | torch.device = 'cpu',
-                 classes: tuple[str, ...] | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        config: str | Path | Config,
+        checkpoint: str | Path,
+        device: str | torch.device = 'cpu',
+        classes: tuple[str, ...] | None = None,
+    ) -> None:
         if not checkpoint:
             raise CheckpointError('SoftTeacherInferencer: give a checkpoint; random weights detect nothing.')
         self.model = init_model(config, checkpoint, device)
@@ -45,8 +50,9 @@ class SoftTeacherInferencer:
             self.pipeline = Compose([dict(type='mmdet.LoadImageFromNDArray'), *steps])
 
     @torch.inference_mode()
-    def __call__(self, images: Source | list[Source], score_thr: float = 0.3, out_dir: str | Path | None = None,
-                 batch_size: int = 1) -> list[dict]:  # fmt: skip
+    def __call__(
+        self, images: Source | list[Source], score_thr: float = 0.3, out_dir: str | Path | None = None, batch_size: int = 1
+    ) -> list[dict]:
         """Detect.
 
         Args:
@@ -75,13 +81,19 @@ class SoftTeacherInferencer:
 
     def _detect(self, batch: list[tuple[str, np.ndarray]]) -> list[dict]:
         packed = [self.pipeline(dict(img=_pixels(name, image), img_id=name)) for name, image in batch]
-        samples = self.model.test_step(dict(inputs=[row['inputs'] for row in packed],
-                                            data_samples=[row['data_samples'] for row in packed]))  # fmt: skip
+        samples = self.model.test_step(
+            dict(inputs=[row['inputs'] for row in packed], data_samples=[row['data_samples'] for row in packed])
+        )
         return [self._row(name, sample.pred_instances.cpu().numpy()) for (name, _), sample in zip(batch, samples, strict=True)]
 
     def _row(self, name: str, found) -> dict:
-        row = dict(image=name, boxes=found.bboxes, scores=found.scores, labels=found.labels,
-                   names=[self.classes[label] for label in found.labels])  # fmt: skip
+        row = dict(
+            image=name,
+            boxes=found.bboxes,
+            scores=found.scores,
+            labels=found.labels,
+            names=[self.classes[label] for label in found.labels],
+        )
         return row | (dict(masks=found.masks.astype(bool)) if 'masks' in found else {})
 
     def _write(self, rows: list[dict], sources: list, folder: Path, score_thr: float) -> None:

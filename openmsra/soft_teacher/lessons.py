@@ -39,8 +39,9 @@ class Teaching:
         thresholds: of the scores by class, where ``settings`` want them.
     """
 
-    def __init__(self, student: nn.Module, teacher: nn.Module, settings: Settings,
-                 thresholds: ClassThresholds | None = None) -> None:  # fmt: skip
+    def __init__(
+        self, student: nn.Module, teacher: nn.Module, settings: Settings, thresholds: ClassThresholds | None = None
+    ) -> None:
         self.student, self.teacher, self.settings, self.thresholds = student, teacher, settings, thresholds
 
     def teach(self, inputs: Tensor, samples: list[DetDataSample]) -> Lesson:
@@ -53,8 +54,10 @@ class Teaching:
 
     def candidates(self, found: InstanceData) -> InstanceData:
         """Detections that are sure and large enough."""
-        return found[(found.scores > self.settings.pseudo_label_initial_score_thr)
-                     & wide_enough(found.bboxes, self.settings.min_pseudo_bbox_wh)]  # fmt: skip
+        return found[
+            (found.scores > self.settings.pseudo_label_initial_score_thr)
+            & wide_enough(found.bboxes, self.settings.min_pseudo_bbox_wh)
+        ]
 
     def project(self, lesson: Lesson, metas: list[dict], device: torch.device) -> None:
         """Make the pseudo labels of the strong views with the given ``metas``."""

@@ -15,8 +15,9 @@ class TeacherStudentValLoop(ValLoop):
         networks: which of 'teacher' and 'student'.
     """
 
-    def __init__(self, runner, dataloader, evaluator, fp16: bool = False,
-                 networks: tuple[str, ...] = ('teacher', 'student')) -> None:  # fmt: skip
+    def __init__(
+        self, runner, dataloader, evaluator, fp16: bool = False, networks: tuple[str, ...] = ('teacher', 'student')
+    ) -> None:
         super().__init__(runner, dataloader, evaluator, fp16)
         if not set(networks) <= {'teacher', 'student'} or not networks:
             raise ValueError(f"TeacherStudentValLoop: networks={networks!r}; valid are 'teacher' and 'student'.")

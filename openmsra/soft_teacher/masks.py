@@ -21,16 +21,24 @@ def read_maps(maps: Tensor, boxes: Tensor, points: Tensor) -> Tensor:
 
 def region_points(regions: Tensor, size: tuple[int, int]) -> Tensor:
     """Centres (K, h, w, 2) of the h x w bins of regions (K, 4)."""
-    axes = [regions[:, k, None] + (regions[:, k + 2] - regions[:, k])[:, None]
-            * (torch.arange(size[1 - k], device=regions.device) + 0.5) / size[1 - k] for k in (0, 1)]  # fmt: skip
+    axes = [
+        regions[:, k, None]
+        + (regions[:, k + 2] - regions[:, k])[:, None] * (torch.arange(size[1 - k], device=regions.device) + 0.5) / size[1 - k]
+        for k in (0, 1)
+    ]
     x, y = axes[0][:, None, :].expand(-1, *size), axes[1][:, :, None].expand(-1, *size)
     return torch.stack([x, y], dim=-1)
 
 
 def mask_targets(
-    regions: Tensor, maps: Tensor, boxes: Tensor, to_weak: Tensor, weak_shape: tuple[int, int], size: tuple[int, int],
+    regions: Tensor,
+    maps: Tensor,
+    boxes: Tensor,
+    to_weak: Tensor,
+    weak_shape: tuple[int, int],
+    size: tuple[int, int],
     margin: float = 0.0,
-) -> tuple[Tensor, Tensor]:  # fmt: skip
+) -> tuple[Tensor, Tensor]:
     """Binary targets of student regions and where they count.
 
     Args:

@@ -27,8 +27,13 @@ AGREEMENT = 0.5  # overlap from which a raw prediction is a witness of a kept bo
 class OneStageTeaching(Teaching):
     """The unsupervised step of RetinaNet, FCOS and ATSS."""
 
-    def __init__(self, student: SingleStageDetector, teacher: SingleStageDetector, settings: Settings,
-                 thresholds: ClassThresholds | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        student: SingleStageDetector,
+        teacher: SingleStageDetector,
+        settings: Settings,
+        thresholds: ClassThresholds | None = None,
+    ) -> None:
         super().__init__(student, teacher, settings, thresholds)
         if not isinstance(student.bbox_head, HEADS):
             names = ', '.join(head.__name__ for head in HEADS)
@@ -93,8 +98,10 @@ class OneStageTeaching(Teaching):
 def agreement(kept: InstanceData, raw: InstanceData, norm: str) -> Tensor:
     """u (n,): spread of the raw predictions of the same class that overlap a kept box; infinite with fewer than two."""
     witness = (bbox_overlaps(kept.bboxes, raw.bboxes) >= AGREEMENT) & (kept.labels[:, None] == raw.labels)
-    spreads = [box_uncertainty(raw.bboxes[own][:, None], norm)[0] if own.sum() > 1 else kept.scores.new_tensor(torch.inf)
-               for own in witness]  # fmt: skip
+    spreads = [
+        box_uncertainty(raw.bboxes[own][:, None], norm)[0] if own.sum() > 1 else kept.scores.new_tensor(torch.inf)
+        for own in witness
+    ]
     return torch.stack(spreads) if spreads else kept.scores.new_zeros(0)
 
 

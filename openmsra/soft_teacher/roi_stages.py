@@ -27,8 +27,10 @@ class RoIStages:
         self.htc = isinstance(roi_head, HybridTaskCascadeRoIHead)
         for stage in range(len(self)):
             if self.part('bbox_head', stage).custom_cls_channels:
-                raise TypeError('Soft Teacher needs softmax scores with a column of the background; '
-                                f'{type(self.part("bbox_head", stage).loss_cls).__name__} has other channels.')  # fmt: skip
+                raise TypeError(
+                    'Soft Teacher needs softmax scores with a column of the background; '
+                    f'{type(self.part("bbox_head", stage).loss_cls).__name__} has other channels.'
+                )
 
     def __len__(self) -> int:
         return self.head.num_stages if self.cascade else 1
@@ -87,8 +89,9 @@ class RoIStages:
                 rois = self.moved(stage, rois, scores[:, :-1].argmax(1), deltas, counts, metas)
         return torch.stack(logits).mean(0).softmax(1)[:, -1]
 
-    def refine(self, features: Features, boxes: list[Tensor], labels: list[Tensor], metas: list[dict], context: dict,
-               stages: int = 1) -> list[Tensor]:  # fmt: skip
+    def refine(
+        self, features: Features, boxes: list[Tensor], labels: list[Tensor], metas: list[dict], context: dict, stages: int = 1
+    ) -> list[Tensor]:
         """Boxes regressed for the given class by the first ``stages`` stages; nothing else is decoded."""
         rois, counts, labels = bbox2roi(boxes), [len(own) for own in boxes], torch.cat(labels)
         for stage in range(stages if len(rois) else 0):
@@ -100,8 +103,12 @@ class RoIStages:
         """Regions (R, 5) regressed for their classes and clipped to their images."""
         head = self.part('bbox_head', stage)
         parts = zip(rois.split(counts), labels.split(counts), deltas.float().split(counts), metas, strict=True)
-        return torch.cat([torch.cat([own[:, :1], head.regress_by_class(own[:, 1:], classes, change, meta)], 1)
-                          for own, classes, change, meta in parts])  # fmt: skip
+        return torch.cat(
+            [
+                torch.cat([own[:, :1], head.regress_by_class(own[:, 1:], classes, change, meta)], 1)
+                for own, classes, change, meta in parts
+            ]
+        )
 
     def sample(self, stage: int, features: Features, proposals: list[Tensor], pseudo: list[InstanceData]) -> list:
         """Assign and sample the proposals of each image as in supervised training."""

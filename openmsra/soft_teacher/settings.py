@@ -6,10 +6,16 @@ from openmsra.soft_teacher.pseudo_labels import BG_WEIGHTS, CLS_NORMS, JITTER_DI
 from openmsra.suggest import did_you_mean
 
 CHOICES = dict(
-    jitter_dist=JITTER_DISTS, jitter_norm=JITTER_NORMS, cls_norm=CLS_NORMS, reg_norm=('sampled', 'foreground'),
-    reg_select=('jitter', 'score'), bg_weight=BG_WEIGHTS, teacher_proposal_cfg=('train', 'test'), jitter_stages=('first', 'all'),
+    jitter_dist=JITTER_DISTS,
+    jitter_norm=JITTER_NORMS,
+    cls_norm=CLS_NORMS,
+    reg_norm=('sampled', 'foreground'),
+    reg_select=('jitter', 'score'),
+    bg_weight=BG_WEIGHTS,
+    teacher_proposal_cfg=('train', 'test'),
+    jitter_stages=('first', 'all'),
     class_thresholds=('fixed', 'prior'),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True)
@@ -95,8 +101,16 @@ HEAD_SETTINGS = {
     'nms_pre', 'nms', 'max_per_img', 'min_bbox_size', 'score_thr', 'mask_thr_binary',
 }  # fmt: skip
 NMS_SETTINGS = {
-    'type', 'iou_threshold', 'class_agnostic', 'split_thr', 'score_threshold', 'max_num', 'sigma', 'min_score', 'method',
-}  # fmt: skip
+    'type',
+    'iou_threshold',
+    'class_agnostic',
+    'split_thr',
+    'score_threshold',
+    'max_num',
+    'sigma',
+    'min_score',
+    'method',
+}
 
 
 def check_head_settings(cfg: dict | list | None, place: str) -> None:

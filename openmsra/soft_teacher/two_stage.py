@@ -19,8 +19,9 @@ from openmsra.soft_teacher.thresholds import ClassThresholds
 class TwoStageTeaching(Teaching):
     """The unsupervised step of Faster, Mask and Cascade R-CNN and HTC."""
 
-    def __init__(self, student: TwoStageDetector, teacher: TwoStageDetector, settings: Settings,
-                 thresholds: ClassThresholds | None = None) -> None:  # fmt: skip
+    def __init__(
+        self, student: TwoStageDetector, teacher: TwoStageDetector, settings: Settings, thresholds: ClassThresholds | None = None
+    ) -> None:
         if not (student.with_rpn and student.with_roi_head):
             raise TypeError('Soft Teacher needs a two-stage detector with an RPN and a R-CNN head.')
         super().__init__(student, teacher, settings, thresholds)
@@ -34,14 +35,17 @@ class TwoStageTeaching(Teaching):
         context = self.teacher_stages.context(features)
         train = self.settings.teacher_proposal_cfg == 'train'
         proposals = teacher.rpn_head.predict_by_feat(
-            *teacher.rpn_head(features), batch_img_metas=metas, rescale=False,
+            *teacher.rpn_head(features),
+            batch_img_metas=metas,
+            rescale=False,
             cfg=teacher.train_cfg.rpn_proposal if train else teacher.test_cfg.rpn,
-        )  # fmt: skip
+        )
         detections = teacher.roi_head.predict_bbox(
             features, metas, proposals, rcnn_test_cfg=teacher.test_cfg.rcnn, rescale=False, **context
         )
-        lesson = Lesson(features, metas, [self.candidates(found) for found in detections],
-                        [found.bboxes for found in proposals], context)  # fmt: skip
+        lesson = Lesson(
+            features, metas, [self.candidates(found) for found in detections], [found.bboxes for found in proposals], context
+        )
         self._add_uncertainty(lesson)
         if self.teacher_stages.with_mask:
             self._add_masks(lesson)
@@ -53,9 +57,13 @@ class TwoStageTeaching(Teaching):
         jittered = [jitter_boxes(own.bboxes, settings.jitter_times, settings.jitter_scale, settings.jitter_dist) for own in found]
         stages = 1 if settings.jitter_stages == 'first' else len(self.teacher_stages)
         refined = self.teacher_stages.refine(
-            lesson.features, [boxes.flatten(0, 1) for boxes in jittered],
-            [own.labels.repeat(settings.jitter_times) for own in found], lesson.metas, lesson.context, stages,
-        )  # fmt: skip
+            lesson.features,
+            [boxes.flatten(0, 1) for boxes in jittered],
+            [own.labels.repeat(settings.jitter_times) for own in found],
+            lesson.metas,
+            lesson.context,
+            stages,
+        )
         for own, boxes, first in zip(found, refined, jittered, strict=True):
             own.reg_uncs = box_uncertainty(boxes.view(first.shape), settings.jitter_norm)
 
@@ -73,8 +81,10 @@ class TwoStageTeaching(Teaching):
         self.project(lesson, metas, inputs.device)
         losses, proposals = self._rpn_losses(features, metas, lesson)
         if self.settings.use_teacher_proposal:
-            proposals = [project_boxes(boxes, to_view(old, new, boxes.device), new['img_shape'])
-                         for boxes, old, new in zip(lesson.proposals, lesson.metas, metas, strict=True)]  # fmt: skip
+            proposals = [
+                project_boxes(boxes, to_view(old, new, boxes.device), new['img_shape'])
+                for boxes, old, new in zip(lesson.proposals, lesson.metas, metas, strict=True)
+            ]
         return losses | self._roi_losses(features, proposals, metas, lesson)
 
     def _rpn_losses(self, features: Features, metas: list[dict], lesson: Lesson) -> tuple[dict, list[Tensor]]:
@@ -101,12 +111,21 @@ class TwoStageTeaching(Teaching):
                 if stages.interleaved:
                     sampled = stages.sample(stage, features, proposals, for_cls)
                 own['loss_mask'] = self._mask_loss(stage, features, sampled, metas, for_cls, context, lesson)
-            losses |= {stages.name(name, stage): value * stages.weight(stage) if 'loss' in name else value
-                       for name, value in own.items()}  # fmt: skip
+            losses |= {
+                stages.name(name, stage): value * stages.weight(stage) if 'loss' in name else value for name, value in own.items()
+            }
         return losses
 
-    def _cls_loss(self, stage: int, features: Features, sampled: list, metas: list[dict], pseudo: list[InstanceData],
-                  context: dict, lesson: Lesson) -> tuple[dict, dict]:  # fmt: skip
+    def _cls_loss(
+        self,
+        stage: int,
+        features: Features,
+        sampled: list,
+        metas: list[dict],
+        pseudo: list[InstanceData],
+        context: dict,
+        lesson: Lesson,
+    ) -> tuple[dict, dict]:
         """Cross entropy with soft background weights; also what a next stage needs."""
         stages, head, settings = self.stages, self.stages.part('bbox_head', stage), self.settings
         rois = bbox2roi([own.priors for own in sampled])
@@ -123,19 +142,26 @@ class TwoStageTeaching(Teaching):
         return dict(loss_cls=soft_cls_loss(entropy, weights, ~background, settings.cls_norm), acc=accuracy), found
 
     @torch.no_grad()
-    def _reliability(self, sampled: list, logits: Tensor, metas: list[dict], pseudo: list[InstanceData],
-                     lesson: Lesson) -> Tensor:  # fmt: skip
+    def _reliability(
+        self, sampled: list, logits: Tensor, metas: list[dict], pseudo: list[InstanceData], lesson: Lesson
+    ) -> Tensor:
         """r of the sampled background regions, which the teacher looks at in its own view."""
         mode, regions = self.settings.bg_weight, [own.neg_priors for own in sampled]
         student, teacher = logits.float().softmax(1)[:, -1], logits.new_ones(len(logits), dtype=torch.float)
         iou = torch.zeros_like(teacher)
         if mode in ('teacher', 'pred_diff'):
-            weak = [project_boxes(boxes, to_view(new, old, boxes.device), old['img_shape'])
-                    for boxes, old, new in zip(regions, lesson.metas, metas, strict=True)]  # fmt: skip
+            weak = [
+                project_boxes(boxes, to_view(new, old, boxes.device), old['img_shape'])
+                for boxes, old, new in zip(regions, lesson.metas, metas, strict=True)
+            ]
             teacher = self.teacher_stages.background(lesson.features, weak, lesson.metas, lesson.context)
         elif mode in ('iou', 'reverse_iou'):
-            iou = torch.cat([bbox_overlaps(boxes, own.bboxes).amax(1) if len(own) else boxes.new_zeros(len(boxes))
-                             for boxes, own in zip(regions, pseudo, strict=True)])  # fmt: skip
+            iou = torch.cat(
+                [
+                    bbox_overlaps(boxes, own.bboxes).amax(1) if len(own) else boxes.new_zeros(len(boxes))
+                    for boxes, own in zip(regions, pseudo, strict=True)
+                ]
+            )
         return background_reliability(mode, teacher, student, iou)
 
     def _reg_loss(self, stage: int, features: Features, sampled: list, context: dict, found: dict) -> Tensor:
@@ -145,8 +171,9 @@ class TwoStageTeaching(Teaching):
         positive = labels != head.num_classes
         rois = bbox2roi([own.priors for own in sampled])[positive]
         deltas = self._deltas(stage, features, rois, context, found)
-        loss = head.loss(None, deltas, rois, labels[positive], weights[positive], targets[positive],
-                         target_weights[positive])['loss_bbox']  # fmt: skip
+        loss = head.loss(None, deltas, rois, labels[positive], weights[positive], targets[positive], target_weights[positive])[
+            'loss_bbox'
+        ]
         share = 1.0 if self.settings.reg_norm == 'foreground' else len(rois) / max(len(labels), 1)
         return loss * share
 
@@ -169,19 +196,35 @@ class TwoStageTeaching(Teaching):
             return [found['rois'].new_zeros(0, 4) for _ in metas]
         return [own.bboxes for own in refined]
 
-    def _mask_loss(self, stage: int, features: Features, sampled: list, metas: list[dict], pseudo: list[InstanceData],
-                   context: dict, lesson: Lesson) -> Tensor:  # fmt: skip
+    def _mask_loss(
+        self,
+        stage: int,
+        features: Features,
+        sampled: list,
+        metas: list[dict],
+        pseudo: list[InstanceData],
+        context: dict,
+        lesson: Lesson,
+    ) -> Tensor:
         """Per-pixel cross entropy with the warped teacher masks, on the positives of the classification."""
         head = self.stages.part('mask_head', stage)
         logits = self.stages.masks(stage, features, bbox2roi([own.pos_priors for own in sampled]), context)
         if not len(logits):
             return logits.sum() * 0
-        targets, valid = zip(*[
-            mask_targets(
-                own.pos_priors, truth.mask_probs[own.pos_assigned_gt_inds], truth.weak_boxes[own.pos_assigned_gt_inds],
-                to_view(new, old, logits.device), old['img_shape'], logits.shape[-2:], self.settings.mask_margin,
-            )
-            for own, truth, old, new in zip(sampled, pseudo, lesson.metas, metas, strict=True)
-        ], strict=True)  # fmt: skip
+        targets, valid = zip(
+            *[
+                mask_targets(
+                    own.pos_priors,
+                    truth.mask_probs[own.pos_assigned_gt_inds],
+                    truth.weak_boxes[own.pos_assigned_gt_inds],
+                    to_view(new, old, logits.device),
+                    old['img_shape'],
+                    logits.shape[-2:],
+                    self.settings.mask_margin,
+                )
+                for own, truth, old, new in zip(sampled, pseudo, lesson.metas, metas, strict=True)
+            ],
+            strict=True,
+        )
         chosen = pick_class(logits, torch.cat([own.pos_gt_labels for own in sampled]))
         return masked_bce(chosen, torch.cat(targets), torch.cat(valid)) * head.loss_mask.loss_weight

@@ -35,8 +35,12 @@ def test_vectorised_costs_equal_single_ones():
     params, macs = params_of(many, Geometry()), macs_of(many, Geometry())
     for i in range(50):
         depth = int(many['depth'][i])
-        arch = dict(embed_dim=int(many['embed_dim'][i]), depth=depth, num_heads=many['num_heads'][i, :depth].tolist(),
-                    mlp_ratio=many['mlp_ratio'][i, :depth].tolist())  # fmt: skip
+        arch = dict(
+            embed_dim=int(many['embed_dim'][i]),
+            depth=depth,
+            num_heads=many['num_heads'][i, :depth].tolist(),
+            mlp_ratio=many['mlp_ratio'][i, :depth].tolist(),
+        )
         assert space.contains(arch)
         assert count_params(arch) == params[i]
         assert count_flops(arch) == macs[i]
@@ -45,8 +49,12 @@ def test_vectorised_costs_equal_single_ones():
 def test_draws_are_uniform():
     space = SearchSpace.from_config('tiny')
     archs = [space.sample(arch_rng(0, i)) for i in range(6000)]
-    for values in ([a['depth'] for a in archs], [a['embed_dim'] for a in archs], [a['num_heads'][0] for a in archs],
-                   [a['mlp_ratio'][11] for a in archs]):  # fmt: skip
+    for values in (
+        [a['depth'] for a in archs],
+        [a['embed_dim'] for a in archs],
+        [a['num_heads'][0] for a in archs],
+        [a['mlp_ratio'][11] for a in archs],
+    ):
         assert chisquare(np.unique(values, return_counts=True)[1]).pvalue > 1e-3
 
 

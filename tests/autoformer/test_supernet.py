@@ -23,8 +23,17 @@ LARGE = dict(embed_dim=32, depth=3, num_heads=[3, 3, 3], mlp_ratio=[2.0, 2.0, 2.
 MIXED = dict(embed_dim=24, depth=3, num_heads=[3, 2, 3], mlp_ratio=[1.0, 2.0, 1.5])
 
 
-SETTINGS = dict(space=TINY_SPACE, num_classes=5, img_size=8, patch_size=2, in_channels=1, max_relative_position=3,
-                init_std=0.2, drop_path_rate=0.0, qkv_bias_layout='interleaved')  # fmt: skip
+SETTINGS = dict(
+    space=TINY_SPACE,
+    num_classes=5,
+    img_size=8,
+    patch_size=2,
+    in_channels=1,
+    max_relative_position=3,
+    init_std=0.2,
+    drop_path_rate=0.0,
+    qkv_bias_layout='interleaved',
+)
 
 
 def _net(**changes) -> AutoFormerSupernet:
@@ -91,9 +100,19 @@ def test_gradient_support_of_the_official_code():
 
 
 @torch.no_grad()
-@pytest.mark.parametrize('changes', [{}, dict(qkv_bias_layout='prefix'), dict(sharing='classical'), dict(scale_output=True),
-                                     dict(global_pool=False, abs_pos=False), dict(relative_position='k'),
-                                     dict(relative_position='')], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    'changes',
+    [
+        {},
+        dict(qkv_bias_layout='prefix'),
+        dict(sharing='classical'),
+        dict(scale_output=True),
+        dict(global_pool=False, abs_pos=False),
+        dict(relative_position='k'),
+        dict(relative_position=''),
+    ],
+    ids=str,
+)
 def test_extracted_network_has_the_same_logits_and_the_counted_parameters(changes):
     net = _net(**changes)
     for arch in (SMALL, {**MIXED, 'mlp_ratio': [1.0, 2.0, 1.0]}, LARGE):

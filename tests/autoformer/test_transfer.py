@@ -72,8 +72,15 @@ def test_search_split_is_balanced_disjoint_complete_and_read_by_the_dataset(imag
     lists = {name: (imagenet / 'meta' / f'search_{name}.txt').read_text().splitlines() for name in ('train', 'val')}
     assert [line.split()[1] for line in lists['val']] == ['0', '0', '1', '1', '2', '2']
     assert not set(lists['train']) & set(lists['val']) and len(lists['train'] + lists['val']) == 18
-    val = DATASETS.build(dict(type='mmpretrain.ImageNet', data_root=str(imagenet), split='train',
-                              ann_file='meta/search_val.txt', metainfo=dict(classes=['a', 'b', 'c'])))  # fmt: skip
+    val = DATASETS.build(
+        dict(
+            type='mmpretrain.ImageNet',
+            data_root=str(imagenet),
+            split='train',
+            ann_file='meta/search_val.txt',
+            metainfo=dict(classes=['a', 'b', 'c']),
+        )
+    )
     assert [val.get_data_info(i)['gt_label'] for i in range(len(val))] == [0, 0, 1, 1, 2, 2]
     assert cv2.imread(val.get_data_info(5)['img_path']) is not None
     run_tool(SPLIT, imagenet, '--per-class', 2, '--out', imagenet / 'again')

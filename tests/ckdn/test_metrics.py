@@ -70,12 +70,17 @@ def test_a_fit_undoes_a_monotone_curve(fit):
 
 def test_the_version_oracle_knows_the_mean_of_the_other_scenes():
     labels = dict(a=(0.1, 0.5, 0.9), b=(0.3, 0.6, 0.8), c=(0.2, 0.1, 0.7))
-    rows = [dict(scene=scene, version=str(i), target=value, score=0.1 * i) for scene, values in labels.items()
-            for i, value in enumerate(values)]  # fmt: skip
+    rows = [
+        dict(scene=scene, version=str(i), target=value, score=0.1 * i)
+        for scene, values in labels.items()
+        for i, value in enumerate(values)
+    ]
     assert version_oracle(rows)[:3] == pytest.approx([0.25, 0.35, 0.75])
     result = IQACorrelation().compute_metrics(rows)
-    expected = [stats.spearmanr([np.mean([labels[other][i] for other in labels if other != scene]) for i in range(3)],
-                                values)[0] for scene, values in labels.items()]  # fmt: skip
+    expected = [
+        stats.spearmanr([np.mean([labels[other][i] for other in labels if other != scene]) for i in range(3)], values)[0]
+        for scene, values in labels.items()
+    ]
     assert result['version_oracle_SRCC'] == pytest.approx(np.mean(expected))
     assert result['constant_RMSE'] == pytest.approx(np.std([row['target'] for row in rows]))
     assert np.isnan(version_oracle(rows[:3])).all()

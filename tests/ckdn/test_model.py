@@ -174,8 +174,10 @@ def test_parameter_counts(state):
 def test_multiply_adds():
     with torch.device('meta'):
         model, image = CKDN().eval(), torch.empty(1, 3, 288, 288)
-        for run, expected in ((lambda: model.four_outputs(image, image, image, image), 10.309e9),
-                              (lambda: model.score_logits(image, image), 4.302e9)):  # fmt: skip
+        for run, expected in (
+            (lambda: model.four_outputs(image, image, image, image), 10.309e9),
+            (lambda: model.score_logits(image, image), 4.302e9),
+        ):
             with FlopCounterMode(display=False) as counter:
                 run()
             assert counter.get_total_flops() / 2 == pytest.approx(expected, rel=1e-4)
@@ -288,16 +290,22 @@ def test_the_local_scores_of_one_position_are_the_score():
     features = model.csp(model.embed_restored(inputs['restored']) - model.embed_reference(inputs['degraded']))
     torch.testing.assert_close(local[1, 3, 5], model.fc_(features[1, :, 3, 5]).squeeze())
     small = {role: image[..., :8, :8] for role, image in inputs.items()}  # one position is left of 8 x 8 pixels
-    torch.testing.assert_close(model.local_logits(small['restored'], small['degraded']).flatten(),
-                               model.score_logits(small['restored'], small['degraded']))  # fmt: skip
+    torch.testing.assert_close(
+        model.local_logits(small['restored'], small['degraded']).flatten(),
+        model.score_logits(small['restored'], small['degraded']),
+    )
 
 
 @pytest.mark.parametrize('prefix', ['', 'backbone.'])
 def test_imagenet_weights_start_all_parts_and_lacking_ones_are_named(tmp_path, prefix):
     source = tiny()
     renamed = {'qse_1': 'conv1', 'qse_2': 'layer1', 'csp': 'layer2'}
-    weights = {key.replace(part, name, 1): value for key, value in source.state_dict().items()
-               for part, name in renamed.items() if key.startswith(f'{part}.')}  # fmt: skip
+    weights = {
+        key.replace(part, name, 1): value
+        for key, value in source.state_dict().items()
+        for part, name in renamed.items()
+        if key.startswith(f'{part}.')
+    }
     torch.save(dict(state_dict={prefix + key: value for key, value in weights.items()}), tmp_path / 'resnet.pth')
     model = CKDN(depth=18, base_channels=4, head_dim=16, imagenet_weights=str(tmp_path / 'resnet.pth'))
     model.init_weights()
@@ -334,8 +342,11 @@ def test_branch_and_comparator_are_cut_out_of_other_networks(tmp_path):
     model.prepare_inference()
     model.fold_batch_norms()
     torch.testing.assert_close(model(inputs), expected, rtol=1e-4, atol=1e-5)
-    for change, message in ((dict(backbone='mobilenet_v4'), 'Did you mean'), (dict(backbone='resnet50'), 'chosen by depth'),
-                            (dict(cuts=(5, 40)), 'within the 13 layers')):  # fmt: skip
+    for change, message in (
+        (dict(backbone='mobilenet_v4'), 'Did you mean'),
+        (dict(backbone='resnet50'), 'chosen by depth'),
+        (dict(cuts=(5, 40)), 'within the 13 layers'),
+    ):
         with pytest.raises(ValueError, match=message):
             CKDN(**dict(options, **change))
 

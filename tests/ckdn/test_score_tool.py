@@ -84,8 +84,9 @@ def test_images_that_cannot_be_scored(tmp_path):
     Image.fromarray(np.zeros((20, 20), np.float32)).save(tmp_path / 'float.tif')
     with pytest.raises(ImageError, match=r'float\.tif.*8 bits'):
         load_rgb(tmp_path / 'float.tif')
-    reasons = dict(text='not an image', deep='8 bits', deep_rgb='8 bits', alpha='transparent', tiny='1x1', cut='truncated',
-                   gone='no such')  # fmt: skip
+    reasons = dict(
+        text='not an image', deep='8 bits', deep_rgb='8 bits', alpha='transparent', tiny='1x1', cut='truncated', gone='no such'
+    )
     for name, reason in reasons.items():
         with pytest.raises(ImageError, match=rf'{name}\.png.*{reason}'):
             load_rgb(tmp_path / f'{name}.png')
@@ -115,7 +116,10 @@ def test_maps_show_where_the_restored_image_is_worst(checkpoint, folders, tmp_pa
     methods, degraded = folders
     score(checkpoint, methods / 'clean', degraded, tmp_path / 'out', '--maps')
     assert sorted(path.relative_to(tmp_path / 'out/maps').as_posix() for path in (tmp_path / 'out/maps').rglob('*.png')) == [
-        'a.png', 'c.png', 'x/b.png']  # fmt: skip
+        'a.png',
+        'c.png',
+        'x/b.png',
+    ]
     assert Image.open(tmp_path / 'out/maps/a.png').size == (300, 200)
     scores = np.full((20, 30), 0.6)
     scores[5:15, :10] = 0.3

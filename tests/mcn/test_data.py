@@ -81,8 +81,12 @@ def test_lists(tmp_path, videos):
 def test_views_are_the_same_for_all_frames_of_a_clip():
     """A clip that does not change must not begin to move; a change of brightness must stay one."""
     frame = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
-    pipeline = [dict(type='mmaction.RandomResizedCrop'), dict(type='mmaction.Resize', scale=(16, 16), keep_ratio=False),
-                dict(type='mmaction.Flip'), dict(type='ClipJitter', jitter_prob=1.0)]  # fmt: skip
+    pipeline = [
+        dict(type='mmaction.RandomResizedCrop'),
+        dict(type='mmaction.Resize', scale=(16, 16), keep_ratio=False),
+        dict(type='mmaction.Flip'),
+        dict(type='ClipJitter', jitter_prob=1.0),
+    ]
     steps = [TRANSFORMS.build(step) for step in pipeline]
     seen = set()
     for seed in range(8):
@@ -185,11 +189,12 @@ def test_metric_and_bad_input(tmp_path):
     assert (found['R@1'], found['R@2'], found['chance']) == (50, 100, 50) and 'probe' in found
     assert np.load(tmp_path / 'f.npz')['query_video'].tolist() == ['q0', 'q1']
     for rows, options, word in (
-        (gallery + query, dict(topk=(3,)), 'R@3 needs as many'), (gallery, dict(topk=(1,)), "role 'query'"),
+        (gallery + query, dict(topk=(3,)), 'R@3 needs as many'),
+        (gallery, dict(topk=(1,)), "role 'query'"),
         (gallery + query + [sample('g0', 0, 'query', [1.0, 1.0])], dict(topk=(1,)), 'first is g0'),
         (gallery + [sample('zero', 0, 'query', [0.0, 0.0])], dict(topk=(1,)), 'zero: its feature is zero'),
         (gallery + [sample('nan', 0, 'query', [float('nan'), 0.0])], dict(topk=(1,)), 'nan: its feature'),
         (gallery + [sample('blank', -1, 'query', [1.0, 0.0])], dict(topk=(1,)), 'no label, the first is blank'),
-    ):  # fmt: skip
+    ):
         with pytest.raises(ValueError, match=word):
             figures(rows, **options)

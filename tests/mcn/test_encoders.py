@@ -13,11 +13,14 @@ from openmsra.registry import MODELS
 TINY = dict(type='TinyVideoNet', widths=(4, 8), strides=((1, 2, 2), (2, 2, 2)), norm_cfg=dict(type='BN3d'))
 
 
-@pytest.mark.parametrize('options, parameters, shape', [
-    (dict(type='VideoResNet', kind='r3d'), 33_166_272, (512, 2, 7, 7)),
-    (dict(type='VideoResNet', kind='r2plus1d'), 31_300_125, (512, 2, 7, 7)),
-    (dict(type='S3D'), 7_910_048, (1024, 2, 3, 3)),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'options, parameters, shape',
+    [
+        (dict(type='VideoResNet', kind='r3d'), 33_166_272, (512, 2, 7, 7)),
+        (dict(type='VideoResNet', kind='r2plus1d'), 31_300_125, (512, 2, 7, 7)),
+        (dict(type='S3D'), 7_910_048, (1024, 2, 3, 3)),
+    ],
+)
 def test_counts_and_maps(options, parameters, shape):
     with torch.device('meta'):
         net = MODELS.build(options)

@@ -41,8 +41,15 @@ def test_in_batch_closed_forms():
 def test_stored_negatives_equal_the_loop_and_leave_out_the_own_video():
     torch.manual_seed(0)
     queries, positives, stored, own = unit(3, 5), unit(3, 5), unit(7, 5), torch.rand(3, 7) < 0.3
-    slow = sum(reference.info_nce(queries[i].numpy(), positives[i].numpy(),
-                                  [stored[j].numpy() for j in range(7) if not own[i, j]], 0.1) for i in range(3)) / 3  # fmt: skip
+    slow = (
+        sum(
+            reference.info_nce(
+                queries[i].numpy(), positives[i].numpy(), [stored[j].numpy() for j in range(7) if not own[i, j]], 0.1
+            )
+            for i in range(3)
+        )
+        / 3
+    )
     assert contrast_with_stored(queries, positives, stored.T, own, 0.1).item() == pytest.approx(slow, abs=1e-9)
     equal = unit(1, 5).expand(3, 5)
     nobody = torch.zeros(3, 7, dtype=torch.bool)

@@ -66,8 +66,9 @@ def test_several_steps(steps):
         moved = shrink @ moved + rate * B
     known = torch.linalg.matrix_power(shrink, steps).T @ C @ (moved - CENTRE)
     torch.testing.assert_close(quadratic_gradient([1.0, 2.0], InnerLoop(rate=rate, steps=steps)), known)
-    torch.testing.assert_close(quadratic_gradient([1.0, 2.0], InnerLoop(rate=rate, steps=steps, order='first')),
-                               C @ (moved - CENTRE))  # fmt: skip
+    torch.testing.assert_close(
+        quadratic_gradient([1.0, 2.0], InnerLoop(rate=rate, steps=steps, order='first')), C @ (moved - CENTRE)
+    )
 
 
 def test_first_order_differs_by_the_known_term():
@@ -103,8 +104,15 @@ def test_small_rates_measure_the_inner_product_of_gradients():
 
 def network(norm=None, activation=nn.Softplus):
     torch.manual_seed(0)
-    layers = [nn.Conv3d(2, 6, 3, padding=1), norm or nn.Identity(), activation(), nn.Conv3d(6, 4, 3, stride=2),
-              nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(4, 3)]  # fmt: skip
+    layers = [
+        nn.Conv3d(2, 6, 3, padding=1),
+        norm or nn.Identity(),
+        activation(),
+        nn.Conv3d(6, 4, 3, stride=2),
+        nn.AdaptiveAvgPool3d(1),
+        nn.Flatten(),
+        nn.Linear(4, 3),
+    ]
     return nn.Sequential(*layers).double()
 
 
@@ -144,8 +152,9 @@ def test_vectorised_equals_the_loop(norm, order, steps, support_weight, scope):
     def slow_loss(parameters, task):
         return loss_of(net)(parameters, task)[0]
 
-    value, gradients = reference.meta_gradient(slow_loss, theta, as_list(support), as_list(query), 0.5, steps,
-                                               order == 'second', support_weight, adapted or None)  # fmt: skip
+    value, gradients = reference.meta_gradient(
+        slow_loss, theta, as_list(support), as_list(query), 0.5, steps, order == 'second', support_weight, adapted or None
+    )
     torch.testing.assert_close(losses.objective, value, atol=1e-12, rtol=1e-12)
     for name, tensor in theta.items():
         torch.testing.assert_close(tensor.grad, gradients[name], atol=1e-10, rtol=1e-8, msg=name)
@@ -168,8 +177,9 @@ def test_batch_wise_takes_one_step_for_all_tasks():
     theta, (support, query) = dict(net.named_parameters()), stages(net)
     losses = meta_objective(loss_of(net), theta, support, query, InnerLoop(rate=0.5, wise='batch'))
     losses.objective.backward()
-    value, gradients = reference.batch_wise_gradient(lambda p, task: loss_of(net)(p, task)[0], theta, as_list(support),
-                                                     as_list(query), 0.5)  # fmt: skip
+    value, gradients = reference.batch_wise_gradient(
+        lambda p, task: loss_of(net)(p, task)[0], theta, as_list(support), as_list(query), 0.5
+    )
     torch.testing.assert_close(losses.objective, value)
     for name, tensor in theta.items():
         torch.testing.assert_close(tensor.grad, gradients[name], msg=name)
@@ -203,8 +213,9 @@ def test_diverging_inner_step_is_named():
 
     task = dict(slope=torch.tensor([1.0, -30.0]))
     with pytest.raises(FloatingPointError, match=r'task 1 .*rate 1000.*Lower model\.inner\.rate'):
-        meta_objective(loss, dict(x=torch.tensor(1.0, requires_grad=True)), dict(slope=torch.tensor([1.0, 1.0])), task,
-                       InnerLoop(rate=1000))  # fmt: skip
+        meta_objective(
+            loss, dict(x=torch.tensor(1.0, requires_grad=True)), dict(slope=torch.tensor([1.0, 1.0])), task, InnerLoop(rate=1000)
+        )
 
 
 @pytest.mark.parametrize('options', [dict(rate=-1), dict(steps=-1), dict(order='third'), dict(wise='epoch')])

@@ -57,12 +57,21 @@ def test_contrastive_baseline_has_no_meta_branch():
     assert not any(name.startswith('meta_head') for name in model.state_dict())
 
 
-@pytest.mark.parametrize('options', [
-    dict(), dict(tasks=4), dict(query_videos='disjoint'), dict(tasks=2, inner=dict(rate=0.1, wise='batch')),
-    dict(hard_pairs=True), dict(same_view=False), dict(inner=dict(rate=0.1, order='first', steps=2)),
-    dict(negatives=dict(kind='queue', length=7)), dict(tasks=2, negatives=dict(kind='bank', capacity=9)),
-    dict(backbone=BN, tasks=2),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(),
+        dict(tasks=4),
+        dict(query_videos='disjoint'),
+        dict(tasks=2, inner=dict(rate=0.1, wise='batch')),
+        dict(hard_pairs=True),
+        dict(same_view=False),
+        dict(inner=dict(rate=0.1, order='first', steps=2)),
+        dict(negatives=dict(kind='queue', length=7)),
+        dict(tasks=2, negatives=dict(kind='bank', capacity=9)),
+        dict(backbone=BN, tasks=2),
+    ],
+)
 def test_every_mode_steps_and_changes_nothing_but_its_state(options):
     model = build(**options)
     before = copy.deepcopy(model.state_dict())
@@ -164,11 +173,16 @@ def test_queue_and_bank_alone():
     assert MemoryBank(2, 9, draws=4).stored()[0].shape == (2, 4)
 
 
-@pytest.mark.parametrize('options, word', [
-    (dict(query_videos='other'), 'query_videos'), (dict(temperature=0.0), 'temperature'),
-    (dict(negatives=dict(kind='none')), 'kind'), (dict(negatives=dict(kind='batch', length=3)), 'no further options'),
-    (dict(negatives=dict(kind='queue', length=0)), 'at least 1'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'options, word',
+    [
+        (dict(query_videos='other'), 'query_videos'),
+        (dict(temperature=0.0), 'temperature'),
+        (dict(negatives=dict(kind='none')), 'kind'),
+        (dict(negatives=dict(kind='batch', length=3)), 'no further options'),
+        (dict(negatives=dict(kind='queue', length=0)), 'at least 1'),
+    ],
+)
 def test_options_that_cannot_be(options, word):
     with pytest.raises(ValueError, match=word):
         build(**options)

@@ -73,14 +73,27 @@ def setting(tmp_path_factory):
         writer.release()
     (folder / 'videos/broken.avi').write_bytes(b'nothing')
     pipeline = [dict(type='mmaction.Resize', scale=(-1, 32)), dict(type='mmaction.CenterCrop', crop_size=32)]
-    clips = dict(type='VideoClips', ann_file='list.txt', data_root='.', role='query', sampling='uniform', clips=2, clip_len=4,
-                 interval=1, pipeline=pipeline)  # fmt: skip
-    config = Config(dict(
-        default_scope='openmsra', custom_imports=dict(imports=['openmsra.mcn'], allow_failed_imports=False),
-        model=dict(type='VideoEncoder', backbone=TINY, data_preprocessor=PREPROCESSOR),
-        test_dataloader=dict(batch_size=1, num_workers=0, dataset=clips, sampler=dict(type='DefaultSampler', shuffle=False)),
-        test_cfg=dict(), test_evaluator=dict(type='VideoRetrieval'),
-    ))  # fmt: skip
+    clips = dict(
+        type='VideoClips',
+        ann_file='list.txt',
+        data_root='.',
+        role='query',
+        sampling='uniform',
+        clips=2,
+        clip_len=4,
+        interval=1,
+        pipeline=pipeline,
+    )
+    config = Config(
+        dict(
+            default_scope='openmsra',
+            custom_imports=dict(imports=['openmsra.mcn'], allow_failed_imports=False),
+            model=dict(type='VideoEncoder', backbone=TINY, data_preprocessor=PREPROCESSOR),
+            test_dataloader=dict(batch_size=1, num_workers=0, dataset=clips, sampler=dict(type='DefaultSampler', shuffle=False)),
+            test_cfg=dict(),
+            test_evaluator=dict(type='VideoRetrieval'),
+        )
+    )
     config.dump(folder / 'config.py')
     torch.manual_seed(0)
     trained = MODELS.build(dict(type='MCN', backbone=TINY, meta_head={}))
@@ -119,12 +132,27 @@ def test_inferencer_with_bad_input(setting):
 
 
 def test_tools(setting, capsys):
-    call('tools/mcn_embed.py', setting / 'config.py', setting / 'trained.pth', setting / 'videos', '--out', setting / 'e.npz',
-             '--neighbours', '2')  # fmt: skip
+    call(
+        'tools/mcn_embed.py',
+        setting / 'config.py',
+        setting / 'trained.pth',
+        setting / 'videos',
+        '--out',
+        setting / 'e.npz',
+        '--neighbours',
+        '2',
+    )
     assert np.load(setting / 'e.npz')['feature'].shape == (6, 64)
     assert len(json.loads((setting / 'e.json').read_text())[0]['neighbours']) == 2
-    call('tools/analysis/mcn_activation.py', setting / 'config.py', setting / 'trained.pth', setting / 'videos/0.avi',
-             setting / 'videos/1.avi', '--out', setting / 'activation.png')  # fmt: skip
+    call(
+        'tools/analysis/mcn_activation.py',
+        setting / 'config.py',
+        setting / 'trained.pth',
+        setting / 'videos/0.avi',
+        setting / 'videos/1.avi',
+        '--out',
+        setting / 'activation.png',
+    )
     assert cv2.imread(str(setting / 'activation.png')).shape == (8 + 2 * 118, 8 + 8 * 104, 3)
     rng, names = np.random.default_rng(0), np.array([f'{k}.avi' for k in range(3)])
     sides = dict(query=names, gallery=np.array(['3.avi', '4.avi', '5.avi']))

@@ -17,8 +17,10 @@ def file(tmp_path_factory):
     patch = pytest.MonkeyPatch()
     patch.setattr(archive, 'PATCHES', dict(train=2, val=1, test=1))
     patch.setattr(archive, 'STEPS', (1, 2))
-    versions = {split: tuple(name.replace('_150', '_1').replace('_600', '_2') for name in names)
-                for split, names in archive.VERSIONS.items()}  # fmt: skip
+    versions = {
+        split: tuple(name.replace('_150', '_1').replace('_600', '_2') for name in names)
+        for split, names in archive.VERSIONS.items()
+    }
     patch.setattr(archive, 'VERSIONS', versions)
     place = tmp_path_factory.mktemp('photos') / 'archive.npz'
     archive.write_archive(place)
@@ -86,6 +88,8 @@ def test_denoisers_grow_stronger_with_steps():
     patches = np.stack([photo[y : y + 32, x : x + 32] for y, x in rng.integers(0, 400, (40, 2))])
     noisy = np.clip(patches + rng.normal(0, 35, patches.shape), 0, 255).astype(np.uint8)
     kept = train_denoisers(noisy, patches, (1, 40))
-    error = {steps: np.mean([np.abs(restore(a) - 1.0 * b).mean() for a, b in zip(noisy[:8], patches[:8])])
-             for steps, restore in kept.items()}  # fmt: skip
+    error = {
+        steps: np.mean([np.abs(restore(a) - 1.0 * b).mean() for a, b in zip(noisy[:8], patches[:8])])
+        for steps, restore in kept.items()
+    }
     assert error[40] < 0.9 * error[1]

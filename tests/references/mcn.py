@@ -17,8 +17,9 @@ def meta_gradient(loss, theta, supports, queries, rate, steps=1, second_order=Tr
         for step in range(steps):
             names = [name for name in current if adapted is None or name in adapted]
             value = loss(current, support) if step else support_loss
-            gradients = torch.autograd.grad(value, [current[name] for name in names], create_graph=second_order,
-                                            retain_graph=True, allow_unused=True)  # fmt: skip
+            gradients = torch.autograd.grad(
+                value, [current[name] for name in names], create_graph=second_order, retain_graph=True, allow_unused=True
+            )
             for name, gradient in zip(names, gradients, strict=True):
                 if gradient is not None:
                     current[name] = current[name] - rate * (gradient if second_order else gradient.detach())
@@ -64,8 +65,10 @@ def recall_at(query, gallery, query_labels, gallery_labels, k):
     """Share of queries with a gallery video of their class among the k most similar; ties by gallery index."""
     hits = 0
     for feature, label in zip(query, query_labels, strict=True):
-        scored = [(-float(np.dot(feature, other)) / float(np.linalg.norm(feature) * np.linalg.norm(other)), j)
-                  for j, other in enumerate(gallery)]  # fmt: skip
+        scored = [
+            (-float(np.dot(feature, other)) / float(np.linalg.norm(feature) * np.linalg.norm(other)), j)
+            for j, other in enumerate(gallery)
+        ]
         hits += any(gallery_labels[j] == label for _, j in sorted(scored)[:k])
     return hits / len(query)
 

@@ -43,14 +43,23 @@ def images(folder: Path, seed: int = 0, rounds: int = 1) -> list[Path]:
             for name, content in damaged(_encoded(array, kind), rng):
                 contents[f'{name}_{number}{suffix}'] = content
     contents |= {
-        'wrong_suffix.png': _encoded(array, 'JPEG'), 'wrong_suffix.jpg': _encoded(array, 'PNG'), 'text.jpg': b'hello',
-        'html.png': b'<html>404</html>', 'empty.png': b'', 'zeros.jpg': bytes(1000),
-        'cmyk.jpg': _encoded(array, 'JPEG', 'CMYK'), 'grey.jpg': _encoded(array, 'JPEG', 'L'),
-        'palette.png': _encoded(array, 'PNG', 'P'), 'alpha.png': _encoded(array, 'PNG', 'RGBA'),
-        'bits.png': _encoded(array, 'PNG', '1'), 'pixel.png': _encoded(array[:1, :1], 'PNG'),
+        'wrong_suffix.png': _encoded(array, 'JPEG'),
+        'wrong_suffix.jpg': _encoded(array, 'PNG'),
+        'text.jpg': b'hello',
+        'html.png': b'<html>404</html>',
+        'empty.png': b'',
+        'zeros.jpg': bytes(1000),
+        'cmyk.jpg': _encoded(array, 'JPEG', 'CMYK'),
+        'grey.jpg': _encoded(array, 'JPEG', 'L'),
+        'palette.png': _encoded(array, 'PNG', 'P'),
+        'alpha.png': _encoded(array, 'PNG', 'RGBA'),
+        'bits.png': _encoded(array, 'PNG', '1'),
+        'pixel.png': _encoded(array[:1, :1], 'PNG'),
         'sixteen.png': _encoded(noise.integers(0, 65535, (60, 80), np.uint16), 'PNG'),
-        'line.png': _encoded(array[:1], 'PNG'), 'bomb.png': _png_header(60_000, 60_000), 'flat.png': _png_header(0, 10),
-    }  # fmt: skip
+        'line.png': _encoded(array[:1], 'PNG'),
+        'bomb.png': _png_header(60_000, 60_000),
+        'flat.png': _png_header(0, 10),
+    }
     for name, content in contents.items():
         (folder / name).write_bytes(content)
     (folder / 'folder.png').mkdir()
@@ -65,8 +74,9 @@ def _png_header(width: int, height: int) -> bytes:
     header = struct.pack('>IIBBBBB', width, height, 8, 2, 0, 0, 0)
     chunk = b'IHDR' + header
     data = b'IDAT' + zlib.compress(b'\0')
-    return b'\x89PNG\r\n\x1a\n' + b''.join(struct.pack('>I', len(part) - 4) + part + struct.pack('>I', zlib.crc32(part))
-                                           for part in (chunk, data, b'IEND'))  # fmt: skip
+    return b'\x89PNG\r\n\x1a\n' + b''.join(
+        struct.pack('>I', len(part) - 4) + part + struct.pack('>I', zlib.crc32(part)) for part in (chunk, data, b'IEND')
+    )
 
 
 def write_video(path: Path, frames: int = 12) -> None:
@@ -96,8 +106,23 @@ def videos(folder: Path, seed: int = 0, rounds: int = 1) -> list[Path]:
 
 def json_values() -> list:
     """Odd things in the place of a JSON value."""
-    return [None, True, -1, 10**400, 1.5, float('nan'), '', '../../etc', '/etc/passwd', 'a\0b', 'x' * 5000, [], [[]], {},
-            {'a': {}}]  # fmt: skip
+    return [
+        None,
+        True,
+        -1,
+        10**400,
+        1.5,
+        float('nan'),
+        '',
+        '../../etc',
+        '/etc/passwd',
+        'a\0b',
+        'x' * 5000,
+        [],
+        [[]],
+        {},
+        {'a': {}},
+    ]
 
 
 def texts(row: dict) -> Iterator[str]:

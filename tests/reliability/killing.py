@@ -48,16 +48,29 @@ class Heavy(BaseModel):
 
 
 def heavy_config(work_dir: Path, mebibytes: float, hook: str = 'DurableCheckpointHook', **checkpoint) -> Config:
-    return Config(dict(
-        model=dict(type='Heavy', mebibytes=mebibytes), work_dir=str(work_dir), default_scope='openmsra',
-        experiment_name=uuid.uuid4().hex, log_level='CRITICAL', resume=True, load_from=None, launcher='none',
-        train_dataloader=dict(batch_size=4, num_workers=0, dataset=dict(type='Ones'),
-                              sampler=dict(type='InfiniteSampler', shuffle=True)),
-        train_cfg=dict(by_epoch=False, max_iters=10**6), optim_wrapper=dict(optimizer=dict(type='SGD', lr=1.0)),
-        default_hooks=dict(checkpoint=dict(type=hook, by_epoch=False, interval=1, **{'max_keep_ckpts': 1, **checkpoint}),
-                           logger=dict(type='LoggerHook', interval=10**6)),
-        visualizer=dict(type='Visualizer', vis_backends=[]), randomness=dict(seed=0),
-    ))  # fmt: skip
+    return Config(
+        dict(
+            model=dict(type='Heavy', mebibytes=mebibytes),
+            work_dir=str(work_dir),
+            default_scope='openmsra',
+            experiment_name=uuid.uuid4().hex,
+            log_level='CRITICAL',
+            resume=True,
+            load_from=None,
+            launcher='none',
+            train_dataloader=dict(
+                batch_size=4, num_workers=0, dataset=dict(type='Ones'), sampler=dict(type='InfiniteSampler', shuffle=True)
+            ),
+            train_cfg=dict(by_epoch=False, max_iters=10**6),
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=1.0)),
+            default_hooks=dict(
+                checkpoint=dict(type=hook, by_epoch=False, interval=1, **{'max_keep_ckpts': 1, **checkpoint}),
+                logger=dict(type='LoggerHook', interval=10**6),
+            ),
+            visualizer=dict(type='Visualizer', vis_backends=[]),
+            randomness=dict(seed=0),
+        )
+    )
 
 
 def _train(cfg: Config, done) -> None:

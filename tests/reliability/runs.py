@@ -50,8 +50,12 @@ class DropInputs(Hook):
     @staticmethod
     def _drop(module, arguments, output):
         noise = 1 + 0.01 * (random.random() + np.random.rand())
-        return {**output, 'inputs': over_tensors(output['inputs'], lambda tensor: functional.dropout(tensor * noise, 0.1)
-                                                  if tensor.is_floating_point() else tensor)}  # fmt: skip
+        return {
+            **output,
+            'inputs': over_tensors(
+                output['inputs'], lambda tensor: functional.dropout(tensor * noise, 0.1) if tensor.is_floating_point() else tensor
+            ),
+        }
 
 
 def over_tensors(value, change):
@@ -100,8 +104,12 @@ def build(cfg: Config) -> OpenMSRARunner:
     """The runner of this process, which may be one of several."""
     if torch.distributed.is_initialized():
         cfg.launcher = 'pytorch'
-        cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False,
-                                     find_unused_parameters=cfg.get('find_unused_parameters', False))  # fmt: skip
+        cfg.model_wrapper_cfg = dict(
+            type='MMDistributedDataParallel',
+            device_ids=None,
+            broadcast_buffers=False,
+            find_unused_parameters=cfg.get('find_unused_parameters', False),
+        )
     return OpenMSRARunner.from_cfg(cfg)
 
 
@@ -119,10 +127,13 @@ def final_state(work_dir: Path) -> dict:
     checkpoint = load_file((work_dir / 'last_checkpoint').read_text())
     hub = checkpoint['message_hub']['log_scalars']
     return dict(
-        weights=checkpoint['state_dict'], optimizer=checkpoint['optimizer'], schedules=checkpoint.get('param_schedulers'),
-        progress=checkpoint['progress'], iter=checkpoint['meta']['iter'],
+        weights=checkpoint['state_dict'],
+        optimizer=checkpoint['optimizer'],
+        schedules=checkpoint.get('param_schedulers'),
+        progress=checkpoint['progress'],
+        iter=checkpoint['meta']['iter'],
         logs={key: value for key, value in hub.items() if not key.endswith(TIMES)},
-    )  # fmt: skip
+    )
 
 
 def differences(first, second, place: str = '') -> list[str]:

@@ -44,15 +44,29 @@ class ToInputs:
 
 
 def config(folder: Path, work_dir: Path, workers: int = 0, max_fraction: float = 1.0, epochs: int = 2) -> Config:
-    return Config(dict(
-        model=dict(type='Heavy', mebibytes=0.001), work_dir=str(work_dir), default_scope='openmsra', launcher='none',
-        experiment_name=uuid.uuid4().hex, log_level='ERROR', resume=False, load_from=None,
-        train_dataloader=dict(batch_size=8, num_workers=workers, sampler=dict(type='DefaultSampler', shuffle=True),
-                              dataset=dict(type='Files', data_root=str(folder), pipeline=RESIZED)),
-        train_cfg=dict(by_epoch=True, max_epochs=epochs), optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.0)),
-        default_hooks=dict(broken_data=dict(type='BrokenDataHook', max_fraction=max_fraction, interval=5)),
-        visualizer=dict(type='Visualizer', vis_backends=[]), randomness=dict(seed=0),
-    ))  # fmt: skip
+    return Config(
+        dict(
+            model=dict(type='Heavy', mebibytes=0.001),
+            work_dir=str(work_dir),
+            default_scope='openmsra',
+            launcher='none',
+            experiment_name=uuid.uuid4().hex,
+            log_level='ERROR',
+            resume=False,
+            load_from=None,
+            train_dataloader=dict(
+                batch_size=8,
+                num_workers=workers,
+                sampler=dict(type='DefaultSampler', shuffle=True),
+                dataset=dict(type='Files', data_root=str(folder), pipeline=RESIZED),
+            ),
+            train_cfg=dict(by_epoch=True, max_epochs=epochs),
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.0)),
+            default_hooks=dict(broken_data=dict(type='BrokenDataHook', max_fraction=max_fraction, interval=5)),
+            visualizer=dict(type='Visualizer', vis_backends=[]),
+            randomness=dict(seed=0),
+        )
+    )
 
 
 def whole_images(folder: Path, count: int) -> None:
@@ -196,8 +210,16 @@ def test_odd_lists_of_images(tmp_path):
     whole_images(tmp_path, 2)
     source = tmp_path / 'list.txt'
     rng = random.Random(0)
-    for content in [b'', b'whole000.png', b'../../etc/passwd', b'/etc/passwd', b'a\0b', bytes(range(256)), b'x' * 5000,
-                    *(rng.randbytes(200) for _ in range(20))]:  # fmt: skip
+    for content in [
+        b'',
+        b'whole000.png',
+        b'../../etc/passwd',
+        b'/etc/passwd',
+        b'a\0b',
+        bytes(range(256)),
+        b'x' * 5000,
+        *(rng.randbytes(200) for _ in range(20)),
+    ]:
         source.write_bytes(content)
         _is_told(lambda: UnlabelledImages(data_root=str(tmp_path), ann_file=str(source), pipeline=[]), source)
     source.write_text('whole000.png\n../secret.png\n')

@@ -36,8 +36,12 @@ class Poison(Hook):
     def _poison(self, runner, output: dict) -> dict:
         if runner.iter != self.iteration or runner.rank != self.rank or not runner.model.training:
             return output
-        return {**output, 'inputs': over_tensors(output['inputs'], lambda tensor: tensor * float('nan')
-                                                  if tensor.is_floating_point() else tensor)}  # fmt: skip
+        return {
+            **output,
+            'inputs': over_tensors(
+                output['inputs'], lambda tensor: tensor * float('nan') if tensor.is_floating_point() else tensor
+            ),
+        }
 
 
 def trained_weights(runner) -> dict[str, torch.Tensor]:
@@ -55,8 +59,14 @@ def _run(rank: int, world_size: int, path: Path, work_dir: Path, iteration: int,
         error = str(raised)
     before = next(hook for hook in runner.hooks if isinstance(hook, Poison)).before
     now = trained_weights(runner)
-    return dict(error=error, iteration=runner.iter, log_dir=runner.log_dir, changed=[name for name in now if
-                torch.isnan(now[name]).any() or (max_skips == 0 and not torch.equal(now[name], before[name]))])  # fmt: skip
+    return dict(
+        error=error,
+        iteration=runner.iter,
+        log_dir=runner.log_dir,
+        changed=[
+            name for name in now if torch.isnan(now[name]).any() or (max_skips == 0 and not torch.equal(now[name], before[name]))
+        ],
+    )
 
 
 def _check_stop(answers: list[dict], iteration: int, poisoned: int) -> None:

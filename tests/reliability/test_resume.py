@@ -103,8 +103,9 @@ def test_training_does_not_depend_on_validations(tmp_path):
     assert not differences(*({key: state[key] for key in ('weights', 'optimizer', 'progress')} for state in states))
 
 
-@pytest.mark.parametrize(('size', 'world_size', 'skipped'),
-                         [(10, 1, 0), (10, 1, 7), (10, 3, 4), (7, 2, 29), (3, 4, 5), (1, 2, 9)])  # fmt: skip
+@pytest.mark.parametrize(
+    ('size', 'world_size', 'skipped'), [(10, 1, 0), (10, 1, 7), (10, 3, 4), (7, 2, 29), (3, 4, 5), (1, 2, 9)]
+)
 def test_skipped_sampler_goes_on_as_it_would_have(size, world_size, skipped):
     def draw(rank: int, start: int, count: int) -> list[int]:
         sampler = InfiniteSampler(range(size), seed=3)

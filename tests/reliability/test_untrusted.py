@@ -40,16 +40,24 @@ def gadgets() -> dict[str, object]:
 
     code = "open('executed', 'w')"
     return dict(
-        os_system=Gadget(os.system, _touch()), popen=Gadget(subprocess.Popen, ['touch', 'executed']),
-        check_output=Gadget(subprocess.check_output, ['touch', 'executed']), evaluate=Gadget(builtins.eval, code),
-        execute=Gadget(builtins.exec, code), opened=Gadget(builtins.open, 'executed', 'w'),
-        imported=Gadget(importlib.import_module, 'antigravity'), removed=Gadget(shutil.rmtree, 'victim'),
-        unlinked=Gadget(os.unlink, 'victim/file'), path=Gadget(Path.touch, Path('executed')),
-        getter=Gadget(getattr, str, 'format_map'), attribute=Gadget(operator.attrgetter, 'system'),
+        os_system=Gadget(os.system, _touch()),
+        popen=Gadget(subprocess.Popen, ['touch', 'executed']),
+        check_output=Gadget(subprocess.check_output, ['touch', 'executed']),
+        evaluate=Gadget(builtins.eval, code),
+        execute=Gadget(builtins.exec, code),
+        opened=Gadget(builtins.open, 'executed', 'w'),
+        imported=Gadget(importlib.import_module, 'antigravity'),
+        removed=Gadget(shutil.rmtree, 'victim'),
+        unlinked=Gadget(os.unlink, 'victim/file'),
+        path=Gadget(Path.touch, Path('executed')),
+        getter=Gadget(getattr, str, 'format_map'),
+        attribute=Gadget(operator.attrgetter, 'system'),
         inner_pickle=Gadget(pickle.loads, pickle.dumps(Gadget(os.system, _touch()))),
         inner_torch=Gadget(functools.partial(torch.load, weights_only=False), 'victim/inner.pth'),
-        jit=Gadget(torch.jit.load, 'victim/inner.pth'), module=torch.nn.Linear(1, 1), function=_touch,
-    )  # fmt: skip
+        jit=Gadget(torch.jit.load, 'victim/inner.pth'),
+        module=torch.nn.Linear(1, 1),
+        function=_touch,
+    )
 
 
 def _changed(base: dict, **places) -> dict:
@@ -71,20 +79,27 @@ def altered(base: dict) -> dict[str, dict]:
     """Files that read well and say absurd things."""
     bomb = torch.zeros(1).expand(10**12)
     return dict(
-        wrong_shape=_changed(base, state_dict__count=torch.zeros(3)), bomb=_changed(base, state_dict__ballast=bomb),
+        wrong_shape=_changed(base, state_dict__count=torch.zeros(3)),
+        bomb=_changed(base, state_dict__ballast=bomb),
         bomb_in_optimizer=_changed(base, optimizer__state={0: dict(momentum_buffer=bomb)}),
-        missing_weight=_changed(base, state_dict__count=...), number_as_weight=_changed(base, state_dict__count=3.0),
-        weights_as_list=_changed(base, state_dict=[1, 2]), extra_weight=_changed(base, state_dict__more=torch.zeros(1)),
-        no_meta=_changed(base, meta=...), meta_as_text=_changed(base, meta='epoch=3'),
-        negative_iter=_changed(base, meta__iter=-5), iter_as_text=_changed(base, meta__iter='__import__("os")'),
-        endless_epoch=_changed(base, meta__epoch=10**30), hub_as_list=_changed(base, message_hub=[]),
+        missing_weight=_changed(base, state_dict__count=...),
+        number_as_weight=_changed(base, state_dict__count=3.0),
+        weights_as_list=_changed(base, state_dict=[1, 2]),
+        extra_weight=_changed(base, state_dict__more=torch.zeros(1)),
+        no_meta=_changed(base, meta=...),
+        meta_as_text=_changed(base, meta='epoch=3'),
+        negative_iter=_changed(base, meta__iter=-5),
+        iter_as_text=_changed(base, meta__iter='__import__("os")'),
+        endless_epoch=_changed(base, meta__epoch=10**30),
+        hub_as_list=_changed(base, message_hub=[]),
         best_as_number=_changed(base, message_hub__runtime_info__best_ckpt=3),
         score_as_text=_changed(base, message_hub__runtime_info__best_score='high'),
         optimizer_as_text=_changed(base, optimizer='SGD'),
         optimizer_of_another=_changed(base, optimizer__param_groups=[]),
-        position_as_text=_changed(base, progress__position='begin'), no_random_numbers=_changed(base, progress__rng=[{}]),
+        position_as_text=_changed(base, progress__position='begin'),
+        no_random_numbers=_changed(base, progress__rng=[{}]),
         config_as_code=_changed(base, meta__cfg=3),
-    )  # fmt: skip
+    )
 
 
 def malformed(base: bytes) -> dict[str, bytes]:
@@ -99,10 +114,17 @@ def malformed(base: bytes) -> dict[str, bytes]:
     flipped[len(base) // 2] ^= 1
     nested = b'\x80\x02' + b'](' * 5000 + b'.'
     return dict(
-        empty=b'', text=b'import os; os.system("touch executed")', pickled_gadget=pickle.dumps(gadgets()['os_system']),
-        truncated=base[: len(base) // 2], bit_flip=bytes(flipped), zip_bomb=archive.getvalue(), leaves_archive=leaving.getvalue(),
-        nested=nested, header_only=b'PK\x03\x04', huge_length=b'\x80\x02X' + struct.pack('<I', 2**31 - 1) + b'a.',
-    )  # fmt: skip
+        empty=b'',
+        text=b'import os; os.system("touch executed")',
+        pickled_gadget=pickle.dumps(gadgets()['os_system']),
+        truncated=base[: len(base) // 2],
+        bit_flip=bytes(flipped),
+        zip_bomb=archive.getvalue(),
+        leaves_archive=leaving.getvalue(),
+        nested=nested,
+        header_only=b'PK\x03\x04',
+        huge_length=b'\x80\x02X' + struct.pack('<I', 2**31 - 1) + b'a.',
+    )
 
 
 @pytest.fixture(scope='module')
@@ -149,19 +171,52 @@ def test_gadget_is_not_executed(name, base, victim):
     _is_refused(path, victim, None if name == 'os_system' else load_file)  # the rest of a resume is the same for all
 
 
-@pytest.mark.parametrize('name', [
-    'wrong_shape', 'bomb', 'bomb_in_optimizer', 'missing_weight', 'number_as_weight', 'weights_as_list', 'extra_weight',
-    'no_meta', 'meta_as_text', 'negative_iter', 'iter_as_text', 'endless_epoch', 'hub_as_list', 'best_as_number', 'score_as_text',
-    'optimizer_as_text', 'optimizer_of_another', 'position_as_text', 'no_random_numbers', 'config_as_code',
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'name',
+    [
+        'wrong_shape',
+        'bomb',
+        'bomb_in_optimizer',
+        'missing_weight',
+        'number_as_weight',
+        'weights_as_list',
+        'extra_weight',
+        'no_meta',
+        'meta_as_text',
+        'negative_iter',
+        'iter_as_text',
+        'endless_epoch',
+        'hub_as_list',
+        'best_as_number',
+        'score_as_text',
+        'optimizer_as_text',
+        'optimizer_of_another',
+        'position_as_text',
+        'no_random_numbers',
+        'config_as_code',
+    ],
+)
 def test_absurd_content_is_refused(name, base, victim):
     path = victim.parents[1] / f'{name}.pth'
     torch.save(altered(load_file(base))[name], path)
     _is_refused(path, victim)
 
 
-@pytest.mark.parametrize('name', ['empty', 'text', 'pickled_gadget', 'truncated', 'bit_flip', 'zip_bomb', 'leaves_archive',
-                                  'nested', 'header_only', 'huge_length'])  # fmt: skip
+@pytest.mark.parametrize(
+    'name',
+    [
+        'empty',
+        'text',
+        'pickled_gadget',
+        'truncated',
+        'bit_flip',
+        'zip_bomb',
+        'leaves_archive',
+        'nested',
+        'header_only',
+        'huge_length',
+    ],
+)
 def test_malformed_file_is_refused(name, base, victim):
     path = victim.parents[1] / f'{name}.pth'
     path.write_bytes(malformed(base.read_bytes())[name])
@@ -182,8 +237,9 @@ def test_names_in_a_checkpoint_delete_nothing_outside(base, victim):
     for path in precious:
         path.write_bytes(b'precious')
     checkpoint = load_file(base)
-    checkpoint['message_hub']['runtime_info'] |= dict(best_ckpt=str(precious[0]), best_score=-1.0, last_ckpt=str(precious[1]),
-                                                      keep_ckpt_ids=['../../victim/epoch_1', 1, 2, 3])  # fmt: skip
+    checkpoint['message_hub']['runtime_info'] |= dict(
+        best_ckpt=str(precious[0]), best_score=-1.0, last_ckpt=str(precious[1]), keep_ckpt_ids=['../../victim/epoch_1', 1, 2, 3]
+    )
     path = victim.parents[1] / 'names.pth'
     torch.save(checkpoint, path)
     runner = _resume(path, victim.parents[1] / 'work')

@@ -25,8 +25,9 @@ def _scope():
 def tiny_cfg():
     """The model config of the instant size, thresholds low enough for an untrained teacher."""
     cfg = load_config(CONFIG).model
-    cfg.semi_train_cfg = dict(pseudo_label_initial_score_thr=0.1, rpn_pseudo_thr=0.3, cls_pseudo_thr=0.3, reg_pseudo_thr=0.06,
-                              unsup_weight=2.0)  # fmt: skip
+    cfg.semi_train_cfg = dict(
+        pseudo_label_initial_score_thr=0.1, rpn_pseudo_thr=0.3, cls_pseudo_thr=0.3, reg_pseudo_thr=0.06, unsup_weight=2.0
+    )
     return cfg
 
 
@@ -62,8 +63,17 @@ def sample(size: tuple[int, int], matrix: np.ndarray, name: int, boxes=None, lab
     """A view of image ``name`` of 96 x 96 pixels."""
     from mmdet.structures import DetDataSample
 
-    found = DetDataSample(metainfo=dict(img_id=name, img_shape=size, ori_shape=(96, 96), pad_shape=size, batch_input_shape=size,
-                                        scale_factor=(1.0, 1.0), homography_matrix=matrix.astype(np.float32)))  # fmt: skip
+    found = DetDataSample(
+        metainfo=dict(
+            img_id=name,
+            img_shape=size,
+            ori_shape=(96, 96),
+            pad_shape=size,
+            batch_input_shape=size,
+            scale_factor=(1.0, 1.0),
+            homography_matrix=matrix.astype(np.float32),
+        )
+    )
     boxes = torch.zeros(0, 4) if boxes is None else torch.tensor(boxes, dtype=torch.float)
     found.gt_instances = InstanceData(bboxes=boxes, labels=torch.tensor([] if labels is None else labels, dtype=torch.long))
     found.ignored_instances = InstanceData(bboxes=torch.zeros(0, 4), labels=torch.zeros(0, dtype=torch.long))

@@ -25,8 +25,15 @@ def peer(tiny_cfg):
     """mmdet's SoftTeacher with the weights and the thresholds of one of ours."""
 
     def make(model):
-        settings = dict(tiny_cfg.semi_train_cfg, freeze_teacher=True, sup_weight=1.0, unsup_weight=2.0, jitter_times=10,
-                        jitter_scale=0.06, min_pseudo_bbox_wh=(1e-2, 1e-2))  # fmt: skip
+        settings = dict(
+            tiny_cfg.semi_train_cfg,
+            freeze_teacher=True,
+            sup_weight=1.0,
+            unsup_weight=2.0,
+            jitter_times=10,
+            jitter_scale=0.06,
+            min_pseudo_bbox_wh=(1e-2, 1e-2),
+        )
         from mmengine.config import ConfigDict
 
         other = MMDetSoftTeacher(copy.deepcopy(tiny_cfg.detector), ConfigDict(settings), ConfigDict(predict_on='teacher'))
@@ -128,8 +135,15 @@ def test_positives_alone_give_the_loss_of_all_regions(build, batch):
     proposals = [torch.cat([boxes[:, :2].fmod(60), boxes[:, :2].fmod(60) + 20], 1) for boxes in proposals]
     sampled = teaching.stages.sample(0, features, proposals, teaching.for_reg(lesson))
     assert sum(len(one.pos_priors) for one in sampled) > 0
-    found = teaching._cls_loss(0, features, teaching.stages.sample(0, features, proposals, teaching.for_cls(lesson)), metas,
-                               teaching.for_cls(lesson), {}, lesson)[1]  # fmt: skip
+    found = teaching._cls_loss(
+        0,
+        features,
+        teaching.stages.sample(0, features, proposals, teaching.for_cls(lesson)),
+        metas,
+        teaching.for_cls(lesson),
+        {},
+        lesson,
+    )[1]
     whole = model.student.roi_head.bbox_loss(features, sampled)['loss_bbox']['loss_bbox']
     nothing = {name: value[:0] for name, value in found.items() if isinstance(value, torch.Tensor)}
     for known in (found, nothing):
@@ -218,13 +232,16 @@ def test_pairs_are_matched_by_image(batch):
         paired(weak, batch[1]['sup'])
 
 
-@pytest.mark.parametrize('settings, words', [
-    (dict(cls_pseudo_thresh=0.9), 'cls_pseudo_thr'),
-    (dict(jitter_times=1), 'at least 2'),
-    (dict(bg_weight='techer'), "'teacher'"),
-    (dict(cls_pseudo_thr=0.3), 'must not be lower'),
-    (dict(cls_pseudo_thr=1.2), r'\[0, 1\]'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'settings, words',
+    [
+        (dict(cls_pseudo_thresh=0.9), 'cls_pseudo_thr'),
+        (dict(jitter_times=1), 'at least 2'),
+        (dict(bg_weight='techer'), "'teacher'"),
+        (dict(cls_pseudo_thr=0.3), 'must not be lower'),
+        (dict(cls_pseudo_thr=1.2), r'\[0, 1\]'),
+    ],
+)
 def test_wrong_settings_are_named(settings, words):
     with pytest.raises(ValueError, match=words):
         read_settings(settings)

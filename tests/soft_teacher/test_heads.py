@@ -16,14 +16,20 @@ from openmsra.soft_teacher.one_stage import agreement
 CODER = dict(type='DeltaXYWHBBoxCoder', target_means=[0.0] * 4, target_stds=[0.1, 0.1, 0.2, 0.2])
 EXTRACTOR = dict(type='SingleRoIExtractor', out_channels=32, featmap_strides=[8, 16], finest_scale=16)
 MASK_EXTRACTOR = dict(EXTRACTOR, roi_layer=dict(type='RoIAlign', output_size=7, sampling_ratio=1))
-MASK_HEAD = dict(num_convs=1, in_channels=32, conv_out_channels=32, num_classes=3,
-                 loss_mask=dict(type='CrossEntropyLoss', use_mask=True, loss_weight=1.0))  # fmt: skip
+MASK_HEAD = dict(
+    num_convs=1,
+    in_channels=32,
+    conv_out_channels=32,
+    num_classes=3,
+    loss_mask=dict(type='CrossEntropyLoss', use_mask=True, loss_weight=1.0),
+)
 TEST = dict(score_thr=0.05, nms=dict(type='nms', iou_threshold=0.5), max_per_img=20, mask_thr_binary=0.5)
 
 
 def _terms(losses: dict) -> dict[str, float]:
-    return {name: float(sum(value) if isinstance(value, list) else value.sum())
-            for name, value in losses.items() if 'loss' in name}  # fmt: skip
+    return {
+        name: float(sum(value) if isinstance(value, list) else value.sum()) for name, value in losses.items() if 'loss' in name
+    }
 
 
 def _backward(losses: dict) -> None:
@@ -64,9 +70,13 @@ def cascade(tiny_cfg):
             masks['mask_head'] = dict(type='FCNMaskHead', **MASK_HEAD)
         detector.type = kind
         detector.roi_head = dict(
-            type='HybridTaskCascadeRoIHead' if kind == 'HybridTaskCascade' else 'CascadeRoIHead', num_stages=3,
-            stage_loss_weights=[1, 0.5, 0.25], bbox_roi_extractor=detector.roi_head.bbox_roi_extractor, bbox_head=[box] * 3,
-            **masks)  # fmt: skip
+            type='HybridTaskCascadeRoIHead' if kind == 'HybridTaskCascade' else 'CascadeRoIHead',
+            num_stages=3,
+            stage_loss_weights=[1, 0.5, 0.25],
+            bbox_roi_extractor=detector.roi_head.bbox_roi_extractor,
+            bbox_head=[box] * 3,
+            **masks,
+        )
         stage = dict(detector.train_cfg.rcnn, mask_size=14)
         detector.train_cfg.rcnn = [ConfigDict(copy.deepcopy(stage)) for _ in range(3)]
         for own, threshold in zip(detector.train_cfg.rcnn, (0.5, 0.6, 0.7)):
@@ -166,20 +176,44 @@ def test_maps_are_read_inside_of_their_boxes_alone():
 
 DENSE = dict(num_classes=3, in_channels=32, feat_channels=16, stacked_convs=1)
 FOCAL = dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=1.0)
-ASSIGNED = dict(assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0, ignore_iof_thr=-1),
-                sampler=dict(type='PseudoSampler'), allowed_border=-1, pos_weight=-1, debug=False)  # fmt: skip
+ASSIGNED = dict(
+    assigner=dict(type='MaxIoUAssigner', pos_iou_thr=0.5, neg_iou_thr=0.4, min_pos_iou=0, ignore_iof_thr=-1),
+    sampler=dict(type='PseudoSampler'),
+    allowed_border=-1,
+    pos_weight=-1,
+    debug=False,
+)
 HEADS = {
-    'RetinaNet': (dict(
-        type='RetinaHead', **DENSE, loss_cls=FOCAL, loss_bbox=dict(type='L1Loss', loss_weight=1.0), bbox_coder=dict(CODER),
-        anchor_generator=dict(type='AnchorGenerator', octave_base_scale=2, scales_per_octave=1, ratios=[1.0], strides=[8, 16]),
-    ), ASSIGNED),
+    'RetinaNet': (
+        dict(
+            type='RetinaHead',
+            **DENSE,
+            loss_cls=FOCAL,
+            loss_bbox=dict(type='L1Loss', loss_weight=1.0),
+            bbox_coder=dict(CODER),
+            anchor_generator=dict(
+                type='AnchorGenerator', octave_base_scale=2, scales_per_octave=1, ratios=[1.0], strides=[8, 16]
+            ),
+        ),
+        ASSIGNED,
+    ),
     'FCOS': (dict(type='FCOSHead', **DENSE, strides=[8, 16], regress_ranges=((-1, 32), (32, 1e8)), norm_cfg=None), ASSIGNED),
-    'ATSS': (dict(
-        type='ATSSHead', **DENSE, norm_cfg=None, loss_cls=FOCAL, loss_bbox=dict(type='GIoULoss', loss_weight=2.0),
-        loss_centerness=dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0), bbox_coder=dict(CODER),
-        anchor_generator=dict(type='AnchorGenerator', ratios=[1.0], octave_base_scale=4, scales_per_octave=1, strides=[8, 16]),
-    ), dict(ASSIGNED, assigner=dict(type='ATSSAssigner', topk=9))),
-}  # fmt: skip
+    'ATSS': (
+        dict(
+            type='ATSSHead',
+            **DENSE,
+            norm_cfg=None,
+            loss_cls=FOCAL,
+            loss_bbox=dict(type='GIoULoss', loss_weight=2.0),
+            loss_centerness=dict(type='CrossEntropyLoss', use_sigmoid=True, loss_weight=1.0),
+            bbox_coder=dict(CODER),
+            anchor_generator=dict(
+                type='AnchorGenerator', ratios=[1.0], octave_base_scale=4, scales_per_octave=1, strides=[8, 16]
+            ),
+        ),
+        dict(ASSIGNED, assigner=dict(type='ATSSAssigner', topk=9)),
+    ),
+}
 
 
 @pytest.fixture(params=list(HEADS))
@@ -188,9 +222,14 @@ def dense(request, tiny_cfg):
     head, train_cfg = copy.deepcopy(HEADS[request.param])
     detector = copy.deepcopy(tiny_cfg.detector)
     return ConfigDict(
-        _scope_='mmdet', type=request.param, backbone=detector.backbone, neck=detector.neck, bbox_head=head, train_cfg=train_cfg,
+        _scope_='mmdet',
+        type=request.param,
+        backbone=detector.backbone,
+        neck=detector.neck,
+        bbox_head=head,
+        train_cfg=train_cfg,
         test_cfg=dict(nms_pre=200, min_bbox_size=0, score_thr=0.02, nms=dict(type='nms', iou_threshold=0.6), max_per_img=20),
-    )  # fmt: skip
+    )
 
 
 def _dense_model(tiny_cfg, dense, **settings):
@@ -199,8 +238,9 @@ def _dense_model(tiny_cfg, dense, **settings):
     cfg = copy.deepcopy(tiny_cfg)
     cfg.pop('detector')
     cfg.detector = copy.deepcopy(dense)
-    cfg.semi_train_cfg.update(dict(pseudo_label_initial_score_thr=0.02, rpn_pseudo_thr=0.02, cls_pseudo_thr=0.02,
-                                   reg_pseudo_thr=10.0), **settings)  # fmt: skip
+    cfg.semi_train_cfg.update(
+        dict(pseudo_label_initial_score_thr=0.02, rpn_pseudo_thr=0.02, cls_pseudo_thr=0.02, reg_pseudo_thr=10.0), **settings
+    )
     torch.manual_seed(0)
     model = MODELS.build(cfg)
     model.student.init_weights()
@@ -253,8 +293,11 @@ def test_teacher_map_is_read_at_the_same_place(tiny_cfg, dense, batch):
 
 
 def test_agreement_of_raw_predictions():
-    kept = InstanceData(bboxes=torch.tensor([[0.0, 0, 10, 20], [50, 50, 60, 60]]), labels=torch.tensor([0, 1]),
-                        scores=torch.ones(2))  # fmt: skip
-    raw = InstanceData(bboxes=torch.tensor([[0.0, 0, 10, 20], [2, 0, 12, 20], [0, 0, 10, 20], [50, 50, 60, 60]]),
-                       labels=torch.tensor([0, 0, 1, 1]))  # fmt: skip
+    kept = InstanceData(
+        bboxes=torch.tensor([[0.0, 0, 10, 20], [50, 50, 60, 60]]), labels=torch.tensor([0, 1]), scores=torch.ones(2)
+    )
+    raw = InstanceData(
+        bboxes=torch.tensor([[0.0, 0, 10, 20], [2, 0, 12, 20], [0, 0, 10, 20], [50, 50, 60, 60]]),
+        labels=torch.tensor([0, 0, 1, 1]),
+    )
     assert agreement(kept, raw, 'axis').tolist() == pytest.approx([0.0707107, np.inf])

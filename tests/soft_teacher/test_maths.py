@@ -148,8 +148,15 @@ def test_soft_loss_at_its_ends():
 
 def test_reliability_modes():
     teacher, student, iou = torch.tensor([0.9, 0.2]), torch.tensor([0.6, 0.3]), torch.tensor([0.1, 0.4])
-    values = {mode: background_reliability(mode, teacher, student, iou).tolist()
-              for mode in ('teacher', 'student', 'pred_diff', 'iou', 'reverse_iou', 'none')}  # fmt: skip
-    assert values == dict(teacher=pytest.approx([0.9, 0.2]), student=pytest.approx([0.6, 0.3]),
-                          pred_diff=pytest.approx([0.7, 0.9]), iou=pytest.approx([0.1, 0.4]),
-                          reverse_iou=pytest.approx([0.9, 0.6]), none=[1, 1])  # fmt: skip
+    values = {
+        mode: background_reliability(mode, teacher, student, iou).tolist()
+        for mode in ('teacher', 'student', 'pred_diff', 'iou', 'reverse_iou', 'none')
+    }
+    assert values == dict(
+        teacher=pytest.approx([0.9, 0.2]),
+        student=pytest.approx([0.6, 0.3]),
+        pred_diff=pytest.approx([0.7, 0.9]),
+        iou=pytest.approx([0.1, 0.4]),
+        reverse_iou=pytest.approx([0.9, 0.6]),
+        none=[1, 1],
+    )

@@ -32,8 +32,10 @@ def test_thresholds_against_counting(share):
     classes, images = 4, 6
     generator = torch.Generator().manual_seed(1)
     truth = [torch.randint(0, classes, (3,), generator=generator) for _ in range(images)]
-    found = [_found(torch.randint(0, classes, (12,), generator=generator).tolist(), torch.rand(12, generator=generator).tolist())
-             for _ in range(images)]  # fmt: skip
+    found = [
+        _found(torch.randint(0, classes, (12,), generator=generator).tolist(), torch.rand(12, generator=generator).tolist())
+        for _ in range(images)
+    ]
     thresholds = ClassThresholds(classes, share, momentum=1.0)
     for k in range(0, images, 2):
         thresholds.see_labels([InstanceData(labels=own) for own in truth[k : k + 2]])

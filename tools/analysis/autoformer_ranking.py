@@ -75,8 +75,12 @@ def _architecture(run: Path) -> dict:
 
 
 def _last_value(run: Path, metric: str) -> float:
-    values = [row[metric] for log in sorted(run.glob('*/vis_data/scalars.json'))
-              for row in map(json.loads, log.read_text(encoding='utf-8').splitlines()) if metric in row]  # fmt: skip
+    values = [
+        row[metric]
+        for log in sorted(run.glob('*/vis_data/scalars.json'))
+        for row in map(json.loads, log.read_text(encoding='utf-8').splitlines())
+        if metric in row
+    ]
     if not values:
         raise ConfigError(f"{run}: no log of this run has the metric '{metric}'; name another one with --metric.")
     return float(values[-1])

@@ -48,8 +48,9 @@ def load(archive: Path, split: str) -> tuple[Tensor, Tensor]:
     pixels = RestoredPhotos(str(archive), split, []).pixels
     degraded = pixels['degraded']
     pristine = np.repeat(pixels['pristine'][:, None], degraded.shape[1], axis=1)
-    return tuple(torch.from_numpy(side.reshape(-1, *side.shape[2:])).permute(0, 3, 1, 2).float() / 255
-                 for side in (degraded, pristine))  # fmt: skip
+    return tuple(
+        torch.from_numpy(side.reshape(-1, *side.shape[2:])).permute(0, 3, 1, 2).float() / 255 for side in (degraded, pristine)
+    )
 
 
 def normalised(loss: nn.Module, image: Tensor) -> Tensor:

@@ -51,8 +51,11 @@ def draw_frames(result, frames: list, file: Path) -> None:
 
     from openmsra.ftcn.report import annotated
 
-    pictures = [annotated(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), result, k, threshold=0.5, zoom=2)
-                for k, (frame, _) in enumerate(frames) if k % 7 == 3]  # fmt: skip
+    pictures = [
+        annotated(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), result, k, threshold=0.5, zoom=2)
+        for k, (frame, _) in enumerate(frames)
+        if k % 7 == 3
+    ]
     rows = [np.hstack(pictures[k : k + 4]) for k in range(0, len(pictures) - 3, 4)]
     cv2.imwrite(str(file), np.vstack(rows))
 

@@ -33,8 +33,9 @@ def main(argv: list[str] | None = None) -> None:
 
     model = init_model(args.config, args.checkpoint)
     if model.region == 'view' or model.pool.bins > 1:
-        raise ToolError(f'{args.config}: draws regions of one bin, this model has region={model.region!r} and '
-                        f'{model.pool.bins} bins a side.')  # fmt: skip
+        raise ToolError(
+            f'{args.config}: draws regions of one bin, this model has region={model.region!r} and {model.pool.bins} bins a side.'
+        )
     init_default_scope('openmsra')
     np.random.seed(args.seed)
     dataset = DATASETS.build(model.cfg.train_dataloader.dataset)
@@ -64,8 +65,9 @@ def draw(model, batch: dict, rows: int, neighbours: int):
     for i, row in enumerate(axes):
         _show(row[0], pixels[0][i], box=regions['query'][i, 0])
         _show(row[1], pixels[1][i], box=regions['key'][i, 0])
-        row[1].imshow(maps[i].numpy(), alpha=0.55, cmap='magma', extent=(-0.5, len(pixels[1][i]) - 0.5) + (
-            len(pixels[1][i]) - 0.5, -0.5))  # fmt: skip
+        row[1].imshow(
+            maps[i].numpy(), alpha=0.55, cmap='magma', extent=(-0.5, len(pixels[1][i]) - 0.5) + (len(pixels[1][i]) - 0.5, -0.5)
+        )
         for axis, place in zip(row[2:], similar[i].flatten().topk(neighbours).indices.tolist(), strict=True):
             image, number = divmod(place, boxes.shape[1])
             x1, y1, x2, y2 = (round(edge) for edge in boxes[image, number].tolist())

@@ -29,9 +29,13 @@ def main(argv: list[str] | None = None) -> None:
         inputs = inferencer.model.data_preprocessor(dict(inputs=clip))['inputs']
         heat = activation(inferencer.model.backbone, inputs, len(images), images.shape[1:3])
         chosen = np.linspace(0, len(images) - 1, args.frames).round().astype(int)
-        rows.append([(image, file.stem if place == 0 else '', None)
-                     for place, number in enumerate(chosen)
-                     for image in (images[number], overlay(images[number], heat[number]))])  # fmt: skip
+        rows.append(
+            [
+                (image, file.stem if place == 0 else '', None)
+                for place, number in enumerate(chosen)
+                for image in (images[number], overlay(images[number], heat[number]))
+            ]
+        )
     contact_sheet(rows, args.out)
     print(f'wrote {args.out}')
 

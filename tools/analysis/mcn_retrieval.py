@@ -46,8 +46,14 @@ def main(argv: list[str] | None = None) -> None:
 def row_of(query: int, ranks, stored: dict, args: argparse.Namespace, names: list[str]) -> list[tuple]:
     """A query and its neighbours as :func:`contact_sheet` takes them."""
     label, places = stored['query_label'][query], ranks[query, : args.neighbours]
-    near = [(middle(args.videos / stored['gallery_video'][place]), names[stored['gallery_label'][place]],
-             bool(stored['gallery_label'][place] == label)) for place in places]  # fmt: skip
+    near = [
+        (
+            middle(args.videos / stored['gallery_video'][place]),
+            names[stored['gallery_label'][place]],
+            bool(stored['gallery_label'][place] == label),
+        )
+        for place in places
+    ]
     return [(middle(args.videos / stored['query_video'][query]), names[label], None), *near]
 
 

@@ -28,8 +28,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--split', nargs='+', help='only these splits')
     parser.add_argument('--method', nargs='+', help='only these manipulations; real videos are always taken')
     parser.add_argument('--only', type=Path, help='file with the names of the videos to take, one a line')
-    parser.add_argument('--detector', choices=['haar', 'yunet', 'boxes', 'none'], default='haar',
-                        help='none: the frames are aligned faces already')  # fmt: skip
+    parser.add_argument(
+        '--detector',
+        choices=['haar', 'yunet', 'boxes', 'none'],
+        default='haar',
+        help='none: the frames are aligned faces already',
+    )
     parser.add_argument('--yunet', type=Path, help='ONNX file of YuNet')
     parser.add_argument('--boxes', type=Path, help='folder with the faces of each video: VIDEO.json, as ftcn_video.py takes them')
     parser.add_argument('--backend', default='auto', help='auto, decord, pyav or opencv')
@@ -54,17 +58,31 @@ def main(argv: list[str] | None = None) -> None:
         raise ToolError(f'{args.yunet}: there is no such YuNet model.')
     rows, out = wanted(args), args.out or args.root
     out.mkdir(parents=True, exist_ok=True)
-    prepare = Preparation(args.root, out, args.detector, args.yunet, args.boxes, args.backend, args.max_frames, args.min_face,
-                          args.min_frames, args.size, f'.{args.format}')  # fmt: skip
+    prepare = Preparation(
+        args.root,
+        out,
+        args.detector,
+        args.yunet,
+        args.boxes,
+        args.backend,
+        args.max_frames,
+        args.min_face,
+        args.min_frames,
+        args.size,
+        f'.{args.format}',
+    )
     results = list(walked(prepare, [row['video'] for row in rows], args.processes))
     broken = {row['video']: result for row, result in zip(rows, results, strict=True) if isinstance(result, str)}
-    lines = [line for row, result in zip(rows, results, strict=True) if isinstance(result, dict)
-             for line in clip_lines(row, result)]  # fmt: skip
+    lines = [
+        line for row, result in zip(rows, results, strict=True) if isinstance(result, dict) for line in clip_lines(row, result)
+    ]
     (out / 'broken.json').write_text(json.dumps(broken, indent=1) + '\n', encoding='utf-8')
     (out / 'clips.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in lines), encoding='utf-8')
     faceless = sum(line['frames'] is None for line in lines)
-    print(f'wrote {out / "clips.jsonl"}: {len(rows) - len(broken) - faceless} videos with {len(lines) - faceless} faces, '
-          f'{faceless} without a face, {len(broken)} not readable (broken.json)')  # fmt: skip
+    print(
+        f'wrote {out / "clips.jsonl"}: {len(rows) - len(broken) - faceless} videos with {len(lines) - faceless} faces, '
+        f'{faceless} without a face, {len(broken)} not readable (broken.json)'
+    )
 
 
 def wanted(args: argparse.Namespace) -> list[dict]:
@@ -85,8 +103,10 @@ def wanted(args: argparse.Namespace) -> list[dict]:
     rows = [row for row in rows if args.split is None or row['split'] in args.split]
     rows = [row for row in rows if args.method is None or not row['label'] or row['method'] in args.method]
     if not any((args.root / row['video']).exists() for row in rows):
-        raise ToolError(f'{args.root}: none of the {len(rows)} videos of the layout {args.layout!r} that are asked for is there. '
-                        'See --help for the folders that it has.')  # fmt: skip
+        raise ToolError(
+            f'{args.root}: none of the {len(rows)} videos of the layout {args.layout!r} that are asked for is there. '
+            'See --help for the folders that it has.'
+        )
     return rows
 
 

@@ -41,8 +41,14 @@ def main(argv: list[str] | None = None) -> None:
     if args.unlabeled:
         print(write_unlabelled(content, Path(args.unlabeled), out / 'instances_unlabeled2017.json'))
         return
-    plan = Plan(args.percent, args.count, args.folds, nested=not args.independent, stratified=args.stratified,
-                ids=Path(args.ids).read_text(encoding='utf-8').split() if args.ids else None)  # fmt: skip
+    plan = Plan(
+        args.percent,
+        args.count,
+        args.folds,
+        nested=not args.independent,
+        stratified=args.stratified,
+        ids=Path(args.ids).read_text(encoding='utf-8').split() if args.ids else None,
+    )
     for row in write_splits(content, source.stem if source.suffix else source.name, out, plan):
         print(f'{row["file"]}: {row["images"]} images, sha256 of the ids {row["sha256"][:12]}')
 

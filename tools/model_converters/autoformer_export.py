@@ -45,8 +45,11 @@ def main(argv: list[str] | None = None) -> None:
             written = network(images)
         else:
             inputs = dict(images=images)
-            written = (export_torchscript(network, inputs, args.target) if args.target.suffix == '.pt'
-                       else export_onnx(network, inputs, 'logits', args.target))  # fmt: skip
+            written = (
+                export_torchscript(network, inputs, args.target)
+                if args.target.suffix == '.pt'
+                else export_onnx(network, inputs, 'logits', args.target)
+            )
     error = (written - expected).abs().max().item()
     if error > TOLERANCE:
         args.target.unlink()

@@ -37,9 +37,7 @@ def main(argv: list[str] | None = None) -> None:
     checkpoint = load_file(args.source)
     state = {rename(key): value for key, value in checkpoint.get('model', checkpoint).items()}
     head = state.get('head.weight')
-    model = MODELS.build(
-        dict(type='AutoFormerSupernet', space=args.space, num_classes=1000 if head is None else len(head))
-    )
+    model = MODELS.build(dict(type='AutoFormerSupernet', space=args.space, num_classes=1000 if head is None else len(head)))
     load_weights(model, state, args.source)
     meta = dict(space=model.space.to_dict(), max_relative_position=model.max_relative_position, source=args.source.name)
     save_file(dict(state_dict=state, meta=meta), args.target)

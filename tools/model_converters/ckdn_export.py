@@ -35,8 +35,11 @@ def main(argv: list[str] | None = None) -> None:
         expected = model({role: model.data_preprocessor.stack(pixels) for role, pixels in inputs.items()})
         model.fold_batch_norms()
         scorer = PixelScorer(model).eval()
-        written = (export_torchscript(scorer, inputs, args.target) if args.target.suffix == '.pt'
-                   else export_onnx(scorer, inputs, 'score', args.target))  # fmt: skip
+        written = (
+            export_torchscript(scorer, inputs, args.target)
+            if args.target.suffix == '.pt'
+            else export_onnx(scorer, inputs, 'score', args.target)
+        )
     error = float((written - expected).abs().max())
     if error > TOLERANCE:
         args.target.unlink()

@@ -11,9 +11,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('source', type=Path, metavar='SRC', help='checkpoint of tools/train.py')
     parser.add_argument('target', type=Path, metavar='DST', help='file to write')
     parser.add_argument(
-        '--style', choices=['mmpretrain', 'torchvision'], default='mmpretrain',
+        '--style',
+        choices=['mmpretrain', 'torchvision'],
+        default='mmpretrain',
         help='mmpretrain: keys with "backbone.", for init_cfg of mmpretrain and mmdet; torchvision: bare keys, also for timm',
-    )  # fmt: skip
+    )
     args = parser.parse_args(argv)
 
     from openmsra.engine.checkpoint.io import load_file, save_file

@@ -21,8 +21,11 @@ def main(argv: list[str] | None = None) -> None:
     from openmsra.registry import MODELS
 
     checkpoint = load_file(args.source)
-    state = {key.replace('encoder_k.module.', 'encoder_k.'): value
-             for key, value in checkpoint.get('state_dict', checkpoint).items() if key not in NOT_OURS}  # fmt: skip
+    state = {
+        key.replace('encoder_k.module.', 'encoder_k.'): value
+        for key, value in checkpoint.get('state_dict', checkpoint).items()
+        if key not in NOT_OURS
+    }
     load_weights(MODELS.build(load_config(args.config).model), state, args.source)
     save_file(dict(state_dict=state, meta=dict(source=args.source.name)), args.target)
     print(f'wrote {args.target}: {len(state)} entries')

@@ -3,16 +3,27 @@
 # and schedule are ours; strides are half of the Soft Teacher's, since this backbone has no stride before its first stage.
 _base_ = '../../soft_teacher/_base_shapes.py'
 
-custom_imports = dict(imports=['openmsra.maskco', 'openmsra.soft_teacher', 'openmsra.miniatures.shape_scenes'], allow_failed_imports=False)
+custom_imports = dict(
+    imports=['openmsra.maskco', 'openmsra.soft_teacher', 'openmsra.miniatures.shape_scenes'], allow_failed_imports=False
+)
 
 model = dict(
     detector=dict(
-        backbone=dict(_delete_=True, type='mmpretrain.ResNet_CIFAR', depth=18, base_channels=16, stem_channels=16, num_stages=3,
-                      strides=(2, 2, 2), dilations=(1, 1, 1), out_indices=(1, 2)),
+        backbone=dict(
+            _delete_=True,
+            type='mmpretrain.ResNet_CIFAR',
+            depth=18,
+            base_channels=16,
+            stem_channels=16,
+            num_stages=3,
+            strides=(2, 2, 2),
+            dilations=(1, 1, 1),
+            out_indices=(1, 2),
+        ),
         rpn_head=dict(anchor_generator=dict(strides=[4, 8], scales=[4.0, 6.4])),
         roi_head=dict(bbox_roi_extractor=dict(featmap_strides=[4, 8])),
     )
-)  # fmt: skip
+)
 
 train_dataloader = dict(
     _delete_=True,

@@ -61,8 +61,9 @@ class Journal:
 
     def read(self) -> list[dict]:
         """Complete lines of all journals in the folder, whatever number of processes has written them."""
-        lines = [line for path in sorted(self.folder.glob('rank*.jsonl'))
-                 for line in path.read_text(encoding='utf-8').split('\n')[:-1]]  # fmt: skip
+        lines = [
+            line for path in sorted(self.folder.glob('rank*.jsonl')) for line in path.read_text(encoding='utf-8').split('\n')[:-1]
+        ]
         return [json.loads(line) for line in lines]
 
 

@@ -117,8 +117,9 @@ def measure_latency(
     images = torch.randn(settings.batch_size, *image_shape, device=settings.device)
     depth = max(space.depth)
     stems: dict[int, list[float]] = {width: [] for width in space.embed_dim}
-    totals: dict[tuple, list[float]] = {(e, h, float(r)): [] for e in space.embed_dim for h in space.num_heads
-                                        for r in space.mlp_ratio}  # fmt: skip
+    totals: dict[tuple, list[float]] = {
+        (e, h, float(r)): [] for e in space.embed_dim for h in space.num_heads for r in space.mlp_ratio
+    }
     for _ in range(settings.rounds):
         for width, heads, ratio in totals:
             network = build(dict(embed_dim=width, depth=depth, num_heads=[heads] * depth, mlp_ratio=[ratio] * depth))

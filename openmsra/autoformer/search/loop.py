@@ -154,8 +154,10 @@ class EvolutionLoop(BaseLoop):
         box = [read_json(self.state_file), bool(journals)]  # what rank 0 sees counts
         dist.broadcast_object_list(box)
         if box[1] and not box[0]:  # their scores may belong to other weights
-            raise ConfigError(f'{self.folder} holds journals of a search whose {self.state_file.name} is gone: delete '
-                              'its journal folder, or choose another --work-dir.')  # fmt: skip
+            raise ConfigError(
+                f'{self.folder} holds journals of a search whose {self.state_file.name} is gone: delete '
+                'its journal folder, or choose another --work-dir.'
+            )
         if self.runner._resume and self.runner._load_from:
             raise ConfigError('A search resumes from its work directory: give --resume without a path.')
         if box[0] and not self.runner._resume:

@@ -70,11 +70,16 @@ def draw_pareto(history: list[dict], fronts: dict[str, list[int]], file: Path) -
     best = max(history, key=lambda row: row['score'])
     for axis, (name, front) in zip(figure.subplots(1, len(fronts), squeeze=False)[0], fronts.items(), strict=True):
         points = axis.scatter(
-            [row[name] for row in history], [row['score'] for row in history],
-            c=[row['generation'] for row in history], cmap='viridis', s=14, alpha=0.8,
-        )  # fmt: skip
-        axis.step([history[i][name] for i in front], [history[i]['score'] for i in front], 'C3', where='post',
-                  label='Pareto front')  # fmt: skip
+            [row[name] for row in history],
+            [row['score'] for row in history],
+            c=[row['generation'] for row in history],
+            cmap='viridis',
+            s=14,
+            alpha=0.8,
+        )
+        axis.step(
+            [history[i][name] for i in front], [history[i]['score'] for i in front], 'C3', where='post', label='Pareto front'
+        )
         axis.plot(best[name], best['score'], '*', color='C3', markersize=14, label='best')
         axis.xaxis.set_major_formatter(EngFormatter(sep=''))
         axis.set(xlabel=AXES[name], ylabel='top-1 with inherited weights (%)')

@@ -15,7 +15,7 @@ from openmsra.registry import DATASETS
 Row = tuple[Path, Path, str, float]  # distorted image, pristine image, distortion, score in (0, 1), higher is better
 LIVE_COUNTS = {'jp2k': 227, 'jpeg': 233, 'wn': 174, 'gblur': 174, 'fastfading': 174}  # in the order of the score files
 CSIQ_FOLDERS = {'noise': 'AWGN', 'blur': 'BLUR', 'contrast': 'contrast', 'fnoise': 'fnoise', 'jpeg': 'JPEG',
-                'jpeg 2000': 'jpeg2000'}  # fmt: skip
+                'jpeg 2000': 'jpeg2000'}
 
 
 def read_kadid10k(root: Path) -> Iterator[Row]:
@@ -87,7 +87,7 @@ class FRLabelDataset(ScoredImages):
     """
 
     def __init__(self, data_root: str, source: str, split: str, pipeline: list, val_fraction: float = 0.2,
-                 roles: tuple[str, ...] | None = None, **kwargs) -> None:  # fmt: skip
+                 roles: tuple[str, ...] | None = None, **kwargs) -> None:
         if source not in READERS:
             raise ValueError(f'FRLabelDataset: source must be one of {sorted(READERS)}, got {source!r}')
         if not 0 < val_fraction < 1:
@@ -99,7 +99,7 @@ class FRLabelDataset(ScoredImages):
     def load_data_list(self) -> list[dict]:
         rows = [dict(restored_path=str(distorted), pristine_path=str(pristine), scene=pristine.stem.lower(),
                      distortion=kind, gt_score=score)
-                for distorted, pristine, kind, score in READERS[self.source](Path(self.data_root))]  # fmt: skip
+                for distorted, pristine, kind, score in READERS[self.source](Path(self.data_root))]
         for name in {row[key] for row in rows for key in ('restored_path', 'pristine_path')}:
             inside(Path(self.data_root).absolute(), str(Path(name).absolute()), f'labels of {self.source}')
         scenes = sorted({row['scene'] for row in rows})

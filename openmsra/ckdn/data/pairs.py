@@ -38,7 +38,7 @@ def match(restored: dict[str, Path], degraded: dict[str, Path], allow_missing: b
         PairError: partners are missing and that is not allowed, or nothing pairs up.
     """
     orphans = sorted(map(str, [restored[k] for k in restored.keys() - degraded.keys()]
-                         + [degraded[k] for k in degraded.keys() - restored.keys()]))  # fmt: skip
+                         + [degraded[k] for k in degraded.keys() - restored.keys()]))
     if orphans:
         message = f'{len(orphans)} image(s) without partner: {", ".join(orphans[:20])}'
         if not allow_missing:

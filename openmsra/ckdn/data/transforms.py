@@ -74,7 +74,7 @@ def check_pair(restored: Image.Image, reference: Image.Image, name: str) -> None
     (w1, h1), (w2, h2) = sorted((restored.size, reference.size))
     if abs(w2 * h1 / h2 - w1) > 1 and abs(h2 * w1 / w2 - h1) > 1:
         raise ImageError(f'{name}: restored {restored.width}x{restored.height} and reference '
-                         f'{reference.width}x{reference.height} differ in aspect ratio; crop both alike.')  # fmt: skip
+                         f'{reference.width}x{reference.height} differ in aspect ratio; crop both alike.')
 
 
 @TRANSFORMS.register_module()

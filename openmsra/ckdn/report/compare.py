@@ -46,11 +46,16 @@ def compare_methods(rows: list[dict], draws: int = 10_000) -> dict:
         raise ValueError(f'methods {sorted(scores)}: at least two with an image in common are needed for a comparison.')
     table = np.array([[scores[name][image] for image in common] for name in scores])
     ranks = rankdata(-table, axis=0).mean(1)
-    methods = [dict(method=name, mean_score=float(values.mean()), mean_rank=float(rank))
-               for name, values, rank in zip(scores, table, ranks, strict=True)]  # fmt: skip
+    methods = [
+        dict(method=name, mean_score=float(values.mean()), mean_rank=float(rank))
+        for name, values, rank in zip(scores, table, ranks, strict=True)
+    ]
     methods.sort(key=lambda row: row['mean_rank'])
     index = {name: i for i, name in enumerate(scores)}
-    pairs = [dict(first=a['method'], second=b['method'],
-                  **paired_bootstrap(table[index[a['method']]], table[index[b['method']]], draws))
-             for a, b in combinations(methods, 2)]  # fmt: skip
+    pairs = [
+        dict(
+            first=a['method'], second=b['method'], **paired_bootstrap(table[index[a['method']]], table[index[b['method']]], draws)
+        )
+        for a, b in combinations(methods, 2)
+    ]
     return dict(images=len(common), methods=methods, pairs=pairs)

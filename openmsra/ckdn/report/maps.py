@@ -23,8 +23,10 @@ def quality_map(model: CKDN, restored: str | Path, degraded: str | Path, ref_int
         ImageError: an image cannot be scored.
     """
     images = LoadPair()(dict(restored_path=str(restored), degraded_path=str(degraded)))
-    sides = (resize_short_side(images['restored'], SHORT_SIDE, 'bicubic'),
-             resize_short_side(images['degraded'], SHORT_SIDE, ref_interp))  # fmt: skip
+    sides = (
+        resize_short_side(images['restored'], SHORT_SIDE, 'bicubic'),
+        resize_short_side(images['degraded'], SHORT_SIDE, ref_interp),
+    )
     width, height = (min(side.size[axis] for side in sides) for axis in (0, 1))  # long sides may differ by a pixel
     device = model.data_preprocessor.mean.device
     batch = (model.data_preprocessor.stack(to_tensor(side)[None, :, :height, :width].to(device)) for side in sides)

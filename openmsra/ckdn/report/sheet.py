@@ -42,24 +42,30 @@ def write_sheet(rows: list[dict], file: Path, comparison: dict | None = None) ->
 def _row(row: dict, several: bool) -> str:
     method = html.escape(row.get('method', ''))
     column = f'<td>{method}</td>' if several else ''
-    return (f'<tr data-method="{method}"><td class="score">{row["score"]:.4f}</td>{column}<td>{_picture(row["restored"])}</td>'
-            f'<td>{_picture(row["degraded"])}</td></tr>\n')  # fmt: skip
+    return (
+        f'<tr data-method="{method}"><td class="score">{row["score"]:.4f}</td>{column}<td>{_picture(row["restored"])}</td>'
+        f'<td>{_picture(row["degraded"])}</td></tr>\n'
+    )
 
 
 def _methods(comparison: dict) -> str:
     names = [html.escape(row['method']) for row in comparison['methods']]
-    methods = ''.join(f'<tr><td>{name}</td><td>{row["mean_rank"]:.2f}</td><td>{row["mean_score"]:.4f}</td></tr>\n'
-                      for name, row in zip(names, comparison['methods'], strict=True))  # fmt: skip
+    methods = ''.join(
+        f'<tr><td>{name}</td><td>{row["mean_rank"]:.2f}</td><td>{row["mean_score"]:.4f}</td></tr>\n'
+        for name, row in zip(names, comparison['methods'], strict=True)
+    )
     pairs = ''.join(
         f'<tr><td>{html.escape(row["first"])} - {html.escape(row["second"])}</td><td>{row["difference"]:+.4f}</td>'
         f'<td>{row["low"]:+.4f} to {row["high"]:+.4f}</td><td>{100 * row["wins"]:.0f} %</td></tr>\n'
         for row in comparison['pairs']
     )
     options = ''.join(f'<option>{name}</option>' for name in names)
-    return (f'<h2>Methods, {comparison["images"]} images</h2>\n<table><tr><th>method</th><th>mean rank</th><th>mean score</th>'
-            f'</tr>\n{methods}</table>\n<table><tr><th>pair</th><th>mean difference</th><th>95 % interval (paired bootstrap)</th>'
-            f'<th>images won</th></tr>\n{pairs}</table>\n<p><label>show <select><option value="">all methods</option>{options}'
-            f'</select></label></p>\n')  # fmt: skip
+    return (
+        f'<h2>Methods, {comparison["images"]} images</h2>\n<table><tr><th>method</th><th>mean rank</th><th>mean score</th>'
+        f'</tr>\n{methods}</table>\n<table><tr><th>pair</th><th>mean difference</th><th>95 % interval (paired bootstrap)</th>'
+        f'<th>images won</th></tr>\n{pairs}</table>\n<p><label>show <select><option value="">all methods</option>{options}'
+        f'</select></label></p>\n'
+    )
 
 
 def _picture(path: str) -> str:

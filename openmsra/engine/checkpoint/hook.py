@@ -81,9 +81,16 @@ class DurableCheckpointHook(CheckpointHook):
             runner.message_hub.update_info('last_ckpt', str(path))
             if kept:
                 runner.message_hub.update_info('keep_ckpt_ids', kept)
-            runner.save_checkpoint(self.out_dir, path.name, save_optimizer=self.save_optimizer,
-                                   save_param_scheduler=self.save_param_scheduler, meta=meta, by_epoch=self.by_epoch,
-                                   backend_args=self.backend_args, **self.args)  # fmt: skip
+            runner.save_checkpoint(
+                self.out_dir,
+                path.name,
+                save_optimizer=self.save_optimizer,
+                save_param_scheduler=self.save_param_scheduler,
+                meta=meta,
+                by_epoch=self.by_epoch,
+                backend_args=self.backend_args,
+                **self.args,
+            )
             self.last_ckpt = str(path)
             pointer = Path(runner.work_dir) / POINTER
             write_together(lambda: write_durably(pointer, lambda stream: stream.write(str(path).encode())))
@@ -114,8 +121,10 @@ class DurableCheckpointHook(CheckpointHook):
             full = ' THE DISK IS FULL.' if error.errno == errno.ENOSPC else ''
             previous = self.last_ckpt or getattr(runner, 'resumed_from', None)
             kept = f'The previous one, {previous}, is kept' if previous else 'There is no earlier one of this run'
-            runner.logger.error(f'No checkpoint was written: {error}.{full} {kept}; the training goes on and is lost from there '
-                                'if nobody makes room.')  # fmt: skip
+            runner.logger.error(
+                f'No checkpoint was written: {error}.{full} {kept}; the training goes on and is lost from there '
+                'if nobody makes room.'
+            )
             return
         if get_rank() == 0:
             self.file_backend.remove_noted(keep=self._current())

@@ -26,18 +26,38 @@ MISSPELT = 0.85  # similarity from which a key is a misspelling of a known one a
 LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 EVALUATORS = ('val_evaluator', 'test_evaluator')
 DEFAULT_HOOKS = {
-    'runtime_info', 'timer', 'sampler_seed', 'logger', 'param_scheduler', 'checkpoint', 'visualization',
-    'non_finite', 'broken_data',
-}  # fmt: skip
+    'runtime_info',
+    'timer',
+    'sampler_seed',
+    'logger',
+    'param_scheduler',
+    'checkpoint',
+    'visualization',
+    'non_finite',
+    'broken_data',
+}
 PARAMWISE = {
-    'custom_keys', 'lr_mult', 'bias_lr_mult', 'bias_decay_mult', 'norm_decay_mult', 'dwconv_decay_mult',
-    'dcn_offset_lr_mult', 'flat_decay_mult', 'bypass_duplicate',
-}  # fmt: skip
+    'custom_keys',
+    'lr_mult',
+    'bias_lr_mult',
+    'bias_decay_mult',
+    'norm_decay_mult',
+    'dwconv_decay_mult',
+    'dcn_offset_lr_mult',
+    'flat_decay_mult',
+    'bypass_duplicate',
+}
 # read by the Runner outside its signature
 RUNNER_EXTRA = {
-    'custom_imports', 'runner_type', 'model_wrapper_cfg', 'sync_bn', 'find_unused_parameters', 'compile',
-    'activation_checkpointing', 'efficient_conv_bn_eval',
-}  # fmt: skip
+    'custom_imports',
+    'runner_type',
+    'model_wrapper_cfg',
+    'sync_bn',
+    'find_unused_parameters',
+    'compile',
+    'activation_checkpointing',
+    'efficient_conv_bn_eval',
+}
 # keys that a builder takes out of the dictionary before the class sees it
 BUILDER_KEYS = {
     'hook': {'priority'},
@@ -92,8 +112,13 @@ def _unread_variables(cfg: Config, files: list[Path]) -> Iterator[str]:
     assigned_somewhere = set()
     for file in files:  # from the leaf to its bases
         tree = ast.parse(file.read_text(encoding='utf-8'))
-        assigned = {target.id for node in tree.body if isinstance(node, ast.Assign) for target in node.targets
-                    if isinstance(target, ast.Name) and not target.id.startswith('__')}  # fmt: skip
+        assigned = {
+            target.id
+            for node in tree.body
+            if isinstance(node, ast.Assign)
+            for target in node.targets
+            if isinstance(target, ast.Name) and not target.id.startswith('__')
+        }
         loads = [node for node in ast.walk(tree) if hasattr(node, 'ctx') and isinstance(node.ctx, ast.Load)]
         loaded = {node.id for node in loads if isinstance(node, ast.Name)}
         for name in sorted(assigned - known - loaded - read_above - {'_base_'}):

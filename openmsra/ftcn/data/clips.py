@@ -68,7 +68,7 @@ class FaceClips(BaseDataset):
 
     def __init__(self, ann_file: str, split: str, pipeline: list, methods: list[str] | None = None, clip_len: int = 32,
                  clips_per_video: int = 4, clip_stride: int | None = None, faces: str | None = None, size: int = 224,
-                 jitter: float = 0.0, **kwargs) -> None:  # fmt: skip
+                 jitter: float = 0.0, **kwargs) -> None:
         if faces not in (None, 'largest', 'all'):
             raise ValueError(f"faces must be 'largest' or 'all', got {faces!r}")
         self.split, self.methods, self.clip_len, self.clips_per_video = split, methods, clip_len, clips_per_video
@@ -79,7 +79,7 @@ class FaceClips(BaseDataset):
     def load_data_list(self) -> list[dict]:
         lines = read_json_lines(self.ann_file, dict(frames=str | None, label=int, method=str, split=str))
         rows = [dict(row, video=row.get('video', row['frames'])) for row in lines
-                if row['split'] == self.split and self._wanted(row)]  # fmt: skip
+                if row['split'] == self.split and self._wanted(row)]
         self._metainfo['faceless'] = [(row['video'], row['method'], row['label']) for row in rows if row['frames'] is None]
         rows = [row for row in rows if row['frames'] is not None]
         if self.faces == 'largest':
@@ -119,7 +119,7 @@ class FaceClips(BaseDataset):
         start = row['start'] if self.test_mode else np.random.choice(clip_starts(row['count'], self.clip_len, 1))
         clip = self._read(row, reflect(start + np.arange(self.clip_len), row['count']))
         return self.pipeline(dict(clip=clip, video=row['video'], method=row['method'], gt_label=row['label'],
-                                  track=row.get('track', 0)))  # fmt: skip
+                                  track=row.get('track', 0)))
 
     def _read(self, row: dict, numbers: np.ndarray) -> np.ndarray:
         """An aligned clip (T, size, size, 3)."""

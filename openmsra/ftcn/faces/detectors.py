@@ -56,8 +56,10 @@ class YuNetDetector:
     def __call__(self, frame: np.ndarray) -> list[Face]:
         self.network.setInputSize(frame.shape[1::-1])
         _, rows = self.network.detect(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
-        faces = [Face(np.concatenate([row[:2], row[:2] + row[2:4]]), row[4:14].reshape(5, 2), float(row[14]))
-                 for row in ([] if rows is None else rows.astype(float))]  # fmt: skip
+        faces = [
+            Face(np.concatenate([row[:2], row[:2] + row[2:4]]), row[4:14].reshape(5, 2), float(row[14]))
+            for row in ([] if rows is None else rows.astype(float))
+        ]
         return [face for face in faces if min(face.box[2:] - face.box[:2]) >= self.min_size]
 
 
@@ -85,5 +87,9 @@ def _given(row: dict) -> Face:
 def face_source(kind: str, min_face: int, yunet: Path | None = None, boxes: Path | None = None) -> Detector | list | None:
     """The source of faces that a tool's options name: 'haar', 'yunet', 'boxes' (given ones) or 'none' (aligned already)."""
     smallest = max(min_face // 2, 20)  # smaller ones than min_face are counted and reported
-    return {'haar': lambda: HaarDetector(smallest), 'yunet': lambda: YuNetDetector(yunet, smallest),
-            'boxes': lambda: boxes_from_json(boxes), 'none': lambda: None}[kind]()  # fmt: skip
+    return {
+        'haar': lambda: HaarDetector(smallest),
+        'yunet': lambda: YuNetDetector(yunet, smallest),
+        'boxes': lambda: boxes_from_json(boxes),
+        'none': lambda: None,
+    }[kind]()

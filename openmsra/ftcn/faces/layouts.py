@@ -96,8 +96,10 @@ def dfdc(root: Path) -> list[dict]:
             labels = {name: int(facts['is_fake']) for name, facts in _json(metadata).items()}
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ToolError(f'{table if table.is_file() else metadata}: not the labels of DFDC ({error!r}).') from None
-    return [_row(f'test_videos/{name}', label, 'DFDC' if label else 'real', Path(name).stem, 'test')
-            for name, label in sorted(labels.items())]  # fmt: skip
+    return [
+        _row(f'test_videos/{name}', label, 'DFDC' if label else 'real', Path(name).stem, 'test')
+        for name, label in sorted(labels.items())
+    ]
 
 
 def listed(root: Path) -> list[dict]:

@@ -57,10 +57,10 @@ class Preparation:
         if (folder / DONE).is_file():
             return self._done(folder)
         try:
-            frames = (ImageFolder(path, limit=self.max_frames) if path.is_dir()
-                      else VideoFile(path, self.backend, self.max_frames))  # fmt: skip
-            return prepare_video(frames, folder, self._faces(video), self.min_face, self.min_frames, self.size, self.suffix,
-                                 self._options())  # fmt: skip
+            frames = ImageFolder(path, limit=self.max_frames) if path.is_dir() else VideoFile(path, self.backend, self.max_frames)
+            return prepare_video(
+                frames, folder, self._faces(video), self.min_face, self.min_frames, self.size, self.suffix, self._options()
+            )
         except (VideoError, FileNotFoundError, ValueError) as error:
             return str(error)
 
@@ -70,8 +70,10 @@ class Preparation:
     def _done(self, folder: Path) -> dict:
         result = json.loads((folder / DONE).read_text(encoding='utf-8'))
         if result['options'] != self._options():
-            raise ToolError(f'{folder} was made with the options {result["options"]}, not {self._options()}; '
-                            'choose another --out, or remove it.')  # fmt: skip
+            raise ToolError(
+                f'{folder} was made with the options {result["options"]}, not {self._options()}; '
+                'choose another --out, or remove it.'
+            )
         return result
 
     def _faces(self, video: str) -> Detector | list[list[Face]] | None:
@@ -85,8 +87,16 @@ def crops_of(video: str) -> str:
     return f'crops/{Path(video).with_suffix("").as_posix()}'
 
 
-def prepare_video(frames: Iterable[Frame], folder: Path, detector: Detector | list[list[Face]] | None, min_face: int = 40,
-                  min_frames: int = 8, size: int = 224, suffix: str = '.png', options: dict | None = None) -> dict:  # fmt: skip
+def prepare_video(
+    frames: Iterable[Frame],
+    folder: Path,
+    detector: Detector | list[list[Face]] | None,
+    min_face: int = 40,
+    min_frames: int = 8,
+    size: int = 224,
+    suffix: str = '.png',
+    options: dict | None = None,
+) -> dict:
     """Write the faces of a video below ``folder``, which appears when it is complete.
 
     Each track becomes a folder ``0``, ``1``, ... with a loose crop for each frame, named by the number of the frame, and
@@ -116,8 +126,9 @@ def prepare_video(frames: Iterable[Frame], folder: Path, detector: Detector | li
     return result
 
 
-def _write_track(folder: Path, track: Track, crops: list[np.ndarray], corners: np.ndarray, times: np.ndarray, located: bool,
-                 suffix: str) -> dict:  # fmt: skip
+def _write_track(
+    folder: Path, track: Track, crops: list[np.ndarray], corners: np.ndarray, times: np.ndarray, located: bool, suffix: str
+) -> dict:
     folder.mkdir()
     numbers = track.start + np.arange(len(crops))
     for number, crop in zip(numbers, crops, strict=True):
@@ -125,8 +136,9 @@ def _write_track(folder: Path, track: Track, crops: list[np.ndarray], corners: n
         if not cv2.imwrite(str(file), cv2.cvtColor(crop, cv2.COLOR_RGB2BGR)):
             raise OSError(f'{file}: cannot be written; check the disk.')
     if located:
-        np.savez(folder / TRACK, frames=numbers, times=times[numbers], boxes=track.boxes, landmarks=track.landmarks,
-                 corners=corners)  # fmt: skip
+        np.savez(
+            folder / TRACK, frames=numbers, times=times[numbers], boxes=track.boxes, landmarks=track.landmarks, corners=corners
+        )
     side = float((track.boxes[:, 2:] - track.boxes[:, :2]).min(axis=1).mean())
     return dict(first=int(track.start), frames=len(crops), side=round(side, 1))
 
@@ -134,6 +146,8 @@ def _write_track(folder: Path, track: Track, crops: list[np.ndarray], corners: n
 def clip_lines(row: dict, result: dict) -> list[dict]:
     """The lines of ``clips.jsonl`` for a video: one for each track, or one with ``frames: null`` where there is no face."""
     folder = crops_of(row['video'])
-    lines = [dict(row, frames=f'{folder}/{track["track"]}', **{key: track[key] for key in ('track', 'first', 'side')})
-             for track in result['tracks']]  # fmt: skip
+    lines = [
+        dict(row, frames=f'{folder}/{track["track"]}', **{key: track[key] for key in ('track', 'first', 'side')})
+        for track in result['tracks']
+    ]
     return lines or [dict(row, frames=None)]

@@ -22,8 +22,9 @@ class Track:
     landmarks: np.ndarray
 
 
-def find_tracks(frames: Iterable[Frame], detector: Detector | list[list[Face]] | None, min_face: int,
-                min_frames: int) -> tuple[np.ndarray, list[Track], list[str]]:  # fmt: skip
+def find_tracks(
+    frames: Iterable[Frame], detector: Detector | list[list[Face]] | None, min_face: int, min_frames: int
+) -> tuple[np.ndarray, list[Track], list[str]]:
     """Detect and follow the faces of a video.
 
     Args:
@@ -77,8 +78,11 @@ def whole_frame(frame: np.ndarray, size: int) -> Crop:
     return cv2.resize(frame, (size, size), interpolation=cv2.INTER_AREA), (0, 0)
 
 
-def cut_tracks(frames: Iterable[Frame], tracks: list[Track], cut: Callable[[np.ndarray, np.ndarray], Crop],
-               ) -> Iterator[tuple[Track, list[np.ndarray], np.ndarray]]:  # fmt: skip
+def cut_tracks(
+    frames: Iterable[Frame],
+    tracks: list[Track],
+    cut: Callable[[np.ndarray, np.ndarray], Crop],
+) -> Iterator[tuple[Track, list[np.ndarray], np.ndarray]]:
     """Each track with its crops and their corners (N, 2), as soon as it has ended: only living tracks are in memory.
 
     ``cut`` takes a frame and a box (4,).
@@ -124,8 +128,10 @@ def track_faces(detections: list[list[Face]], overlap: float = 0.5, seed_score: 
     for number, faces in enumerate(detections):
         done += [track for track in alive if number - max(track) > gap + 1]
         alive = [track for track in alive if number - max(track) <= gap + 1]
-        pairs = sorted(((iou(track[max(track)].box, face.box), t, f) for t, track in enumerate(alive)
-                        for f, face in enumerate(faces)), reverse=True)  # fmt: skip
+        pairs = sorted(
+            ((iou(track[max(track)].box, face.box), t, f) for t, track in enumerate(alive) for f, face in enumerate(faces)),
+            reverse=True,
+        )
         taken: set[int] = set()
         used: set[int] = set()
         for value, t, f in pairs:

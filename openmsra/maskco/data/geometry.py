@@ -112,7 +112,7 @@ def random_boxes(inside: np.ndarray, count: int, size: float, scale: tuple, rati
 def random_regions(
     query: View, key: View, common: np.ndarray, count: int, scale: tuple, ratio: tuple, min_side: float,
     rng: np.random.Generator, tries: int = 100,
-) -> np.ndarray:  # fmt: skip
+) -> np.ndarray:
     """Disjoint boxes (count, 4) of the common part, in original pixels; their sizes are shares of the query view.
 
     Of ``tries`` boxes for each, those with at least ``min_side`` pixels in both views count. Where none does, all of the
@@ -134,7 +134,7 @@ def random_regions(
 def random_negatives(
     taken: np.ndarray, count: int, size: float, scale: tuple, ratio: tuple, max_iou: float, rng: np.random.Generator,
     tries: int = 20,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+) -> tuple[np.ndarray, np.ndarray]:
     """Boxes of the key view that are other regions than ``taken`` (R, 4).
 
     Returns:

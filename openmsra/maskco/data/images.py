@@ -42,7 +42,7 @@ class UnlabelledImages(BaseDataset):
             found = [path for path in wanted if path.is_file()]
             if len(found) < len(wanted):
                 print_log(f'{self.ann_file}: {len(wanted) - len(found)} of {len(wanted)} images are missing and left out.',
-                          'current', logging.WARNING)  # fmt: skip
+                          'current', logging.WARNING)
         else:
             found = sorted(path for path in root.rglob('*') if path.suffix.lower() in SUFFIXES)
         if not found:

@@ -65,7 +65,7 @@ class CocoRegions(BaseDataset):
     def __init__(
         self, data_root: str, ann_file: str, pipeline: list, bank: bool, size: int = 224, boxes: int = 2, min_side: float = 16,
         count: int | None = None, **kwargs,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.bank, self.size, self.boxes, self.min_side, self.count = bank, size, boxes, min_side, count
         super().__init__(data_root=data_root, ann_file=ann_file, pipeline=pipeline, **kwargs)
 
@@ -93,7 +93,7 @@ class CocoRegions(BaseDataset):
                 boxes.append((box.tolist(), labels[annotation['category_id']]))
         boxes = sorted(boxes, key=lambda row: (row[0][0] - row[0][2]) * (row[0][3] - row[0][1]))[: self.boxes]
         return dict(img_path=str(inside(self.data_root, image['file_name'], self.ann_file)), gt_boxes=[box for box, _ in boxes],
-                    gt_box_labels=[label for _, label in boxes])  # fmt: skip
+                    gt_box_labels=[label for _, label in boxes])
 
     def prepare_data(self, idx: int) -> dict:
         row = self.get_data_info(idx)

@@ -46,9 +46,9 @@ class TwoRegionViews(BaseTransform):
         min_common_side: float = 64, num_regions: int = 1, region_scale: Sequence[float] = (0.1, 0.3),
         region_ratio: Sequence[float] = (0.5, 2.0), min_region_side: float = 32, num_negatives: int = 4,
         negative_iou: float = 0.1, both_views: bool = False,
-    ) -> None:  # fmt: skip
+    ) -> None:
         for name, (low, high), top in (('crop_scale', crop_scale, 1), ('region_scale', region_scale, 1),
-                                       ('crop_ratio', crop_ratio, np.inf), ('region_ratio', region_ratio, np.inf)):  # fmt: skip
+                                       ('crop_ratio', crop_ratio, np.inf), ('region_ratio', region_ratio, np.inf)):
             if not 0 < low <= high <= top:
                 raise ValueError(f'TwoRegionViews: {name}=({low}, {high}) must rise and lie in (0, {top}].')
         if not 0 < min_region_side <= min_common_side <= size:
@@ -85,7 +85,7 @@ class TwoRegionViews(BaseTransform):
             views=[self._render(image, view) for view in (query, key)], geometry=[query, key], boxes_original=boxes,
             query_boxes=query_boxes, key_boxes=key_boxes, figures=figures,
             negatives=[self._negatives(query_boxes, rng) if self.both_views else None, self._negatives(key_boxes, rng)],
-        )  # fmt: skip
+        )
         return results
 
     def _negatives(self, taken: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -29,9 +29,13 @@ class FrozenProbe(BaseMetric):
     default_prefix = 'probe'
 
     def __init__(
-        self, probes: Sequence[str] = ('knn', 'linear'), neighbours: int = 5, strength: float = 1.0, collect_device: str = 'cpu',
+        self,
+        probes: Sequence[str] = ('knn', 'linear'),
+        neighbours: int = 5,
+        strength: float = 1.0,
+        collect_device: str = 'cpu',
         prefix: str | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(collect_device, prefix)
         if not probes or set(probes) - {'knn', 'linear'}:
             raise ValueError(f"FrozenProbe: probes={tuple(probes)}; valid are 'knn' and 'linear'.")
@@ -65,8 +69,11 @@ class FrozenProbe(BaseMetric):
         )
         hits, boxes = self._hits(probe, features, labels), _join(rest, 'boxes')
         third = np.argsort(np.argsort((boxes[:, 2:] - boxes[:, :2]).prod(1), kind='stable')) * 3 // len(boxes)
-        by_size = {f'region_{probe}_{name}': _percent(hits[third == i]) for i, name in enumerate(('small', 'medium', 'large'))
-                   if (third == i).any()}  # fmt: skip
+        by_size = {
+            f'region_{probe}_{name}': _percent(hits[third == i])
+            for i, name in enumerate(('small', 'medium', 'large'))
+            if (third == i).any()
+        }
         return {f'region_{probe}': _percent(hits), **by_size}
 
     def _hits(self, probe: str, features: tuple, labels: tuple) -> np.ndarray:

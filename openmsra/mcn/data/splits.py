@@ -83,7 +83,7 @@ def kinetics(table: Path) -> tuple[Rows, list[str]]:
     classes = sorted({row['label'] for row in rows})
     label_of = {name: number for number, name in enumerate(classes)}
     return [(f'{row["label"]}/{row["youtube_id"]}_{int(row["time_start"]):06d}_{int(row["time_end"]):06d}.mp4',
-             label_of[row['label']]) for row in rows], classes  # fmt: skip
+             label_of[row['label']]) for row in rows], classes
 
 
 def locate(rows: Rows, videos: Path) -> tuple[Rows, list[str], int]:

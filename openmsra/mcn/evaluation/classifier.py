@@ -25,9 +25,15 @@ class VideoClassifier(VideoEncoder):
     """
 
     def __init__(
-        self, backbone: dict, num_classes: int, dropout: float = 0.5, pretrained: str | None = None, frozen: bool = False,
-        data_preprocessor: dict | None = None, init_cfg: dict | None = None,
-    ) -> None:  # fmt: skip
+        self,
+        backbone: dict,
+        num_classes: int,
+        dropout: float = 0.5,
+        pretrained: str | None = None,
+        frozen: bool = False,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
         super().__init__(backbone, data_preprocessor, init_cfg)
         self.cls_head = nn.Sequential(
             OrderedDict(dropout=nn.Dropout(dropout), fc_cls=nn.Linear(self.backbone.feat_dim, num_classes))

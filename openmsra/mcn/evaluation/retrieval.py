@@ -56,8 +56,10 @@ def retrieval_figures(
     chance = (query_labels[:, None] == gallery_labels).mean()
     figures = {name: float(values.mean()) for name, values in hits.items()}
     figures |= dict(mAP=100 * float(average.mean()) if found.any() else float('nan'), chance=100 * float(chance))
-    by_class = {int(label): {name: float(values[query_labels == label].mean()) for name, values in hits.items()}
-                for label in np.unique(query_labels)}  # fmt: skip
+    by_class = {
+        int(label): {name: float(values[query_labels == label].mean()) for name, values in hits.items()}
+        for label in np.unique(query_labels)
+    }
     return figures, by_class
 
 
@@ -89,8 +91,14 @@ class VideoRetrieval(BaseMetric):
 
     default_prefix = 'retrieval'
 
-    def __init__(self, topk: Sequence[int] = (1, 5, 10, 20, 50), probe: float | None = None, features: str | None = None,
-                 collect_device: str = 'cpu', prefix: str | None = None) -> None:  # fmt: skip
+    def __init__(
+        self,
+        topk: Sequence[int] = (1, 5, 10, 20, 50),
+        probe: float | None = None,
+        features: str | None = None,
+        collect_device: str = 'cpu',
+        prefix: str | None = None,
+    ) -> None:
         super().__init__(collect_device, prefix)
         self.topk, self.probe, self.features = tuple(topk), probe, features
 
@@ -126,5 +134,8 @@ def _columns(rows: list[dict], role: str) -> dict[str, np.ndarray]:
         raise ValueError(f"VideoRetrieval: no video has the role '{role}'; set role='{role}' of a data set.")
     if unlabelled := [row['video'] for row in rows if row['gt_label'] < 0]:
         raise ValueError(f'VideoRetrieval: {len(unlabelled)} {role} videos have no label, the first is {unlabelled[0]}.')
-    return dict(video=np.array([row['video'] for row in rows]), label=np.array([row['gt_label'] for row in rows]),
-                feature=np.stack([row['feature'] for row in rows]))  # fmt: skip
+    return dict(
+        video=np.array([row['video'] for row in rows]),
+        label=np.array([row['gt_label'] for row in rows]),
+        feature=np.stack([row['feature'] for row in rows]),
+    )

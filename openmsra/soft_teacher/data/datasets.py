@@ -36,7 +36,7 @@ class LabelledCoco(CocoDataset):
         names = {row['name'] for row in self._categories}
         if missing := [name for name in self.metainfo['classes'] if name not in names]:
             raise DataError(f"{self.ann_file}: no category of this file is called {', '.join(map(repr, missing[:5]))}. "
-                            f'{did_you_mean(missing[0], names)} Set metainfo=dict(classes=(...)) of both data sets.')  # fmt: skip
+                            f'{did_you_mean(missing[0], names)} Set metainfo=dict(classes=(...)) of both data sets.')
         self.found = len(rows)
         return rows
 
@@ -56,7 +56,7 @@ class LabelledCoco(CocoDataset):
         rows = super().filter_data()
         if not rows:
             raise DataError(f'{self.ann_file}: none of its {self.found} images is left after filter_cfg={self.filter_cfg}; '
-                            'it has no image with a usable box of the classes.')  # fmt: skip
+                            'it has no image with a usable box of the classes.')
         return rows
 
 
@@ -97,7 +97,7 @@ class UnlabelledFolder(BaseDetDataset):
     """
 
     def __init__(self, folders: str | list[str], recursive: bool = True, list_file: str | None = None, skip_broken: bool = False,
-                 **kwargs) -> None:  # fmt: skip
+                 **kwargs) -> None:
         self.folders = [folders] if isinstance(folders, str) else list(folders)
         self.recursive, self.list_file, self.skip_broken = recursive, list_file, skip_broken
         super().__init__(ann_file='', **kwargs)
@@ -117,7 +117,7 @@ class UnlabelledFolder(BaseDetDataset):
             rows.append(dict(img_path=str(path), img_id=str(path), width=width, height=height, instances=[]))
         if broken and not (self.skip_broken and rows):
             raise DataError(f'UnlabelledFolder: {len(broken)} of {len(paths)} images cannot be read: {", ".join(broken[:10])}. '
-                            'Remove them or set skip_broken=True.')  # fmt: skip
+                            'Remove them or set skip_broken=True.')
         return rows
 
     def _files(self, folder: Path) -> list[Path]:

@@ -65,8 +65,10 @@ class PseudoLabelMonitor(Hook):
         for role in model.teaching.roles():
             self.idle[role] = 0 if figures[f'boxes_{role}'] else self.idle[role] + 1
             if self.idle[role] == self.patience:
-                runner.logger.warning(f'SoftTeacher: no pseudo box for {role} in {self.patience} iterations: '
-                                      f'{_reason(role, figures, model.settings)}')  # fmt: skip
+                runner.logger.warning(
+                    f'SoftTeacher: no pseudo box for {role} in {self.patience} iterations: '
+                    f'{_reason(role, figures, model.settings)}'
+                )
                 self.idle[role] = 0
 
     def _draw(self, runner, model, data_batch: dict) -> None:
@@ -78,11 +80,17 @@ class PseudoLabelMonitor(Hook):
 def _reason(role: str, figures: dict[str, float], settings) -> str:
     """Which threshold lets nothing through, with the figure next to it."""
     if not figures['candidates']:
-        return (f'the teacher finds nothing above pseudo_label_initial_score_thr={settings.pseudo_label_initial_score_thr}. '
-                'Train longer before (burn_in_iters), or check the classes of the labelled set.')  # fmt: skip
+        return (
+            f'the teacher finds nothing above pseudo_label_initial_score_thr={settings.pseudo_label_initial_score_thr}. '
+            'Train longer before (burn_in_iters), or check the classes of the labelled set.'
+        )
     if role == 'reg' and settings.reg_select == 'jitter':
-        return (f'the uncertainty is {figures.get("uncertainty", float("inf")):.3f} on average and '
-                f'reg_pseudo_thr={settings.reg_pseudo_thr}. Raise it.')  # fmt: skip
+        return (
+            f'the uncertainty is {figures.get("uncertainty", float("inf")):.3f} on average and '
+            f'reg_pseudo_thr={settings.reg_pseudo_thr}. Raise it.'
+        )
     name = 'rpn_pseudo_thr' if role == 'rpn' else 'cls_pseudo_thr'
-    return (f'{name}={getattr(settings, name)} is above all scores. Lower it, train longer before (burn_in_iters), '
-            "or set class_thresholds='prior'.")  # fmt: skip
+    return (
+        f'{name}={getattr(settings, name)} is above all scores. Lower it, train longer before (burn_in_iters), '
+        "or set class_thresholds='prior'."
+    )

@@ -72,8 +72,9 @@ def _joined(views: list[np.ndarray]) -> np.ndarray:
 
 
 @torch.no_grad()
-def lesson_pictures(inputs: dict[str, Tensor], lesson: Lesson, teaching: Teaching, preprocessor,
-                    most: int = 4) -> list[np.ndarray]:  # fmt: skip
+def lesson_pictures(
+    inputs: dict[str, Tensor], lesson: Lesson, teaching: Teaching, preprocessor, most: int = 4
+) -> list[np.ndarray]:
     """Pictures of the first images of a batch.
 
     Args:
@@ -84,8 +85,10 @@ def lesson_pictures(inputs: dict[str, Tensor], lesson: Lesson, teaching: Teachin
         most: pictures at most.
     """
     pairs = zip(inputs['unsup_teacher'][:most], inputs['unsup_student'][:most])
-    return [side_by_side(to_image(weak, preprocessor), to_image(strong, preprocessor), lesson, teaching, index)
-            for index, (weak, strong) in enumerate(pairs)]  # fmt: skip
+    return [
+        side_by_side(to_image(weak, preprocessor), to_image(strong, preprocessor), lesson, teaching, index)
+        for index, (weak, strong) in enumerate(pairs)
+    ]
 
 
 def save_pictures(pictures: list[np.ndarray], folder: Path, name: str) -> list[Path]:

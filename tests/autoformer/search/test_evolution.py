@@ -107,8 +107,10 @@ def test_of_equal_scores_the_first_comes_first():
 
 def test_both_ends_of_a_range_are_allowed():
     exact = count_params(TINY.smallest())
-    evolution = _run(_evolution(dict(params=(exact, exact)), generations=3, population=5, mutations=2, crossovers=2,
-                                max_attempts=64), lambda arch: 1.0)  # fmt: skip
+    evolution = _run(
+        _evolution(dict(params=(exact, exact)), generations=3, population=5, mutations=2, crossovers=2, max_attempts=64),
+        lambda arch: 1.0,
+    )
     assert [scored.arch for scored in evolution.history] == [TINY.smallest()]
     assert evolution.exhausted
 

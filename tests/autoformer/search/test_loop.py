@@ -53,8 +53,16 @@ def test_killed_in_the_middle_of_a_generation_and_resumed_equals_uninterrupted(t
 def test_two_processes_find_the_same(tmp_path, checkpoint, run_tool):
     whole = _run(tmp_path / 'one', checkpoint)
     options = [f'train_cfg.evolution.{key}={value}' for key, value in SMALL.items()]
-    run_tool('tools/dist_train.sh', SEARCH, '2', '--work-dir', tmp_path / 'two', '--cfg-options', *options,
-             f'train_cfg.checkpoint={checkpoint}')  # fmt: skip
+    run_tool(
+        'tools/dist_train.sh',
+        SEARCH,
+        '2',
+        '--work-dir',
+        tmp_path / 'two',
+        '--cfg-options',
+        *options,
+        f'train_cfg.checkpoint={checkpoint}',
+    )
     both = json.loads((tmp_path / 'two' / 'search.json').read_text())
     assert both['history'] == whole['history']
     assert len(list((tmp_path / 'two' / 'journal').iterdir())) == 2

@@ -29,8 +29,9 @@ def _kendall_by_counting(x, y):
 
 
 def _spearman_by_ranks(x, y):
-    return np.corrcoef(*([np.mean([1 + sum(v < u for v in values), sum(v <= u for v in values)]) for u in values]
-                         for values in (x, y)))[0, 1]  # fmt: skip
+    return np.corrcoef(
+        *([np.mean([1 + sum(v < u for v in values), sum(v <= u for v in values)]) for u in values] for values in (x, y))
+    )[0, 1]
 
 
 @pytest.mark.parametrize('size', [3, 4, 25])

@@ -86,11 +86,13 @@ def test_unknown_option_names_the_nearest_key(option, nearest):
 LABELLED, UNLABELLED = 'train_dataloader.dataset.datasets.0', 'train_dataloader.dataset.datasets.1'
 BEHIND_KWARGS = {
     'soft_teacher': {
-        f'{LABELLED}.filter_cfg.filter_empty_gt', f'{LABELLED}.pipeline.2.sup', f'{LABELLED}.pipeline.2.sup.0.keep_ratio',
+        f'{LABELLED}.filter_cfg.filter_empty_gt',
+        f'{LABELLED}.pipeline.2.sup',
+        f'{LABELLED}.pipeline.2.sup.0.keep_ratio',
         *(f'{UNLABELLED}.pipeline.2.unsup_{branch}' for branch in ('teacher', 'student')),
         *(f'{UNLABELLED}.pipeline.2.unsup_{branch}.0.keep_ratio' for branch in ('teacher', 'student')),
     },
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize('path', INSTANT, ids=lambda path: path.stem)

@@ -33,8 +33,9 @@ def test_padding_is_the_official_one(count):
 @pytest.mark.parametrize('angle', [0, 35, 90, 180])
 @pytest.mark.parametrize('scale', [0.3, 1, 3])
 def test_a_known_similarity_is_inverted(angle, scale):
-    turn = scale * np.array([[np.cos(np.radians(angle)), -np.sin(np.radians(angle))],
-                             [np.sin(np.radians(angle)), np.cos(np.radians(angle))]])  # fmt: skip
+    turn = scale * np.array(
+        [[np.cos(np.radians(angle)), -np.sin(np.radians(angle))], [np.sin(np.radians(angle)), np.cos(np.radians(angle))]]
+    )
     points = align.template(224) @ turn.T + (40, -7)
     matrix = align.fit_similarity(points, align.template(224))
     np.testing.assert_allclose(points @ matrix[:, :2].T + matrix[:, 2], align.template(224), atol=1e-8)

@@ -57,12 +57,19 @@ def root(tmp_path):
 
 def test_ffpp_has_pairs_in_both_directions_and_only_what_is_there(root):
     fakes = 'manipulated_sequences'
-    empty(root, f'{fakes}/Deepfakes/c23/videos/000_003.mp4', f'{fakes}/DeeperForensics/c23/videos/021_W004.mp4',
-          f'{fakes}/DeeperForensics/c40/videos/020_W004.mp4', 'original_sequences/youtube/c23/videos/000.mp4')  # fmt: skip
+    empty(
+        root,
+        f'{fakes}/Deepfakes/c23/videos/000_003.mp4',
+        f'{fakes}/DeeperForensics/c23/videos/021_W004.mp4',
+        f'{fakes}/DeeperForensics/c40/videos/020_W004.mp4',
+        'original_sequences/youtube/c23/videos/000.mp4',
+    )
     (root / f'{fakes}/FaceShifter/c23/frames/021_020').mkdir(parents=True)
     rows = ffpp(root)
     assert ids(rows, split='train') == ['000.mp4', '003.mp4', *(f'{name}.mp4' for name in ('000_003', '003_000'))] + [
-        '000_003.mp4', '003_000.mp4']  # fmt: skip
+        '000_003.mp4',
+        '003_000.mp4',
+    ]
     assert ids(rows, split='test', label=0) == ['020.mp4', '021.mp4']
     assert ids(rows, split='test', method='DeeperForensics') == ['021_W004.mp4']
     shifted = [row for row in rows if row['method'] == 'FaceShifter' and row['source'] == '021']
@@ -90,7 +97,9 @@ def test_celebdf_labels_are_turned_round(tmp_path):
 def test_dfdc_and_plain_lists(tmp_path):
     (tmp_path / 'metadata.json').write_text(json.dumps({'b.mp4': {'is_fake': 1}, 'a.mp4': {'is_fake': 0}}))
     assert [(row['video'], row['label'], row['method']) for row in dfdc(tmp_path)] == [
-        ('test_videos/a.mp4', 0, 'real'), ('test_videos/b.mp4', 1, 'DFDC')]  # fmt: skip
+        ('test_videos/a.mp4', 0, 'real'),
+        ('test_videos/b.mp4', 1, 'DFDC'),
+    ]
     (tmp_path / 'labels.csv').write_text('filename,label\nc.mp4,1\n')
     assert ids(dfdc(tmp_path)) == ['c.mp4']
     (tmp_path / 'labels.csv').write_text('name,label\nc.mp4,1\n')
@@ -98,7 +107,9 @@ def test_dfdc_and_plain_lists(tmp_path):
         dfdc(tmp_path)
     (tmp_path / 'list.txt').write_text('x/a.mp4 0\nx/b.mp4 1 swap train\n')
     assert [(row['video'], row['method'], row['split']) for row in listed(tmp_path)] == [
-        ('x/a.mp4', 'real', 'test'), ('x/b.mp4', 'swap', 'train')]  # fmt: skip
+        ('x/a.mp4', 'real', 'test'),
+        ('x/b.mp4', 'swap', 'train'),
+    ]
     (tmp_path / 'list.txt').write_text('x/a.mp4 fake\n')
     with pytest.raises(ToolError, match=r'list\.txt, line 1'):
         listed(tmp_path)
@@ -149,7 +160,11 @@ def test_converter_goes_on_after_broken_videos_and_resumes(root, tool, capsys):
     assert '2 videos with 3 faces, 1 without a face, 1 not readable' in capsys.readouterr().out
     lines = [json.loads(line) for line in (root / 'clips.jsonl').read_text().splitlines()]
     assert [(line['method'], line['frames'] and line['frames'][-9:]) for line in lines] == [
-        ('real', 'eos/000/0'), ('real', None), ('Deepfakes', '000_003/0'), ('Deepfakes', '000_003/1')]  # fmt: skip
+        ('real', 'eos/000/0'),
+        ('real', None),
+        ('Deepfakes', '000_003/0'),
+        ('Deepfakes', '000_003/1'),
+    ]
     broken = json.loads((root / 'broken.json').read_text())
     assert [name[-11:] for name in broken] == ['003_000.mp4'] and 'cannot decode' in broken[next(iter(broken))]
     kept = root / lines[0]['frames'] / '000011.png'
@@ -185,9 +200,10 @@ def test_converter_finds_faces_and_takes_aligned_ones(tmp_path, tool):
 
 def test_converter_says_what_is_missing(root, tool, tmp_path):
     for arguments, message in (
-        (['ffpp', root], 'none of the 6 videos'), (['celebdf', root], 'List_of_testing_videos'),
+        (['ffpp', root], 'none of the 6 videos'),
+        (['celebdf', root], 'List_of_testing_videos'),
         (['ffpp', root, '--detector', 'yunet', '--yunet', root / 'no.onnx'], 'no such YuNet model'),
         (['ffpp', root, '--only', root / 'no.txt'], 'no such list'),
-    ):  # fmt: skip
+    ):
         with pytest.raises(ToolError, match=message):
             tool([str(argument) for argument in arguments])

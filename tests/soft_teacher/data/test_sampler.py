@@ -48,7 +48,7 @@ def test_fixed_counts_and_one_aspect_a_batch():
 @pytest.mark.parametrize('size, ratio, mean, histogram', [
     (5, (1, 4), 1.327, {1: 0.737, 2: 0.205, 3: 0.051, 4: 0.0067}),
     (8, (1, 1), 4.0, {}),
-])  # fmt: skip
+])
 def test_binomial_counts(size, ratio, mean, histogram):
     sampler = _sampler(size=size, ratio=ratio, mode='binomial')
     labelled = np.array([sampler.counts(batch)[0] for batch in range(10000)])
@@ -103,7 +103,7 @@ def test_ratio_falls_at_the_end():
 
 
 @pytest.mark.parametrize('weights, total, counts', [((1, 9), 2, [1, 1]), ((1, 4), 5, [1, 4]), ((1, 1), 5, [2, 3]),
-                                                    ((1, 2, 7), 4, [1, 1, 2]), ((98, 1, 1), 5, [3, 1, 1])])  # fmt: skip
+                                                    ((1, 2, 7), 4, [1, 1, 2]), ((98, 1, 1), 5, [3, 1, 1])])
 def test_fixed_counts_are_fair(weights, total, counts):
     weights = np.array(weights) / sum(weights)
     found = _apportion(weights, total)
@@ -115,7 +115,7 @@ def test_fixed_counts_are_fair(weights, total, counts):
     (MIXED, 5, (1, 0), 'must be positive'),
     (MIXED, 5, (1, 2, 3), 'give one for each'),
     (Images([], [False]), 5, (1, 4), 'part 0 .* has no images'),
-])  # fmt: skip
+])
 def test_impossible_batches_are_errors(data, size, ratio, words):
     with pytest.raises(ValueError, match=words):
         _sampler(data, size, ratio)

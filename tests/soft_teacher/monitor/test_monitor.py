@@ -49,8 +49,11 @@ def test_figures_count_what_was_taught(taught):
 
 def test_matches_by_hand():
     truth = torch.tensor([[0.0, 0, 10, 10], [20, 20, 40, 40]])
-    pseudo = InstanceData(bboxes=torch.tensor([[0.0, 0, 10, 9], [0, 0, 10, 10], [20, 20, 40, 40], [70, 70, 80, 80]]),
-                          labels=torch.tensor([0, 0, 2, 0]), scores=torch.tensor([0.9, 0.8, 0.7, 0.6]))  # fmt: skip
+    pseudo = InstanceData(
+        bboxes=torch.tensor([[0.0, 0, 10, 9], [0, 0, 10, 10], [20, 20, 40, 40], [70, 70, 80, 80]]),
+        labels=torch.tensor([0, 0, 2, 0]),
+        scores=torch.tensor([0.9, 0.8, 0.7, 0.6]),
+    )
     right, ious = matches(pseudo, truth, torch.tensor([0, 1]))
     assert right == 1, 'the second is a duplicate, the third of another class, the fourth on nothing'
     assert ious == pytest.approx([0.9, 1, 1, 0])
@@ -72,11 +75,14 @@ def test_monitor_logs_averages(taught, tmp_path):
     assert 0 <= logged['train/pseudo_precision_cls'] <= 1 and 'train/pseudo_recall_reg' in logged
 
 
-@pytest.mark.parametrize('settings, words', [
-    (dict(pseudo_label_initial_score_thr=1.0, rpn_pseudo_thr=1.0, cls_pseudo_thr=1.0), 'pseudo_label_initial_score_thr=1.0'),
-    (dict(cls_pseudo_thr=1.0), 'cls_pseudo_thr=1.0 is above all scores'),
-    (dict(reg_pseudo_thr=0.0), r'reg_pseudo_thr=0.0. Raise it'),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    'settings, words',
+    [
+        (dict(pseudo_label_initial_score_thr=1.0, rpn_pseudo_thr=1.0, cls_pseudo_thr=1.0), 'pseudo_label_initial_score_thr=1.0'),
+        (dict(cls_pseudo_thr=1.0), 'cls_pseudo_thr=1.0 is above all scores'),
+        (dict(reg_pseudo_thr=0.0), r'reg_pseudo_thr=0.0. Raise it'),
+    ],
+)
 def test_idle_threshold_is_named(build, batch, tmp_path, caplog, settings, words):
     model = build(**settings)
     model.loss(*copy.deepcopy(batch))
