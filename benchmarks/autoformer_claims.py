@@ -114,7 +114,7 @@ def _folder(folder: Path, arm: str, seed: int) -> Path:
 def _arch(index: int) -> dict:
     """The random candidates, the same in every arm and for every seed."""
     from openmsra.autoformer import SearchSpace
-    from openmsra.engine.launch import load_config
+    from openmsra.engine.config.files import load_config
 
     return SearchSpace.from_config(load_config(ROOT / SUPERNET).model.space.to_dict()).sample(arch_rng(1000, index))
 

@@ -67,7 +67,8 @@ def _launch(processes: int) -> dict[str, float]:
 def main(work_dir: str, out: str, processes: str) -> None:
     """One search in this process (of ``processes``); rank 0 writes its seconds and, alone, those of the bare passes."""
     from openmsra.autoformer import EvolutionLoop
-    from openmsra.engine.launch import build_runner, load_config
+    from openmsra.engine.config.files import load_config
+    from openmsra.engine.launch import build_runner
     from openmsra.registry import LOOPS
 
     torch.set_num_threads(1)

@@ -29,7 +29,7 @@ from openmsra.apis import init_model
 from openmsra.ckdn.data.degrade import LEVELS
 from openmsra.ckdn.metrics import correlations, version_oracle
 from openmsra.ckdn.report.compare import paired_bootstrap
-from openmsra.engine.launch import load_config
+from openmsra.engine.config.files import load_config
 from openmsra.registry import DATASETS
 
 ROOT = Path(__file__).resolve().parents[1]

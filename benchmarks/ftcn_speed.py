@@ -23,7 +23,7 @@ import torch
 
 from benchmarks.timing import interleaved, ratio
 from openmsra.engine.checkpoint.io import save_file
-from openmsra.engine.launch import load_config
+from openmsra.engine.config.files import load_config
 from openmsra.ftcn import FTCN, FTCNInferencer, fast
 from openmsra.ftcn.faces.align import landmarks_of_box
 from openmsra.ftcn.faces.detectors import Face

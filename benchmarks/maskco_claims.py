@@ -24,7 +24,8 @@ import openmsra.maskco  # noqa: F401 - registers the parts
 from benchmarks.maskco_report import ARMS, RANDOM, draw, table, verdicts  # noqa: F401 - draw and table are read by claims.py
 from openmsra.apis import init_model
 from openmsra.engine.checkpoint.io import save_file
-from openmsra.engine.launch import build_runner, load_config
+from openmsra.engine.config.files import load_config
+from openmsra.engine.launch import build_runner
 from openmsra.maskco.data.geometry import area, intersect
 from openmsra.miniatures.shape_scenes import FOLDS
 from openmsra.registry import DATASETS, METRICS, MODELS, TRANSFORMS

@@ -19,7 +19,7 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from openmsra.apis import init_model
-from openmsra.engine.launch import load_config
+from openmsra.engine.config.files import load_config
 from openmsra.registry import DATASETS
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -20,7 +20,7 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader, Dataset
 
 from openmsra.engine import rng
-from openmsra.engine.launch import load_config
+from openmsra.engine.config.files import load_config
 from openmsra.engine.runner import OpenMSRARunner
 
 CONFIGS = ('autoformer/autoformer_supernet_1xb32-2e_digits_instant', 'maskco/maskco_r18-tiny_1xb32-2e_digits_instant')

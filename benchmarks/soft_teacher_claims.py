@@ -53,7 +53,8 @@ def _train(config: str, seed: int, folder: Path) -> dict:
     if not (work_dir / 'done').exists():
         import torch
 
-        from openmsra.engine.launch import build_runner, load_config
+        from openmsra.engine.config.files import load_config
+        from openmsra.engine.launch import build_runner
 
         torch.set_num_threads(1)
         cfg = load_config(CONFIGS / f'{config}.py')

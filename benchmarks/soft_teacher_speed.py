@@ -20,7 +20,7 @@ from mmengine.structures import InstanceData
 
 import openmsra.soft_teacher  # noqa: F401 - registers the models
 from benchmarks.timing import interleaved, ratio
-from openmsra.engine.launch import load_config
+from openmsra.engine.config.files import load_config
 from openmsra.registry import MODELS
 
 CONFIG = 'configs/soft_teacher/soft-teacher_faster-rcnn-r50_8xb5-180k_coco-10pct.py'

@@ -28,7 +28,7 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
 
 @cache
 def registered_in_source() -> dict[str, str]:
-    """Class name -> the package (of a miniature, the module) to import, for everything that openmsra's sources register; nothing is imported."""
+    """Class name -> the package (of a miniature, the module) to import for it, read off the sources; nothing is imported."""
     found = {}
     for path in sorted(PACKAGE.glob('*/**/*.py')):
         room, *_ = parts = path.relative_to(PACKAGE).with_suffix('').parts

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from openmsra.apis import init_inferencer, init_model
-from openmsra.engine.checkpoint.io import CheckpointError, save_file
+from openmsra.engine.checkpoint.io import save_file
+from openmsra.errors import CheckpointError
 from tests.test_configs import INSTANT, _marked
 
 OPTIONS = {'autoformer': dict(arch='largest')}

@@ -8,7 +8,7 @@ import pytest
 
 from openmsra.apis import init_model, list_models
 from openmsra.engine.config.check import config_chain
-from openmsra.engine.launch import load_config
+from openmsra.engine.config.files import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = sorted(ROOT.glob('configs/*/*.py'))
@@ -55,7 +55,10 @@ def _direct_bases(path: Path) -> list[Path]:
 def test_config_is_checked_and_its_model_builds(path):
     cfg = load_config(path)
     assert cfg.default_scope == 'openmsra'
-    assert cfg.custom_imports.imports == [f'openmsra.{path.parent.name}']
+    package, *miniatures = cfg.custom_imports.imports
+    assert package == f'openmsra.{path.parent.name}'
+    toy = path.stem.endswith(('_mini', '_instant'))
+    assert all(toy and name.startswith('openmsra.miniatures.') for name in miniatures)
     if cfg.model.get('pretrained'):  # a file that users bring
         cfg.model.pretrained = None
     _drop_downloads(cfg.model)

@@ -1,4 +1,4 @@
-"""What imports what: the package itself is light, papers stand alone, the core knows no paper."""
+"""What imports what: the package itself is light, papers stand alone, arrows between the rooms run down only."""
 
 import ast
 import subprocess
@@ -9,8 +9,23 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / 'openmsra'
-PAPERS = ['autoformer', 'ckdn', 'ftcn', 'maskco', 'mcn', 'soft_teacher']
+PAPERS = {'autoformer', 'ckdn', 'ftcn', 'maskco', 'mcn', 'soft_teacher'}
+FOUNDATION = {'compat', 'errors', 'registry', 'suggest'}
+# which rooms a room may import, itself aside; the arrows of ARCHITECTURE.md
+ARROWS = {
+    'errors': set(),
+    'compat': set(),
+    'suggest': set(),
+    'registry': {'suggest'},
+    'common': FOUNDATION,
+    'engine': FOUNDATION,
+    **{paper: FOUNDATION | {'common', 'engine'} for paper in PAPERS},
+    'miniatures': FOUNDATION | {'common', 'engine'} | PAPERS,
+    'apis': FOUNDATION | {'common', 'engine'},
+}
 SIBLINGS = {'mmdet': {'soft_teacher'}, 'mmaction': {'ftcn', 'mcn'}, 'mmpretrain': {'autoformer', 'maskco'}}
+MODULES = sorted(path for path in PACKAGE.rglob('*.py') if path != PACKAGE / '__init__.py')
+each_module = pytest.mark.parametrize('path', MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
 
 
 def _imports(path: Path) -> set[str]:
@@ -25,8 +40,13 @@ def _imports(path: Path) -> set[str]:
     return names
 
 
-def _papers_imported(path: Path) -> set[str]:
-    return {name.split('.')[1] for name in _imports(path) if name.startswith('openmsra.')} & set(PAPERS)
+def _room(path: Path) -> str:
+    return path.relative_to(PACKAGE).with_suffix('').parts[0]
+
+
+def _rooms_imported(path: Path) -> set[str]:
+    """Rooms and top modules of openmsra that a file imports."""
+    return {name.split('.')[1] for name in _imports(path) if name.startswith('openmsra.')}
 
 
 def test_importing_openmsra_is_light():
@@ -38,17 +58,50 @@ def test_importing_openmsra_is_light():
     assert done.stdout.startswith('[] 0.')
 
 
-@pytest.mark.parametrize('path', sorted(PACKAGE.rglob('*.py')), ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_one_way_rule(path):
-    room = path.relative_to(PACKAGE).parts[0]
-    allowed = {room} if room in PAPERS else set()
-    assert _papers_imported(path) <= allowed, f'{path} imports another paper'
+def test_every_room_has_its_arrows():
+    rooms = {_room(path) for path in MODULES}
+    assert rooms == set(ARROWS), 'a new room: draw its arrows here and in ARCHITECTURE.md'
+
+
+@each_module
+def test_arrows_run_down(path):
+    room = _room(path)
+    above = _rooms_imported(path) - ARROWS[room] - {room}
+    assert not above, f'{path} imports {sorted(above)}; {room} may import {sorted(ARROWS[room])}'
+
+
+@each_module
+def test_sibling_libraries_stay_in_their_papers(path):
+    if path.name == 'compat.py':
+        return
     for sibling, papers in SIBLINGS.items():
-        if any(name.partition('.')[0] == sibling for name in _imports(path)) and path.name != 'compat.py':
-            assert room in papers, f'{path} imports {sibling}; only {sorted(papers)} may'
+        if any(name.partition('.')[0] == sibling for name in _imports(path)):
+            assert _room(path) in papers, f'{path} imports {sibling}; only {sorted(papers)} may'
 
 
-@pytest.mark.parametrize('paper', PAPERS)
+@pytest.mark.parametrize('folder', ['openmsra', 'tools'])
+def test_nothing_but_configs_names_miniatures(folder):
+    """Their own room, and the tools that show a paper on its miniature, aside."""
+    for path in sorted((ROOT / folder).rglob('*.py')):
+        if PACKAGE / 'miniatures' in path.parents or path.stem.endswith('_example'):
+            continue
+        assert not any(name.startswith('openmsra.miniatures') for name in _imports(path)), f'{path} imports miniatures'
+
+
+@pytest.mark.parametrize('path', sorted((ROOT / 'configs').rglob('*.py')), ids=lambda path: path.stem)
+def test_configs_of_published_sizes_name_no_miniature(path):
+    if not path.stem.startswith('_') and not path.stem.endswith(('_mini', '_instant', '_shapes')):
+        assert 'openmsra.miniatures' not in path.read_text(encoding='utf-8')
+
+
+@pytest.mark.parametrize('paper', sorted(PAPERS))
+def test_importing_a_paper_leaves_the_miniatures_alone(paper):
+    code = f"import sys, openmsra.{paper}; print([m for m in sys.modules if m.startswith('openmsra.miniatures')])"
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.splitlines()[-1] == '[]'
+
+
+@pytest.mark.parametrize('paper', sorted(PAPERS))
 def test_paper_imports_without_the_dependencies_of_the_others(paper):
     blocked = [sibling for sibling, papers in SIBLINGS.items() if paper not in papers]
     code = f'import sys\nfor name in {blocked}: sys.modules[name] = None\nimport openmsra.{paper}'

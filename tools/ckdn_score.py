@@ -12,7 +12,8 @@ import json
 import sys
 from pathlib import Path
 
-from openmsra.engine.launch import ToolError, run_tool
+from openmsra.engine.launch import run_tool
+from openmsra.errors import ToolError
 
 CONFIG = Path(__file__).resolve().parents[1] / 'configs/ckdn/ckdn_r50_8xb8-30e_pipal.py'
 COLUMNS = ('restored', 'degraded', 'method', 'score', 'logit', 'logit_p10', 'tiles', 'height', 'width', 'crop')

@@ -10,8 +10,9 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from openmsra.common.video import SUFFIXES, Frame, ImageFolder, VideoError, VideoFile, images_of, record_camera
+from openmsra.common.video import SUFFIXES, Frame, ImageFolder, VideoFile, images_of, record_camera
 from openmsra.engine.launch import run_tool
+from openmsra.errors import MissingFileError, VideoError
 
 CONFIG = Path(__file__).resolve().parents[1] / 'configs/ftcn/ftcn-tt_r50_8xb4-100e_ffpp-c23.py'
 
@@ -58,14 +59,14 @@ def videos(args: argparse.Namespace) -> Iterator[tuple[str, Iterable[Frame]]]:
     for source in args.sources:
         if not source.is_dir():
             if not source.is_file():
-                raise FileNotFoundError(f'{source}: there is no such video or folder.')
+                raise MissingFileError(f'{source}: there is no such video or folder.')
             yield str(source), LazyVideo(source, args.backend, args.max_frames)
         elif images_of(source):
             yield str(source), ImageFolder(source, limit=args.max_frames)
         else:
             files = sorted(path for path in source.rglob('*') if path.suffix.lower() in SUFFIXES)
             if not files:
-                raise FileNotFoundError(f'{source}: no videos ({", ".join(SUFFIXES)}) and no images in this folder.')
+                raise MissingFileError(f'{source}: no videos ({", ".join(SUFFIXES)}) and no images in this folder.')
             for file in files:
                 yield str(file), LazyVideo(file, args.backend, args.max_frames)
     if args.camera is not None:

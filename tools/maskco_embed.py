@@ -4,7 +4,8 @@ import argparse
 import json
 from pathlib import Path
 
-from openmsra.engine.launch import ToolError, run_tool
+from openmsra.engine.launch import run_tool
+from openmsra.errors import ToolError
 
 
 def main(argv: list[str] | None = None) -> None:

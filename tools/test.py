@@ -3,7 +3,8 @@
 import argparse
 from pathlib import Path
 
-from openmsra.engine.launch import add_common_arguments, apply_arguments, build_runner, load_config, run_tool
+from openmsra.engine.config.files import load_config
+from openmsra.engine.launch import add_common_arguments, apply_arguments, build_runner, run_tool
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -16,7 +17,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 
 def apply_test_arguments(cfg, args: argparse.Namespace) -> None:
-    from openmsra.engine.config.check import ConfigError
+    from openmsra.errors import ConfigError
 
     if args.out:
         if not args.out.endswith(('.pkl', '.pickle')):

@@ -2,7 +2,8 @@
 
 import argparse
 
-from openmsra.engine.launch import add_common_arguments, apply_arguments, build_runner, load_config, run_tool
+from openmsra.engine.config.files import load_config
+from openmsra.engine.launch import add_common_arguments, apply_arguments, build_runner, run_tool
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -23,7 +24,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def apply_training_arguments(cfg, args: argparse.Namespace) -> None:
     import torch
 
-    from openmsra.engine.config.check import ConfigError
+    from openmsra.errors import ConfigError
 
     if args.resume:
         cfg.resume = True

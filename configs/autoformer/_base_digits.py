@@ -2,6 +2,7 @@
 _base_ = '../_base_/default_runtime.py'
 
 custom_imports = dict(imports=['openmsra.autoformer', 'openmsra.miniatures.digits'], allow_failed_imports=False)
+inferencer = dict(type='AutoFormerInferencer')
 
 model = dict(
     type='AutoFormerSupernet',

@@ -3,6 +3,7 @@
 _base_ = '../_base_/default_runtime.py'
 
 custom_imports = dict(imports=['openmsra.ckdn', 'openmsra.miniatures.restored_photos'], allow_failed_imports=False)
+inferencer = dict(type='CKDNInferencer')
 
 model = dict(
     type='CKDN', depth=18, base_channels=16, head_dim=128, dropout=0.0, equal_branches=True, loss=dict(kd_weight=0.3, kd_power=1)

@@ -3,6 +3,7 @@
 _base_ = '../_base_/default_runtime.py'
 
 custom_imports = dict(imports=['openmsra.ckdn', 'openmsra.miniatures.filtered_photos'], allow_failed_imports=False)
+inferencer = dict(type='CKDNInferencer')
 
 model = dict(type='CKDN', depth=18, base_channels=8, head_dim=64, loss=dict(kd_weight=0.3, kd_power=1))
 

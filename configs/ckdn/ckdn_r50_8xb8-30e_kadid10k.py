@@ -3,6 +3,7 @@
 _base_ = '../_base_/default_runtime.py'
 
 custom_imports = dict(imports=['openmsra.ckdn'], allow_failed_imports=False)
+inferencer = dict(type='CKDNInferencer')
 
 model = dict(type='CKDN', depth=50, official_stages=True)
 

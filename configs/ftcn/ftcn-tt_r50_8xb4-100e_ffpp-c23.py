@@ -2,6 +2,7 @@
 _base_ = '../_base_/default_runtime.py'
 
 custom_imports = dict(imports=['openmsra.ftcn'], allow_failed_imports=False)
+inferencer = dict(type='FTCNInferencer')
 
 model = dict(type='FTCN', clip_len=32, size=224)
 

@@ -2,6 +2,7 @@
 _base_ = '../_base_/default_runtime.py'
 
 custom_imports = dict(imports=['openmsra.ftcn', 'openmsra.miniatures.forgeries'], allow_failed_imports=False)
+inferencer = dict(type='FTCNInferencer')
 
 model = dict(
     type='FTCN',

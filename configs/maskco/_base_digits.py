@@ -3,6 +3,7 @@
 _base_ = '../_base_/default_runtime.py'
 
 custom_imports = dict(imports=['openmsra.maskco', 'openmsra.miniatures.digit_scenes'], allow_failed_imports=False)
+inferencer = dict(type='MaskCoInferencer')
 
 data_preprocessor = dict(type='ViewDataPreprocessor', mean=[127.5, 127.5, 127.5], std=[64.0, 64.0, 64.0])
 model = dict(

@@ -3,6 +3,7 @@
 _base_ = '../_base_/default_runtime.py'
 
 custom_imports = dict(imports=['openmsra.maskco'], allow_failed_imports=False)
+inferencer = dict(type='MaskCoInferencer')
 
 data_preprocessor = dict(type='ViewDataPreprocessor', mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375])
 model = dict(

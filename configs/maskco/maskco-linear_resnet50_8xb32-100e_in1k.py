@@ -3,6 +3,7 @@
 _base_ = '../_base_/default_runtime.py'
 
 custom_imports = dict(imports=['openmsra.maskco'], allow_failed_imports=False)
+inferencer = dict(type='MaskCoInferencer')
 
 data_preprocessor = dict(
     type='mmpretrain.ClsDataPreprocessor',

@@ -2,6 +2,7 @@
 _base_ = '../_base_/default_runtime.py'
 
 custom_imports = dict(imports=['openmsra.mcn', 'openmsra.miniatures.motions'], allow_failed_imports=False)
+inferencer = dict(type='MCNInferencer')
 
 model = dict(
     type='MCN',

@@ -2,6 +2,7 @@
 _base_ = '../_base_/default_runtime.py'
 
 custom_imports = dict(imports=['openmsra.mcn'], allow_failed_imports=False)
+inferencer = dict(type='MCNInferencer')
 
 model = dict(
     type='MCN',

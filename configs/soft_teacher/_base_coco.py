@@ -3,6 +3,7 @@
 _base_ = '../_base_/default_runtime.py'
 
 custom_imports = dict(imports=['openmsra.soft_teacher'], allow_failed_imports=False)
+inferencer = dict(type='SoftTeacherInferencer')
 
 detector = dict(
     _scope_='mmdet',

@@ -3,6 +3,7 @@
 _base_ = '../_base_/default_runtime.py'
 
 custom_imports = dict(imports=['openmsra.soft_teacher', 'openmsra.miniatures.shape_scenes'], allow_failed_imports=False)
+inferencer = dict(type='SoftTeacherInferencer')
 
 norm_cfg = dict(type='GN', num_groups=8, requires_grad=True)
 detector = dict(

@@ -10,11 +10,10 @@ from mmengine.config import Config
 from mmengine.dataset import Compose, pseudo_collate
 from mmpretrain.datasets import remove_transform
 
-from openmsra.apis import init_model
 from openmsra.autoformer.loops import resolve_subnets
 from openmsra.autoformer.supernet import AutoFormerSupernet
-from openmsra.engine.checkpoint.io import CheckpointError
-from openmsra.engine.config.check import ConfigError
+from openmsra.engine.model import init_model
+from openmsra.errors import CheckpointError, ConfigError, MissingFileError
 from openmsra.registry import INFERENCERS, TRANSFORMS
 
 SUFFIXES = {'.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp'}
@@ -129,10 +128,10 @@ def _files(place: Path) -> list[Path]:
     if place.is_file():
         return [place]
     if not place.is_dir():
-        raise FileNotFoundError(f'{place}: there is no such image or folder.')
+        raise MissingFileError(f'{place}: there is no such image or folder.')
     files = sorted(path for path in place.rglob('*') if path.suffix.lower() in SUFFIXES)
     if not files:
-        raise FileNotFoundError(f'{place}: no images in this folder ({", ".join(sorted(SUFFIXES))}).')
+        raise MissingFileError(f'{place}: no images in this folder ({", ".join(sorted(SUFFIXES))}).')
     return files
 
 

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torchvision import models
 
 from openmsra.ckdn.network import BLOCKS, PlainBlock, make_stage, make_stem
-from openmsra.engine.checkpoint.io import CheckpointError, load_file
+from openmsra.engine.checkpoint.io import load_file
+from openmsra.errors import CheckpointError
 from openmsra.suggest import did_you_mean
 
 

@@ -7,10 +7,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 
-from openmsra.apis import init_model
 from openmsra.ckdn.data.crops import CROPS, cut
-from openmsra.ckdn.data.transforms import INTERPOLATION, ImageError, LoadPair
-from openmsra.engine.checkpoint.io import CheckpointError
+from openmsra.ckdn.data.transforms import INTERPOLATION, LoadPair
+from openmsra.engine.model import init_model
+from openmsra.errors import CheckpointError, ImageError
 from openmsra.registry import INFERENCERS
 
 Pair = tuple[str | Path, str | Path]

@@ -5,12 +5,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import UnionType
 
+from openmsra.errors import AnnotationError, MissingFileError
+
 Fields = dict[str, type | UnionType]  # name of a field -> its type, or types
 LARGEST = 4 * 2**30  # bytes; the annotations of Objects365 have 3 GB
-
-
-class AnnotationError(ValueError):
-    """An annotation file that cannot be used; the message names file, line and fault."""
 
 
 def read_text(path: str | Path, largest: int = LARGEST) -> str:
@@ -22,7 +20,7 @@ def read_text(path: str | Path, largest: int = LARGEST) -> str:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f'{path}: there is no such annotation file.')
+        raise MissingFileError(f'{path}: there is no such annotation file.')
     if path.stat().st_size > largest:
         raise AnnotationError(f'{path}: {path.stat().st_size} bytes are too many for an annotation file (at most {largest}).')
     try:

@@ -7,13 +7,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from openmsra.errors import MissingFileError, VideoError
+
 SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg')
 IMAGES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
 Frame = tuple[np.ndarray, float]  # (H, W, 3) uint8 RGB and its time in seconds
-
-
-class VideoError(ValueError):
-    """A video that cannot be decoded; the message names the file and the reason."""
 
 
 class VideoFile:
@@ -35,7 +33,7 @@ class VideoFile:
     def __init__(self, path: str | Path, backend: str = 'auto', limit: int | None = None) -> None:
         self.path, self.limit, self.decode = Path(path), limit, _decoder(backend)
         if not self.path.is_file():
-            raise FileNotFoundError(f'{path}: there is no such video file.')
+            raise MissingFileError(f'{path}: there is no such video file.')
         if not self.path.stat().st_size:
             raise VideoError(f'{path}: the file is empty.')
 
@@ -63,7 +61,7 @@ class ImageFolder:
         self.files = images_of(path)[:limit]
         self.path, self.fps = Path(path), fps
         if not self.files:
-            raise FileNotFoundError(f'{path}: no such folder of images ({", ".join(IMAGES)}).')
+            raise MissingFileError(f'{path}: no such folder of images ({", ".join(IMAGES)}).')
 
     def __iter__(self) -> Iterator[Frame]:
         for number, file in enumerate(self.files):

@@ -10,16 +10,8 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.runner import Runner
 
-from openmsra import compat
-from openmsra.common.annotations import AnnotationError
-from openmsra.common.video import VideoError
-from openmsra.engine.checkpoint.hook import CheckpointWriteError
-from openmsra.engine.checkpoint.io import CheckpointError
-from openmsra.engine.config.check import ConfigError, check_config
-from openmsra.engine.data.samples import BrokenDataError
-from openmsra.engine.non_finite import NonFiniteLossError
 from openmsra.engine.runner import OpenMSRARunner
-from openmsra.suggest import did_you_mean
+from openmsra.errors import ConfigError, UserError
 
 # where each launcher leaves rank, world size and local rank
 LAUNCHER_ENV = {
@@ -27,23 +19,6 @@ LAUNCHER_ENV = {
     'slurm': ('SLURM_PROCID', 'SLURM_NTASKS', 'SLURM_LOCALID'),
     'mpi': ('OMPI_COMM_WORLD_RANK', 'OMPI_COMM_WORLD_SIZE', 'OMPI_COMM_WORLD_LOCAL_RANK'),
 }
-
-
-class ToolError(ValueError):
-    """Arguments or files of a command that cannot be used; the message says which and what to do."""
-
-
-USER_ERRORS = (
-    ConfigError,
-    CheckpointError,
-    CheckpointWriteError,
-    AnnotationError,
-    BrokenDataError,
-    NonFiniteLossError,
-    FileNotFoundError,
-    VideoError,
-    ToolError,
-)
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -61,27 +36,6 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--seed', type=int, help='random seed')
     parser.add_argument('--deterministic', action='store_true', help='deterministic cuDNN algorithms')
-
-
-def load_config(path: str | Path, options: dict | None = None) -> Config:
-    """Read a config, apply ``--cfg-options`` and check that everything in it is read.
-
-    Raises:
-        FileNotFoundError: no such file; the message names the nearest config.
-        ConfigError: a key that nothing reads, a type that does not resolve.
-    """
-    path, options = Path(path), options or {}
-    if not path.is_file():
-        others = [str(other) for other in Path('configs').glob('*/*.py')]
-        raise FileNotFoundError(f'{path}: there is no such config. {did_you_mean(str(path), others)}')
-    compat.format_configs_once()
-    cfg = Config.fromfile(path)
-    try:
-        cfg.merge_from_dict(options)
-    except (KeyError, TypeError, AssertionError) as error:
-        raise ConfigError(f'--cfg-options {" ".join(options)}: {error}') from None
-    check_config(cfg, tuple(options))
-    return cfg
 
 
 def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
@@ -129,7 +83,7 @@ def run_tool(main, argv: list[str] | None = None) -> None:
     """Run a tool's ``main``; errors of the user and a full disk end in their message and exit code 2, not in a traceback."""
     try:
         main(argv)
-    except USER_ERRORS as error:
+    except (UserError, FileNotFoundError) as error:
         print(f'error: {error}', file=sys.stderr)
         sys.exit(2)
     except OSError as error:

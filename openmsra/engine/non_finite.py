@@ -15,11 +15,8 @@ from mmengine.structures import BaseDataElement
 from openmsra.engine.checkpoint.io import save_file
 from openmsra.engine.data.loader import Position
 from openmsra.engine.data.samples import describe
+from openmsra.errors import NonFiniteLossError
 from openmsra.registry import HOOKS, OPTIM_WRAPPERS
-
-
-class NonFiniteLossError(RuntimeError):
-    """A loss is NaN or infinite; the message names the term, the iteration and the samples."""
 
 
 class _FiniteOnly:

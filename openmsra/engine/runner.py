@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, IterableDataset
 
 from openmsra.engine.checkpoint.files import remove_stale_temporaries
 from openmsra.engine.checkpoint.hook import newest_whole, write_together
-from openmsra.engine.checkpoint.io import CheckpointError, PlainStateHook, load_file, load_weights
+from openmsra.engine.checkpoint.io import PlainStateHook, load_file, load_weights
 from openmsra.engine.checkpoint.resume import (
     capture_gradients,
     capture_progress,
@@ -28,6 +28,7 @@ from openmsra.engine.data.broken import PHASES, BrokenDataHook
 from openmsra.engine.data.loader import keyed
 from openmsra.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from openmsra.engine.non_finite import NonFiniteLossHook
+from openmsra.errors import CheckpointError
 
 
 @RUNNERS.register_module()

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
-from openmsra.apis import init_model
 from openmsra.common.video import Frame
-from openmsra.engine.checkpoint.io import CheckpointError
+from openmsra.engine.model import init_model
+from openmsra.errors import CheckpointError
 from openmsra.ftcn.data.clips import clip_starts, reflect
 from openmsra.ftcn.faces.align import align_clip
 from openmsra.ftcn.faces.detectors import Detector, Face
@@ -62,8 +62,8 @@ class FTCNInferencer:
 
     Args:
         config, checkpoint: the network and its weights; there is no inference without weights.
-        detector: a callable of :mod:`openmsra.ftcn.faces.detectors`; a list with the faces of each frame; ``None`` takes the whole
-            frames as faces that are cropped and aligned already.
+        detector: a callable of :mod:`openmsra.ftcn.faces.detectors`; a list with the faces of each frame; ``None`` takes the
+            whole frames as faces that are cropped and aligned already.
         device: where the network runs.
         stride: frames between the starts of neighbouring clips; the last window is always scored. 1 is the official
             setting, larger ones are faster.

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from openmsra.engine.checkpoint.io import CheckpointError
+from openmsra.errors import CheckpointError
 
 STYLES = {'mmpretrain': 'backbone.', 'torchvision': ''}
 

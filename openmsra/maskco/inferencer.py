@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
-from openmsra.apis import init_model
-from openmsra.engine.checkpoint.io import CheckpointError
+from openmsra.engine.model import init_model
+from openmsra.errors import CheckpointError, MissingFileError
 from openmsra.maskco.data.images import SUFFIXES, read_rgb
 from openmsra.registry import INFERENCERS
 
@@ -89,9 +89,9 @@ def listed(images: Image | list[Image]) -> list[tuple[str | int, Path | np.ndarr
             continue
         place = Path(image)
         if not place.exists():
-            raise FileNotFoundError(f'{place}: there is no such image or folder.')
+            raise MissingFileError(f'{place}: there is no such image or folder.')
         files = [place] if place.is_file() else sorted(p for p in place.rglob('*') if p.suffix.lower() in SUFFIXES)
         if not files:
-            raise FileNotFoundError(f'{place}: no images in this folder ({", ".join(sorted(SUFFIXES))}).')
+            raise MissingFileError(f'{place}: no images in this folder ({", ".join(sorted(SUFFIXES))}).')
         found += [(str(file), file) for file in files]
     return found

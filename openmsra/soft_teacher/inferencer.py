@@ -11,10 +11,10 @@ from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
-from openmsra.apis import init_model
-from openmsra.engine.checkpoint.io import CheckpointError
+from openmsra.engine.model import init_model
+from openmsra.errors import CheckpointError, DataError
 from openmsra.registry import INFERENCERS
-from openmsra.soft_teacher.data.datasets import SUFFIXES, DataError
+from openmsra.soft_teacher.data.datasets import SUFFIXES
 
 Source = str | Path | np.ndarray
 

@@ -10,8 +10,8 @@ from skimage import data as photographs
 
 from openmsra.apis import init_model
 from openmsra.autoformer import AutoFormerInferencer, extract_subnet
-from openmsra.engine.checkpoint.io import CheckpointError, save_file
-from openmsra.engine.config.check import ConfigError
+from openmsra.engine.checkpoint.io import save_file
+from openmsra.errors import CheckpointError, ConfigError
 
 SUPERNET = 'autoformer_supernet_1xb32-2e_digits_instant'
 ALONE = 'autoformer_vit_1xb32-45e_digits_mini'

@@ -11,7 +11,8 @@ import torch
 
 from openmsra.autoformer import AutoFormerSupernet, arch_rng, count_flops, count_params, extract_subnet
 from openmsra.autoformer.vit import resize_pos_embed
-from openmsra.engine.checkpoint.io import CheckpointError, load_weights, save_file
+from openmsra.engine.checkpoint.io import load_weights, save_file
+from openmsra.errors import CheckpointError
 from tests.references.oracle_fill import fill, oracle_input
 
 DATA = Path(__file__).resolve().parents[1] / 'data' / 'autoformer'

@@ -9,7 +9,8 @@ from skimage import data as photographs
 
 from openmsra.apis import init_model, list_models
 from openmsra.autoformer.vit import resize_pos_embed
-from openmsra.engine.checkpoint.io import CheckpointError, save_file
+from openmsra.engine.checkpoint.io import save_file
+from openmsra.errors import CheckpointError
 from openmsra.registry import DATASETS, TRANSFORMS
 
 SMALL = dict(embed_dim=16, depth=1, num_heads=[2], mlp_ratio=[1.0])

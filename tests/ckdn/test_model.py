@@ -15,7 +15,8 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from openmsra.ckdn import CKDN, CKDNLoss, elo_expectation
 from openmsra.ckdn.data.transforms import ResizeCropPair, center_crop, resize_short_side, to_tensor
-from openmsra.engine.checkpoint.io import CheckpointError, load_file, load_weights
+from openmsra.engine.checkpoint.io import load_file, load_weights
+from openmsra.errors import CheckpointError
 from tests.references.ckdn_fill import fill_ckdn, synthetic_image
 from tests.references.oracle_fill import oracle_input
 

@@ -14,13 +14,12 @@ from skimage import data
 
 from openmsra.ckdn import CKDN
 from openmsra.ckdn.data.crops import cut, tile_offsets
-from openmsra.ckdn.data.pairs import PairError, images_by_stem, match, method_folders, swap_signs
-from openmsra.ckdn.data.transforms import ImageError, check_pair, load_rgb
+from openmsra.ckdn.data.pairs import images_by_stem, match, method_folders, swap_signs
+from openmsra.ckdn.data.transforms import check_pair, load_rgb
 from openmsra.ckdn.inferencer import CKDNInferencer
 from openmsra.ckdn.report.compare import compare_methods, paired_bootstrap
 from openmsra.ckdn.report.maps import overlay
-from openmsra.engine.checkpoint.io import CheckpointError
-from openmsra.engine.launch import ToolError
+from openmsra.errors import CheckpointError, ImageError, PairError, ToolError
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / 'configs/ckdn/ckdn_r18_1xb8-2e_photos_instant.py'

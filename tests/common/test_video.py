@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from openmsra.common import video
-from openmsra.common.video import ImageFolder, VideoError, VideoFile, read_frames, read_video, record_camera
+from openmsra.common.video import ImageFolder, VideoFile, read_frames, read_video, record_camera
+from openmsra.errors import VideoError
 
 BACKENDS = ('decord', 'pyav', 'opencv')
 

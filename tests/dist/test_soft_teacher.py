@@ -16,7 +16,7 @@ def _train(rank: int, world_size: int) -> dict:
 
     import openmsra.soft_teacher  # noqa: F401 - registers the detector
     from openmsra.common.ema import ema_update
-    from openmsra.engine.launch import load_config
+    from openmsra.engine.config.files import load_config
     from openmsra.soft_teacher.data.sampler import MultiSourceSampler
     from tests.soft_teacher.conftest import CONFIG, make_batch
 

@@ -14,7 +14,7 @@ def _train(rank: int, world_size: int) -> dict[str, torch.Tensor]:
     from mmengine.registry import DATASETS
 
     from openmsra.apis import init_model
-    from openmsra.engine.launch import load_config
+    from openmsra.engine.config.files import load_config
 
     torch.manual_seed(0)
     cfg = load_config(INSTANT)

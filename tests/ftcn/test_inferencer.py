@@ -12,8 +12,7 @@ from skimage import data
 
 from openmsra.apis import init_model
 from openmsra.common.video import VideoFile
-from openmsra.engine.checkpoint.io import CheckpointError
-from openmsra.engine.launch import USER_ERRORS
+from openmsra.errors import CheckpointError, UserError
 from openmsra.ftcn import FTCNInferencer
 from openmsra.ftcn.faces.align import landmarks_of_box
 from openmsra.ftcn.faces.detectors import Face, HaarDetector
@@ -183,6 +182,6 @@ def test_tool_refuses_what_it_cannot_use(checkpoint, tmp_path, capsys):
         ((checkpoint, tmp_path, '--detector', 'yunet'), '--yunet'),
         ((tmp_path / 'none.pth', tmp_path), 'none.pth'),
     ):
-        with pytest.raises((SystemExit, *USER_ERRORS)) as caught:
+        with pytest.raises((SystemExit, UserError)) as caught:
             tool([*map(str, arguments), '--config', CONFIG, '--out', str(tmp_path / 'out')])
         assert message in f'{caught.value} {capsys.readouterr().err}'

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import nn
 
-from openmsra.engine.checkpoint.io import CheckpointError, load_file, load_weights
+from openmsra.engine.checkpoint.io import load_file, load_weights
+from openmsra.errors import CheckpointError
 from openmsra.ftcn import FTCN
 from openmsra.ftcn.heads import TransformerHead
 from tests.references.ckdn_fill import fill_ckdn

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from openmsra.apis import init_model
-from openmsra.engine.launch import ToolError
+from openmsra.errors import ToolError
 
 CONFIG = 'configs/ftcn/ftcn-tt_tiny_1xb16-4e_flicker_instant.py'
 

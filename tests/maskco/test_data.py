@@ -8,7 +8,7 @@ from PIL import Image
 
 from openmsra.apis import init_model
 from openmsra.engine.checkpoint.io import save_file
-from openmsra.engine.launch import ToolError
+from openmsra.errors import ToolError
 from openmsra.maskco import FrozenProbe, MaskCoInferencer, PretextWatch, UnlabelledImages
 from openmsra.miniatures.digit_scenes import DigitScenes
 from tools.analysis.maskco_predictions import main as draw_predictions

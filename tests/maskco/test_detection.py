@@ -9,7 +9,7 @@ from mmengine.registry import DefaultScope
 
 from openmsra import compat
 from openmsra.engine.checkpoint.io import save_file
-from openmsra.engine.launch import load_config
+from openmsra.engine.config.files import load_config
 from openmsra.maskco.export import backbone_weights
 from openmsra.registry import MODELS
 

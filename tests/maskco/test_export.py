@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from openmsra import compat
-from openmsra.engine.checkpoint.io import CheckpointError, load_file, save_file
-from openmsra.engine.launch import load_config
+from openmsra.engine.checkpoint.io import load_file, save_file
+from openmsra.engine.config.files import load_config
+from openmsra.errors import CheckpointError
 from openmsra.maskco.export import backbone_weights
 from openmsra.registry import MODELS
 from tools.model_converters.maskco_export import main as export

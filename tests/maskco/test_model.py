@@ -269,8 +269,9 @@ def test_random_state_is_numpys():
 
 def test_moco_v2_of_mmpretrain_is_converted(tmp_path):
     from openmsra.apis import init_model
-    from openmsra.engine.checkpoint.io import CheckpointError, save_file
-    from openmsra.engine.launch import load_config
+    from openmsra.engine.checkpoint.io import save_file
+    from openmsra.engine.config.files import load_config
+    from openmsra.errors import CheckpointError
     from tools.model_converters.maskco_from_mmpretrain import main as convert
 
     config = 'configs/maskco/mocov2_r18-tiny_1xb64-24e_digits_mini.py'

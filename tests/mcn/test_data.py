@@ -6,8 +6,7 @@ import pytest
 import torch
 
 import openmsra.mcn  # noqa: F401 - registers everything
-from openmsra.common.annotations import AnnotationError
-from openmsra.common.video import VideoError
+from openmsra.errors import AnnotationError, VideoError
 from openmsra.mcn.data.transforms import ClipJitter
 from openmsra.mcn.data.videos import clip_indices, read_list, video_id
 from openmsra.mcn.evaluation.retrieval import VideoRetrieval, normalised, ranking, retrieval_figures

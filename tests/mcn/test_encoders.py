@@ -6,7 +6,8 @@ import torch
 from mmengine.structures import BaseDataElement
 
 import openmsra.mcn  # noqa: F401 - registers the models
-from openmsra.engine.checkpoint.io import CheckpointError, save_file
+from openmsra.engine.checkpoint.io import save_file
+from openmsra.errors import CheckpointError
 from openmsra.mcn.evaluation.accuracy import VideoAccuracy
 from openmsra.registry import MODELS
 

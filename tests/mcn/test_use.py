@@ -11,9 +11,8 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
 import openmsra.mcn  # noqa: F401 - registers everything
-from openmsra.common.video import VideoError
-from openmsra.engine.checkpoint.io import CheckpointError, save_file
-from openmsra.engine.launch import ToolError
+from openmsra.engine.checkpoint.io import save_file
+from openmsra.errors import CheckpointError, ToolError, VideoError
 from openmsra.mcn.evaluation.pictures import activation, class_table
 from openmsra.mcn.export import encoder_weights, recognizer_config
 from openmsra.mcn.inferencer import MCNInferencer, neighbours

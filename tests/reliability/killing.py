@@ -16,8 +16,9 @@ from torch.utils.data import Dataset
 
 from openmsra.compat import bridge_torchvision
 from openmsra.engine.checkpoint.hook import newest_whole
-from openmsra.engine.checkpoint.io import DamagedCheckpointError, load_file
+from openmsra.engine.checkpoint.io import load_file
 from openmsra.engine.launch import build_runner
+from openmsra.errors import DamagedCheckpointError
 from openmsra.registry import DATASETS, MODELS
 
 bridge_torchvision()  # mmengine imports torchvision to log its version

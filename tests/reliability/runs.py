@@ -14,7 +14,7 @@ from mmengine.model import is_model_wrapper
 from torch.nn import functional
 
 from openmsra.engine.checkpoint.io import load_file
-from openmsra.engine.launch import load_config
+from openmsra.engine.config.files import load_config
 from openmsra.engine.runner import OpenMSRARunner
 from openmsra.registry import HOOKS, TRANSFORMS
 from tests.test_configs import INSTANT, _marked

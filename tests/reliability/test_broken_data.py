@@ -12,9 +12,9 @@ from mmengine.config import Config
 from mmengine.dataset import BaseDataset, ConcatDataset
 from PIL import Image
 
-from openmsra.common.annotations import AnnotationError
 from openmsra.common.video import read_frames
-from openmsra.engine.data.samples import TRIES, BrokenDataError, SampleKey, Samples, failure
+from openmsra.engine.data.samples import TRIES, SampleKey, Samples, failure
+from openmsra.errors import AnnotationError, BrokenDataError
 from openmsra.registry import DATASETS, TRANSFORMS
 from tests.reliability import corrupt
 from tests.reliability.killing import Heavy  # noqa: F401 - registers the model

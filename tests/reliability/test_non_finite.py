@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
 from openmsra.engine.checkpoint.io import load_file
-from openmsra.engine.non_finite import NonFiniteLossError
+from openmsra.errors import NonFiniteLossError
 from openmsra.registry import HOOKS
 from tests.dist.gloo import run_on_processes
 from tests.reliability.runs import build, over_tensors, short_config

@@ -12,9 +12,9 @@ from mmengine.hooks import Hook
 
 from openmsra.apis import init_model
 from openmsra.engine.checkpoint.io import load_file
+from openmsra.engine.config.files import load_config
 from openmsra.engine.data.loader import KeyedBatches, Position
 from openmsra.engine.data.samplers import InfiniteSampler
-from openmsra.engine.launch import load_config
 from openmsra.registry import HOOKS
 from tests.dist.gloo import run_on_processes
 from tests.reliability.runs import differences, each_instant, final_state, short_config, train

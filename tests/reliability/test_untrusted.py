@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from openmsra.engine.checkpoint.io import CheckpointError, load_file
+from openmsra.engine.checkpoint.io import load_file
+from openmsra.errors import CheckpointError
 from tests.reliability.killing import heavy_config
 from tests.reliability.runs import train
 

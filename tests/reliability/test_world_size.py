@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from openmsra.apis import init_model
 from openmsra.engine import rng
-from openmsra.engine.launch import load_config
+from openmsra.engine.config.files import load_config
 from openmsra.registry import DATASETS
 from tests.dist.gloo import run_on_processes
 from tests.reliability.runs import build, each_instant

@@ -9,7 +9,7 @@ from mmengine.registry import MODELS, DefaultScope
 from mmengine.structures import InstanceData
 
 import openmsra.soft_teacher  # noqa: F401 - before mmdet, whose import it makes possible
-from openmsra.engine.launch import load_config
+from openmsra.engine.config.files import load_config
 
 CONFIG = 'configs/soft_teacher/soft-teacher_r18-tiny_1xb4-8i_shapes_instant.py'
 

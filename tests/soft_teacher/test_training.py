@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from openmsra.engine.checkpoint.io import load_file
-from openmsra.engine.launch import build_runner, load_config
+from openmsra.engine.config.files import load_config
+from openmsra.engine.launch import build_runner
 from tests.soft_teacher.conftest import CONFIG
 
 

@@ -15,8 +15,8 @@ import csv
 import json
 from pathlib import Path
 
-from openmsra.engine.config.check import ConfigError
 from openmsra.engine.launch import run_tool
+from openmsra.errors import ConfigError, MissingFileError
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -34,7 +34,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def read_pairs(path: Path) -> list[tuple[float, float]]:
     """(inherited, stand-alone) accuracies of a .csv or .json file."""
     if not path.is_file():
-        raise FileNotFoundError(f'{path}: there is no such file of pairs.')
+        raise MissingFileError(f'{path}: there is no such file of pairs.')
     with path.open(encoding='utf-8', newline='') as file:
         rows = list(csv.DictReader(file)) if path.suffix == '.csv' else json.load(file)
     try:
@@ -46,7 +46,7 @@ def read_pairs(path: Path) -> list[tuple[float, float]]:
 def pairs_of_runs(runs: list[Path], search: Path, metric: str) -> list[tuple[float, float]]:
     """Pairs of the candidates of a search that were trained alone, one work directory each."""
     if not search.is_file():
-        raise FileNotFoundError(f'{search}: there is no such file; a search writes it as search.json.')
+        raise MissingFileError(f'{search}: there is no such file; a search writes it as search.json.')
     history = json.loads(search.read_text(encoding='utf-8'))['history']
     inherited = {_key(row['arch']): row['score'] for row in history}
     pairs = []
@@ -67,7 +67,7 @@ def _architecture(run: Path) -> dict:
 
     configs = sorted(run.glob('*.py'))
     if not configs:
-        raise FileNotFoundError(f'{run}: there is no config in this folder; is it the work directory of a run?')
+        raise MissingFileError(f'{run}: there is no config in this folder; is it the work directory of a run?')
     arch = Config.fromfile(configs[0]).get('model', {}).get('arch')
     if not isinstance(arch, dict):
         raise ConfigError(f'{configs[0]}: model.arch holds no architecture; the run must train one network alone.')

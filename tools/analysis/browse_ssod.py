@@ -7,7 +7,8 @@ matrices can be checked before anything is trained.
 import argparse
 from pathlib import Path
 
-from openmsra.engine.launch import load_config, run_tool
+from openmsra.engine.config.files import load_config
+from openmsra.engine.launch import run_tool
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:

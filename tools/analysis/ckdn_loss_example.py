@@ -14,7 +14,8 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from openmsra.engine.launch import ToolError, run_tool
+from openmsra.engine.launch import run_tool
+from openmsra.errors import ToolError
 
 CONFIG = Path(__file__).resolve().parents[2] / 'configs/ckdn/ckdn_r18_1xb64-4e_photos_mini.py'
 SHOWN = 6

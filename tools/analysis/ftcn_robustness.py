@@ -10,7 +10,8 @@ from pathlib import Path
 
 from mmengine.config import DictAction
 
-from openmsra.engine.launch import ToolError, run_tool
+from openmsra.engine.launch import run_tool
+from openmsra.errors import ToolError
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -29,7 +30,7 @@ def main(argv: list[str] | None = None) -> None:
     from mmengine.registry import DefaultScope
 
     from openmsra.apis import init_model
-    from openmsra.engine.launch import load_config
+    from openmsra.engine.config.files import load_config
     from openmsra.ftcn.data.perturb import KINDS
     from openmsra.registry import DATASETS
 

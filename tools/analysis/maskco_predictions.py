@@ -28,7 +28,7 @@ def main(argv: list[str] | None = None) -> None:
     from mmengine.registry import init_default_scope
 
     from openmsra.apis import init_model
-    from openmsra.engine.launch import ToolError
+    from openmsra.errors import ToolError
     from openmsra.registry import DATASETS
 
     model = init_model(args.config, args.checkpoint)

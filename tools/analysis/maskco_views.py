@@ -17,7 +17,7 @@ def main(argv: list[str] | None = None) -> None:
     import numpy as np
     from mmengine.registry import init_default_scope
 
-    from openmsra.engine.launch import load_config
+    from openmsra.engine.config.files import load_config
     from openmsra.registry import DATASETS, MODELS
 
     cfg = load_config(args.config)

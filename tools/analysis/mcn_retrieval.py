@@ -8,6 +8,7 @@ from collections import Counter
 from pathlib import Path
 
 from openmsra.engine.launch import run_tool
+from openmsra.errors import MissingFileError
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -21,7 +22,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--out', type=Path, default=Path('mcn_retrieval'), help='folder to write to')
     args = parser.parse_args(argv)
     if not args.features.is_file():
-        raise FileNotFoundError(f'{args.features}: there is no such file of features.')
+        raise MissingFileError(f'{args.features}: there is no such file of features.')
 
     import numpy as np
 

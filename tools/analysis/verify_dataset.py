@@ -8,7 +8,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from openmsra.engine.launch import ToolError, load_config, run_tool
+from openmsra.engine.config.files import load_config
+from openmsra.engine.launch import run_tool
+from openmsra.errors import ToolError
 
 PHASES = ('train', 'val', 'test')
 

@@ -16,7 +16,8 @@ import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from openmsra.engine.launch import ToolError, run_tool
+from openmsra.engine.launch import run_tool
+from openmsra.errors import ToolError
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

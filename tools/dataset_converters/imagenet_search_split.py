@@ -19,7 +19,7 @@ def split_class(files: list[str], held_out: int, seed: int, name: str) -> tuple[
     Raises:
         ConfigError: the class would keep no image to train with.
     """
-    from openmsra.engine.config.check import ConfigError
+    from openmsra.errors import ConfigError
 
     if len(files) <= held_out:
         raise ConfigError(f'class {name} has {len(files)} image(s); cannot hold out {held_out}. Choose a smaller --per-class.')
@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> None:
 
     from tqdm import tqdm
 
-    from openmsra.engine.config.check import ConfigError
+    from openmsra.errors import ConfigError
 
     if args.per_class < 1:
         raise ConfigError(f'--per-class {args.per_class}: must be at least 1.')

@@ -11,7 +11,8 @@ The lists go beside the folder of videos, in the format of mmaction2: a relative
 import argparse
 from pathlib import Path
 
-from openmsra.engine.launch import ToolError, run_tool
+from openmsra.engine.launch import run_tool
+from openmsra.errors import ToolError
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -27,7 +27,7 @@ def main(argv: list[str] | None = None) -> None:
     from openmsra.autoformer import extract_subnet
     from openmsra.common.export import export_onnx, export_torchscript
     from openmsra.engine.checkpoint.io import save_file
-    from openmsra.engine.config.check import ConfigError
+    from openmsra.errors import ConfigError
 
     if args.target.suffix not in ('.pth', '.pt', '.onnx'):
         raise ConfigError(f'{args.target}: the name must end in .pth (weights), .pt (TorchScript) or .onnx.')

@@ -7,7 +7,8 @@ centre crop 288; see openmsra/ckdn/data/transforms.py); the normalisation is par
 import argparse
 from pathlib import Path
 
-from openmsra.engine.launch import ToolError, run_tool
+from openmsra.engine.launch import run_tool
+from openmsra.errors import ToolError
 
 CONFIG = Path(__file__).resolve().parents[2] / 'configs/ckdn/ckdn_r50_8xb8-30e_pipal.py'
 TOLERANCE = 1e-5  # of the scores, absolute

@@ -17,7 +17,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
 
     from openmsra.engine.checkpoint.io import load_file, load_weights, save_file
-    from openmsra.engine.launch import load_config
+    from openmsra.engine.config.files import load_config
     from openmsra.registry import MODELS
 
     checkpoint = load_file(args.source)

@@ -4,7 +4,8 @@ import argparse
 import json
 from pathlib import Path
 
-from openmsra.engine.launch import load_config, run_tool
+from openmsra.engine.config.files import load_config
+from openmsra.engine.launch import run_tool
 
 
 def main(argv: list[str] | None = None) -> None:

@@ -20,7 +20,8 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
 
     from openmsra.engine.checkpoint.io import load_file, load_weights, save_file
-    from openmsra.engine.launch import ToolError, load_config
+    from openmsra.engine.config.files import load_config
+    from openmsra.errors import ToolError
     from openmsra.registry import MODELS
     from openmsra.soft_teacher.hooks import plain_detector
 

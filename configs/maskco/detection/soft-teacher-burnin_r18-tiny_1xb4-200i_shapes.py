@@ -4,7 +4,8 @@
 _base_ = '../../soft_teacher/_base_shapes.py'
 
 custom_imports = dict(
-    imports=['openmsra.maskco', 'openmsra.soft_teacher', 'openmsra.miniatures.shape_scenes'], allow_failed_imports=False
+    imports=['openmsra.maskco', 'openmsra.soft_teacher', 'openmsra.miniatures.shape_scenes'],
+    allow_failed_imports=False,
 )
 
 model = dict(

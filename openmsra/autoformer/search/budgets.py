@@ -9,14 +9,10 @@ from torch import nn
 
 from openmsra.autoformer.search.complexity import Geometry, as_arrays, macs_of, params_of
 from openmsra.autoformer.space import SearchSpace
-from openmsra.engine.config.check import ConfigError
+from openmsra.errors import ConfigError, EmptyBudgetError
 from openmsra.suggest import did_you_mean
 
 UNITS = dict(params='parameters', flops='multiply-accumulates', latency='ms')
-
-
-class EmptyBudgetError(ConfigError):
-    """No candidate of the space meets the budgets; the message gives the ranges that exist."""
 
 
 @dataclass(frozen=True)

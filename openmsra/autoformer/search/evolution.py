@@ -12,8 +12,9 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from openmsra.autoformer.search.budgets import Budgets, EmptyBudgetError
+from openmsra.autoformer.search.budgets import Budgets
 from openmsra.autoformer.space import SearchSpace
+from openmsra.errors import EmptyBudgetError
 
 RANDOM_CHUNK = 64  # random draws that are checked against the budgets together
 WALKS, WALK_STEPS = 20, 500  # walks into a budget that random draws miss

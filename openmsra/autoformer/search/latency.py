@@ -14,7 +14,7 @@ from torch.utils.benchmark import Timer
 from openmsra.autoformer.search.budgets import Cost
 from openmsra.autoformer.search.journal import read_json, write_atomically
 from openmsra.autoformer.space import SearchSpace
-from openmsra.engine.config.check import ConfigError
+from openmsra.errors import ConfigError
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from openmsra.autoformer.search.latency import LatencySettings, LatencyTable, ca
 from openmsra.autoformer.search.report import recipe_of, write_configs, write_report
 from openmsra.autoformer.search.scoring import ScoringSet, inherited_accuracy
 from openmsra.autoformer.supernet import extract_subnet
-from openmsra.engine.config.check import ConfigError
+from openmsra.errors import ConfigError
 from openmsra.registry import LOOPS
 from openmsra.suggest import did_you_mean
 

@@ -8,7 +8,7 @@ from openmsra.autoformer.search.evolution import Evolution, Scored
 from openmsra.autoformer.search.journal import write_atomically
 from openmsra.autoformer.supernet import AutoFormerSupernet, extract_subnet
 from openmsra.engine.checkpoint.io import save_file
-from openmsra.engine.config.check import ConfigError
+from openmsra.errors import ConfigError
 
 FINETUNE_EPOCHS = 40  # AutoFormer, table 5
 # settings of the supernet that a network of its own keeps

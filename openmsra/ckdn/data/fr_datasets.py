@@ -11,6 +11,7 @@ from pathlib import Path
 from openmsra.ckdn.data.pipal import ScoredImages, require_files
 from openmsra.common.annotations import inside, read_text
 from openmsra.registry import DATASETS
+from openmsra.errors import MissingFileError
 
 Row = tuple[Path, Path, str, float]  # distorted image, pristine image, distortion, score in (0, 1), higher is better
 LIVE_COUNTS = {'jp2k': 227, 'jpeg': 233, 'wn': 174, 'gblur': 174, 'fastfading': 174}  # in the order of the score files
@@ -114,7 +115,7 @@ class FRLabelDataset(ScoredImages):
 
 def _existing(file: Path) -> Path:
     if not file.is_file():
-        raise FileNotFoundError(f'{file}: there is no such label file; data_root is the folder that holds it.')
+        raise MissingFileError(f'{file}: there is no such label file; data_root is the folder that holds it.')
     return file
 
 

@@ -2,14 +2,11 @@
 
 import re
 from pathlib import Path
+from openmsra.errors import PairError
 
 SUFFIXES = {'.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp'}
 DEGRADED_NAMES = re.compile(r'(?<![a-z])(degraded|lq|lr|inputs?|noisy|blurred|blurry|low)(?![a-z])', re.I)
 RESTORED_NAMES = re.compile(r'(?<![a-z])(restored|sr|outputs?|results?|enhanced|denoised|deblurred)(?![a-z])', re.I)
-
-
-class PairError(FileNotFoundError):
-    """Images without partner, doubled names, or nothing to pair."""
 
 
 def images_by_stem(place: Path) -> dict[str, Path]:

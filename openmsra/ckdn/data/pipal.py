@@ -8,6 +8,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from openmsra.registry import DATASETS
+from openmsra.errors import MissingFileError
 
 TRAIN_VERSIONS = {0: (0, 1, *range(8, 12)), 1: tuple(range(9)), 2: tuple(range(10)), 3: (*range(5), *range(11, 17)),
                   4: tuple(range(8, 13)), 5: (*range(4), *range(8, 13))}
@@ -40,7 +41,7 @@ def require_files(rows: list[dict]) -> None:
     """Raise FileNotFoundError if an image of the rows does not exist; the message counts them and names the first."""
     absent = [path for row in rows for key, path in row.items() if key.endswith('_path') and not Path(path).is_file()]
     if absent:
-        raise FileNotFoundError(f'{len(absent)} images are missing, the first: {absent[0]}')
+        raise MissingFileError(f'{len(absent)} images are missing, the first: {absent[0]}')
 
 
 class ScoredImages(BaseDataset):
@@ -155,9 +156,9 @@ def _chosen(root: Path, scenes: list[str], wanted: int | list[str]) -> set[str]:
     """The wanted ones of the sorted scene ids; a number takes the last."""
     if isinstance(wanted, int):
         if len(scenes) <= wanted:
-            raise FileNotFoundError(f'{root}/Train_Label: {len(scenes)} scene files, more than {wanted} needed.')
+            raise MissingFileError(f'{root}/Train_Label: {len(scenes)} scene files, more than {wanted} needed.')
         return set(scenes[len(scenes) - wanted :])
     unknown = set(wanted) - set(scenes)
     if unknown:
-        raise FileNotFoundError(f'{root}/Train_Label: no file for the scenes {sorted(unknown)}.')
+        raise MissingFileError(f'{root}/Train_Label: no file for the scenes {sorted(unknown)}.')
     return set(wanted)

@@ -10,16 +10,13 @@ from mmengine.structures import BaseDataElement
 from PIL import Image, UnidentifiedImageError
 
 from openmsra.registry import TRANSFORMS
+from openmsra.errors import ImageError
 
 ROLES = ('restored', 'degraded', 'other', 'pristine')
 UNLABELLED = ('extra_degraded', 'extra_pristine')  # a pair of another scene, without restored image or score
 SMALLEST = 8  # pixels per side; below it nothing is left to compare
 INTERPOLATION = {'nearest': Image.Resampling.NEAREST, 'bicubic': Image.Resampling.BICUBIC}
 EIGHT_BIT = ('1', 'L', 'P', 'RGB', 'CMYK', 'YCbCr')
-
-
-class ImageError(ValueError):
-    """An image that cannot be scored; the message names the file and what to do."""
 
 
 def load_rgb(path: str | Path) -> Image.Image:

@@ -13,15 +13,12 @@ from mmengine.dist import broadcast_object_list, get_rank
 from mmengine.hooks import CheckpointHook
 
 from openmsra.engine.checkpoint.files import remove_stale_temporaries, write_durably
-from openmsra.engine.checkpoint.io import DamagedCheckpointError, load_file
+from openmsra.engine.checkpoint.io import load_file
+from openmsra.errors import CheckpointWriteError, DamagedCheckpointError
 from openmsra.registry import HOOKS
 
 POINTER = 'last_checkpoint'
 NUMBERED = re.compile(r'(epoch|iter)_(\d+)\.pth')
-
-
-class CheckpointWriteError(OSError):
-    """A checkpoint could not be written; raised on all processes alike."""
 
 
 @HOOKS.register_module()

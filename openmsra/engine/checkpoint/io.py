@@ -13,6 +13,7 @@ from mmengine.logging import HistoryBuffer
 from torch import nn
 
 from openmsra.engine.checkpoint.files import write_durably
+from openmsra.errors import CheckpointError, DamagedCheckpointError
 
 # What a training checkpoint holds beside tensors and plain containers: numpy numbers.
 ALLOWED = (
@@ -22,14 +23,6 @@ ALLOWED = (
     np._core.multiarray.scalar,
     *{type(np.dtype(kind)) for kind in ('float64', 'float32', 'int64', 'int32', 'bool')},
 )
-
-
-class CheckpointError(RuntimeError):
-    """A checkpoint that cannot be read safely or does not fit the model; the message says why."""
-
-
-class DamagedCheckpointError(CheckpointError):
-    """A checkpoint file that is missing, truncated or altered; an older one may be whole."""
 
 
 def load_file(path: str | Path, map_location: str | torch.device = 'cpu', trust: bool = False) -> dict[str, Any]:

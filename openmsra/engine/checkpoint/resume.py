@@ -9,8 +9,8 @@ from mmengine.optim import OptimWrapper
 from torch import nn
 
 from openmsra.engine import rng
-from openmsra.engine.checkpoint.io import CheckpointError
 from openmsra.engine.data.loader import Position
+from openmsra.errors import CheckpointError
 
 # lines of a config that differ between a run and its continuation
 NOT_COMPARED = ('resume = ', 'load_from = ', 'work_dir = ', 'launcher = ', 'trust_checkpoint = ')

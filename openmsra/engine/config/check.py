@@ -20,6 +20,7 @@ from torch.nn.utils import clip_grad_norm_, clip_grad_value_
 from torch.utils.data import DataLoader
 
 from openmsra.engine.config.types import REGISTRY_OF_KEY, accepted_keys, argument_names, resolve
+from openmsra.errors import ConfigError
 from openmsra.suggest import did_you_mean, nearest, unresolved_type_message
 
 MISSPELT = 0.85  # similarity from which a key is a misspelling of a known one and not a key of its own
@@ -57,6 +58,7 @@ RUNNER_EXTRA = {
     'compile',
     'activation_checkpointing',
     'efficient_conv_bn_eval',
+    'inferencer',
 }
 # keys that a builder takes out of the dictionary before the class sees it
 BUILDER_KEYS = {
@@ -67,10 +69,6 @@ BUILDER_KEYS = {
 }
 # below these keys `type` is no registered name: 'norm' or 'value', a function of mmcv.ops
 NO_REGISTERED_TYPE = {'clip_grad', 'nms', 'roi_layer'}
-
-
-class ConfigError(ValueError):
-    """A config that cannot mean what its author wrote; the message lists every fault."""
 
 
 def check_config(cfg: Config, option_keys: tuple[str, ...] = ()) -> None:

@@ -17,6 +17,7 @@ REGISTRY_OF_KEY = {
     'log_processor': root.LOG_PROCESSORS, 'train_cfg': root.LOOPS, 'val_cfg': root.LOOPS, 'test_cfg': root.LOOPS,
     'val_evaluator': root.METRICS, 'test_evaluator': root.METRICS, 'metrics': root.METRICS,
     'init_cfg': root.WEIGHT_INITIALIZERS, 'model_wrapper_cfg': root.MODEL_WRAPPERS,
+    'inferencer': root.INFERENCERS,
 }  # fmt: skip
 ALL_REGISTRIES = (
     root.MODELS, root.DATASETS, root.TRANSFORMS, root.DATA_SAMPLERS, root.HOOKS, root.LOOPS, root.METRICS,

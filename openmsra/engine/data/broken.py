@@ -8,7 +8,8 @@ from pathlib import Path
 from mmengine.dist import all_gather_object, get_rank
 from mmengine.hooks import Hook
 
-from openmsra.engine.data.samples import BrokenDataError, Journal, Samples
+from openmsra.engine.data.samples import Journal, Samples
+from openmsra.errors import BrokenDataError
 from openmsra.registry import HOOKS
 
 PHASES = ('train', 'val', 'test')

@@ -9,13 +9,10 @@ from typing import Any, NamedTuple
 from torch.utils.data import Dataset, get_worker_info
 
 from openmsra.engine import rng
+from openmsra.errors import BrokenDataError
 
 TRIES = 20  # samples in a row that may be broken before it is the data set that is broken
 PATH_KEYS = ('img_path', 'video_path', 'filename', 'path', 'frame_dir', 'frames', 'video', 'restored_path', 'img_id')
-
-
-class BrokenDataError(RuntimeError):
-    """Too many samples cannot be read; the message names some and where the list is."""
 
 
 class SampleKey(NamedTuple):

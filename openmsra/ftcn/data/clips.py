@@ -15,6 +15,7 @@ from openmsra.common.video import images_of
 from openmsra.ftcn.faces.align import align_clip
 from openmsra.ftcn.faces.prepare import TRACK
 from openmsra.registry import DATASETS, TRANSFORMS
+from openmsra.errors import MissingFileError
 
 
 def reflect(index: np.ndarray, count: int) -> np.ndarray:
@@ -104,7 +105,7 @@ class FaceClips(BaseDataset):
     def _files(self, row: dict) -> list[Path]:
         folder = inside(self.data_root, row['frames'], self.ann_file)
         if not (files := images_of(folder)):
-            raise FileNotFoundError(f'{folder}: no face crops (PNG or JPEG) for a video of the list.')
+            raise MissingFileError(f'{folder}: no face crops (PNG or JPEG) for a video of the list.')
         return files
 
     def full_init(self) -> None:

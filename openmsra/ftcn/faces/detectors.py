@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from openmsra.errors import MissingFileError
 from openmsra.ftcn.faces.align import landmarks_of_box
 
 
@@ -50,7 +51,7 @@ class YuNetDetector:
 
     def __init__(self, model: str | Path, min_size: int = 30, threshold: float = 0.5) -> None:
         if not Path(model).is_file():
-            raise FileNotFoundError(f'{model}: no such YuNet model; take face_detection_yunet_*.onnx of the OpenCV model zoo.')
+            raise MissingFileError(f'{model}: no such YuNet model; take face_detection_yunet_*.onnx of the OpenCV model zoo.')
         self.network, self.min_size = cv2.FaceDetectorYN.create(str(model), '', (320, 320), threshold), min_size
 
     def __call__(self, frame: np.ndarray) -> list[Face]:

@@ -9,7 +9,7 @@ import json
 from pathlib import Path
 
 from openmsra.common.video import SUFFIXES
-from openmsra.engine.launch import ToolError
+from openmsra.errors import ToolError
 
 FFPP_METHODS = ('Deepfakes', 'Face2Face', 'FaceSwap', 'NeuralTextures', 'FaceShifter', 'DeeperForensics')
 

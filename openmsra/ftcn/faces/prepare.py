@@ -11,8 +11,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from openmsra.common.video import Frame, ImageFolder, VideoError, VideoFile
-from openmsra.engine.launch import ToolError
+from openmsra.common.video import Frame, ImageFolder, VideoFile
+from openmsra.errors import ToolError, VideoError
 from openmsra.ftcn.faces.detectors import Detector, Face, boxes_from_json, face_source
 from openmsra.ftcn.faces.tracking import Track, cut_tracks, find_tracks, loose_crop, whole_frame
 
@@ -29,8 +29,8 @@ class Preparation:
 
     Args:
         root, out: videos are below the one, ``crops`` are written below the other.
-        detector: 'haar', 'yunet', 'boxes' or 'none', with the files of :func:`openmsra.ftcn.faces.detectors.face_source`; ``boxes`` is
-            the folder with ``VIDEO.json``.
+        detector: 'haar', 'yunet', 'boxes' or 'none', with the files of
+            :func:`~openmsra.ftcn.faces.detectors.face_source`; ``boxes`` is the folder with ``VIDEO.json``.
         backend, max_frames: see :class:`openmsra.common.video.VideoFile`.
         min_face, min_frames, size, suffix: see :func:`prepare_video`.
     """
@@ -100,8 +100,8 @@ def prepare_video(
     """Write the faces of a video below ``folder``, which appears when it is complete.
 
     Each track becomes a folder ``0``, ``1``, ... with a loose crop for each frame, named by the number of the frame, and
-    ``track.npz`` with what :func:`openmsra.ftcn.faces.align.align_clip` needs, so that a clip is aligned when it is read, with one
-    transform. Without a detector the frames are aligned faces: they are resized to ``size`` and have no ``track.npz``.
+    ``track.npz`` with what :func:`~openmsra.ftcn.faces.align.align_clip` needs, so that a clip is aligned when it is read, with
+    one transform. Without a detector the frames are aligned faces: they are resized to ``size`` and have no ``track.npz``.
 
     Returns:
         ``tracks`` (list of ``track``, ``first``, ``frames``, ``side``: mean shorter side of the box in pixels), ``warnings``

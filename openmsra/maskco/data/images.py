@@ -10,6 +10,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from openmsra.common.annotations import inside, read_text
 from openmsra.registry import DATASETS
+from openmsra.errors import MissingFileError
 
 SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff'}
 
@@ -35,7 +36,7 @@ class UnlabelledImages(BaseDataset):
     def load_data_list(self) -> list[dict]:
         root = Path(self.data_root)
         if not root.is_dir():
-            raise FileNotFoundError(f'{root}: there is no such folder of images.')
+            raise MissingFileError(f'{root}: there is no such folder of images.')
         if self.ann_file:
             names = [line.split('\t')[0].strip() for line in read_text(self.ann_file).splitlines() if line.strip()]
             wanted = [inside(root, name, self.ann_file) for name in names]
@@ -46,7 +47,7 @@ class UnlabelledImages(BaseDataset):
         else:
             found = sorted(path for path in root.rglob('*') if path.suffix.lower() in SUFFIXES)
         if not found:
-            raise FileNotFoundError(f'{self.ann_file or root}: no images ({", ".join(sorted(SUFFIXES))}).')
+            raise MissingFileError(f'{self.ann_file or root}: no images ({", ".join(sorted(SUFFIXES))}).')
         return [dict(img_path=str(path)) for path in found]
 
     def prepare_data(self, idx: int) -> dict | None:

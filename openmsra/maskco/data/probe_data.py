@@ -9,6 +9,7 @@ from mmengine.dataset import BaseDataset
 from openmsra.common.annotations import inside, read_json
 from openmsra.maskco.data.images import SUFFIXES, read_rgb
 from openmsra.registry import DATASETS
+from openmsra.errors import MissingFileError
 
 
 @DATASETS.register_module()
@@ -31,13 +32,13 @@ class LabelledFolder(BaseDataset):
     def load_data_list(self) -> list[dict]:
         root = Path(self.data_root)
         if not root.is_dir():
-            raise FileNotFoundError(f'{root}: there is no such folder of classes.')
+            raise MissingFileError(f'{root}: there is no such folder of classes.')
         rows = []
         for label, folder in enumerate(sorted(path for path in root.iterdir() if path.is_dir())):
             files = sorted(path for path in folder.rglob('*') if path.suffix.lower() in SUFFIXES)
             rows += [dict(img_path=str(path), gt_label=label) for path in files[: self.per_class]]
         if not rows:
-            raise FileNotFoundError(f'{root}: no class folders with images ({", ".join(sorted(SUFFIXES))}).')
+            raise MissingFileError(f'{root}: no class folders with images ({", ".join(sorted(SUFFIXES))}).')
         return rows
 
     def prepare_data(self, idx: int) -> dict:
@@ -80,7 +81,7 @@ class CocoRegions(BaseDataset):
         rows = [self._row(image, by_image.get(image['id'], []), labels) for image in images]
         rows = [row for row in rows if len(row['gt_boxes']) == self.boxes][: self.count]
         if not rows:
-            raise FileNotFoundError(f'{self.ann_file}: no image has {self.boxes} boxes of at least {self.min_side} pixels.')
+            raise MissingFileError(f'{self.ann_file}: no image has {self.boxes} boxes of at least {self.min_side} pixels.')
         return rows
 
     def _row(self, image: dict, annotations: list[dict], labels: dict[int, int]) -> dict:

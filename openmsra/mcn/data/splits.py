@@ -5,14 +5,12 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from openmsra.common.video import SUFFIXES, VideoError, read_frames
+from openmsra.common.video import SUFFIXES, read_frames
+from openmsra.errors import VideoError
+from openmsra.errors import MissingFileError, SplitError
 
 Rows = list[tuple[str, int]]  # (path relative to the folder of videos, label)
 SPLITS = (1, 2, 3)
-
-
-class SplitError(ValueError):
-    """Split files that contradict each other or the videos; the message says which."""
 
 
 def ucf101(annotations: Path, split: int) -> tuple[Rows, Rows, list[str]]:
@@ -52,7 +50,7 @@ def hmdb51(annotations: Path, split: int) -> tuple[Rows, Rows, list[str]]:
     ending = f'_test_split{split}.txt'
     files = sorted(annotations.glob(f'*{ending}'))
     if not files:
-        raise FileNotFoundError(f'{annotations}: no files CLASS{ending} in this folder.')
+        raise MissingFileError(f'{annotations}: no files CLASS{ending} in this folder.')
     classes, sides = [file.name.removesuffix(ending) for file in files], {'1': [], '2': [], '0': []}
     for label, (name, file) in enumerate(zip(classes, files, strict=True)):
         for line in _lines(file):
@@ -73,7 +71,7 @@ def kinetics(table: Path) -> tuple[Rows, list[str]]:
         SplitError: a column is missing.
     """
     if not table.is_file():
-        raise FileNotFoundError(f'{table}: there is no such table.')
+        raise MissingFileError(f'{table}: there is no such table.')
     with table.open(newline='', encoding='utf-8') as stream:
         reader = csv.DictReader(stream)
         needed = {'label', 'youtube_id', 'time_start', 'time_end'}
@@ -127,7 +125,7 @@ def refuse_leak(training: Rows, test: Rows, source: Path) -> None:
 
 def _lines(file: Path) -> list[str]:
     if not file.is_file():
-        raise FileNotFoundError(f'{file}: there is no such file of the official split.')
+        raise MissingFileError(f'{file}: there is no such file of the official split.')
     return [line.strip() for line in file.read_text(encoding='utf-8').splitlines() if line.strip()]
 
 

@@ -15,6 +15,7 @@ from mmengine.structures import BaseDataElement
 from openmsra.common.annotations import inside, read_text
 from openmsra.common.video import read_frames
 from openmsra.registry import DATASETS
+from openmsra.errors import MissingFileError
 
 SAMPLING = ('random', 'uniform')
 ROLES = (None, 'gallery', 'query')
@@ -116,7 +117,7 @@ class VideoClips(ClipDataset):
 
     def load_data_list(self) -> list[dict]:
         if not Path(self.ann_file).is_file():
-            raise FileNotFoundError(f'{self.ann_file}: there is no such list; tools/dataset_converters/ writes it.')
+            raise MissingFileError(f'{self.ann_file}: there is no such list; tools/dataset_converters/ writes it.')
         rows = read_list(self.ann_file)
         if not rows:
             raise ValueError(f'{self.ann_file}: the list is empty.')

@@ -7,16 +7,14 @@ import numpy as np
 from mmdet.datasets import BaseDetDataset, CocoDataset
 from PIL import Image, UnidentifiedImageError
 
-from openmsra.common.annotations import AnnotationError, inside, read_text
-from openmsra.engine.launch import ToolError
+from openmsra.common.annotations import inside, read_text
+from openmsra.errors import AnnotationError
+from openmsra.errors import ToolError
 from openmsra.suggest import did_you_mean
 from openmsra.registry import DATASETS
+from openmsra.errors import DataError
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
-
-
-class DataError(ToolError):
-    """Data that cannot be trained on; the message names the file and what to do."""
 
 
 @DATASETS.register_module()

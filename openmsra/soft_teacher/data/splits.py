@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from openmsra.soft_teacher.data.datasets import DataError
+from openmsra.errors import DataError
 
 
 @dataclass

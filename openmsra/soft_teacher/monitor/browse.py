@@ -4,7 +4,7 @@ import torch
 from mmengine.config import Config
 from mmengine.structures import InstanceData
 
-from openmsra.soft_teacher.data.datasets import DataError
+from openmsra.errors import DataError
 from openmsra.soft_teacher.detector import SoftTeacher
 from openmsra.soft_teacher.lessons import Lesson
 from openmsra.soft_teacher.monitor.quality import hidden_boxes

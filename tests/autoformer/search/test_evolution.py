@@ -6,10 +6,11 @@ import random
 import numpy as np
 import pytest
 
-from openmsra.autoformer.search.budgets import Budgets, EmptyBudgetError, growing_cost
+from openmsra.autoformer.search.budgets import Budgets, growing_cost
 from openmsra.autoformer.search.complexity import count_params
 from openmsra.autoformer.search.evolution import Evolution, EvolutionSettings, crossover, mutate
 from openmsra.autoformer.space import SearchSpace
+from openmsra.errors import EmptyBudgetError
 
 TINY = SearchSpace.from_config('tiny')
 

@@ -7,7 +7,7 @@ from torch import nn
 
 from openmsra.autoformer import SearchSpace
 from openmsra.autoformer.search.latency import LatencySettings, cached_latency, measure_latency
-from openmsra.engine.config.check import ConfigError
+from openmsra.errors import ConfigError
 
 SPACE = SearchSpace(embed_dim=[16, 24], depth=[1, 3], num_heads=[1, 2], mlp_ratio=[1.0], head_dim=8)
 QUICK = dict(seconds=0.001, rounds=1, checks=2)

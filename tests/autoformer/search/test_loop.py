@@ -3,12 +3,13 @@
 import json
 
 import pytest
-from openmsra.errors import ConfigError, EmptyBudgetError
 
 from openmsra.apis import init_model
 from openmsra.autoformer.search import loop as search
 from openmsra.engine.checkpoint.io import save_file
-from openmsra.engine.launch import build_runner, load_config
+from openmsra.engine.config.files import load_config
+from openmsra.engine.launch import build_runner
+from openmsra.errors import ConfigError, EmptyBudgetError
 
 SEARCH = 'configs/autoformer/autoformer_search_1xb500-8gen_digits_mini.py'
 SMALL = dict(generations=3, population=6, parents=3, mutations=2, crossovers=2)

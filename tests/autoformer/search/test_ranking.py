@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from openmsra.autoformer.search.ranking import rank_correlation
-from openmsra.engine.config.check import ConfigError
+from openmsra.errors import ConfigError
 
 TOOL = 'tools/analysis/autoformer_ranking.py'
 

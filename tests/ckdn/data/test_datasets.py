@@ -11,7 +11,7 @@ from scipy.io import savemat
 from openmsra.ckdn import FRLabelDataset, IQACorrelation, LoadPair, PackPair, PIPALDataset, ResizeCropPair, SyntheticDegraded
 from openmsra.ckdn.data.degrade import LEVELS, degrade
 from openmsra.ckdn.data.pipal import COUNTS, TYPES, version_ids
-from openmsra.common.annotations import AnnotationError
+from openmsra.errors import AnnotationError
 
 CONFIG = 'configs/ckdn/ckdn_r50_8xb8-30e_pipal.py'
 SYNTHETIC = [LoadPair(), SyntheticDegraded(), ResizeCropPair(), PackPair()]

@@ -7,7 +7,8 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch import nn
 
-from openmsra.engine.checkpoint.io import CheckpointError, PlainStateHook, load_file, load_weights
+from openmsra.engine.checkpoint.io import PlainStateHook, load_file, load_weights
+from openmsra.errors import CheckpointError
 
 
 class _Gadget:

@@ -6,9 +6,10 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 
-from openmsra.engine.config.check import ConfigError, check_config, runner_keys
+from openmsra.engine.config.check import check_config, runner_keys
+from openmsra.engine.config.files import load_config
 from openmsra.engine.config.types import accepted_keys
-from openmsra.engine.launch import load_config
+from openmsra.errors import ConfigError
 
 INSTANT = sorted(Path('configs').glob('*/*_instant.py'))
 

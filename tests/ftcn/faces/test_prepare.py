@@ -9,7 +9,7 @@ import pytest
 from skimage import data
 
 from openmsra.common.video import VideoFile
-from openmsra.engine.launch import ToolError
+from openmsra.errors import ToolError
 from openmsra.ftcn import FaceClips, PackClip
 from openmsra.ftcn.faces.align import align_clip
 from openmsra.ftcn.faces.layouts import celebdf, dfdc, ffpp, listed

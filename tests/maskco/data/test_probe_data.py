@@ -11,7 +11,7 @@ from PIL import Image
 
 from openmsra.apis import init_model
 from openmsra.engine.checkpoint.io import save_file
-from openmsra.engine.launch import load_config
+from openmsra.engine.config.files import load_config
 from openmsra.maskco import CocoRegions, LabelledFolder
 from openmsra.registry import DATASETS, METRICS, MODELS
 

@@ -9,9 +9,10 @@ import torch
 from mmcv.transforms import Compose
 from mmdet.structures.bbox import HorizontalBoxes
 
-from openmsra.common.annotations import AnnotationError
-from openmsra.engine.launch import load_config
-from openmsra.soft_teacher.data.datasets import DataError, LabelledCoco, UnlabelledCoco, UnlabelledFolder
+from openmsra.errors import AnnotationError
+from openmsra.engine.config.files import load_config
+from openmsra.soft_teacher.data.datasets import LabelledCoco, UnlabelledCoco, UnlabelledFolder
+from openmsra.errors import DataError
 from openmsra.soft_teacher.geometry import project_boxes
 from openmsra.miniatures.shape_scenes import draw_scene
 from openmsra.soft_teacher.data.transforms import COLOUR_OPS, GEOMETRIC_OPS, EraseSquares, OneColourOp, OneGeometricOp

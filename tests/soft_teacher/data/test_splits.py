@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from openmsra.soft_teacher.data.datasets import DataError
+from openmsra.errors import DataError
 from openmsra.soft_teacher.data.splits import draw, id_hash, read_coco, read_voc
 
 

@@ -14,8 +14,8 @@ from mmengine.logging import MessageHub
 from mmengine.registry import MODELS
 from mmengine.structures import InstanceData
 
-from openmsra.engine.checkpoint.io import CheckpointError, load_weights, save_file
-from openmsra.soft_teacher.data.datasets import DataError
+from openmsra.engine.checkpoint.io import load_weights, save_file
+from openmsra.errors import CheckpointError, DataError
 from openmsra.soft_teacher.hooks import UnsupWeightSchedule, plain_detector
 from openmsra.soft_teacher.inferencer import SoftTeacherInferencer
 from openmsra.soft_teacher.monitor.browse import view_lesson
