@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from openmsra.registry import MODELS
 
 BATCH_NORM = dict(type='BN3d')
+RELU = dict(type='ReLU')
 KINDS = ('r3d', 'r2plus1d')
 
 
@@ -23,8 +24,8 @@ def conv3d(
     kernel: tuple,
     stride: tuple = (1, 1, 1),
     norm_cfg: dict = BATCH_NORM,
-    act_cfg: dict | None = dict(type='ReLU'),
-) -> ConvModule:  # noqa: B006 - never changed
+    act_cfg: dict | None = RELU,
+) -> ConvModule:
     """Convolution (padded to keep the size), normalisation and, unless ``act_cfg`` is ``None``, ReLU."""
     padding = tuple(size // 2 for size in kernel)
     return ConvModule(
@@ -52,8 +53,8 @@ class SeparableConv(nn.Module):
         kernel: tuple[int, int, int],
         stride: tuple[int, int, int] = (1, 1, 1),
         norm_cfg: dict = BATCH_NORM,
-        act_cfg: dict | None = dict(type='ReLU'),
-    ) -> None:  # noqa: B006
+        act_cfg: dict | None = RELU,
+    ) -> None:
         super().__init__()
         self.space = conv3d(in_channels, mid_channels, (1, *kernel[1:]), (1, *stride[1:]), norm_cfg)
         self.time = conv3d(mid_channels, out_channels, (kernel[0], 1, 1), (stride[0], 1, 1), norm_cfg, act_cfg)

@@ -214,7 +214,7 @@ def _typed_faults(value: dict, place: str, registry: root.Registry | None, scope
         return  # a class itself: nothing to look up
     found = resolve(kind, scope, registry)
     if found is None:
-        yield f'{place}: {unresolved_type_message(kind, registry or root.MODELS)}'
+        yield f'{place}: {unresolved_type_message(kind, root.MODELS if registry is None else registry)}'
         return
     registry, target = found
     keys, open_ended = accepted_keys(target)

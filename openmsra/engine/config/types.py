@@ -44,7 +44,7 @@ def resolve(kind: str, scope: str | None, first: root.Registry | None) -> tuple[
 
 def _search(kind: str, scope: str | None, first: root.Registry | None) -> tuple[root.Registry, Callable] | None:
     key = f'{scope}.{kind}' if scope and '.' not in kind else kind
-    for registry in ([first] if first else []) + [other for other in ALL_REGISTRIES if other is not first]:
+    for registry in ([first] if first is not None else []) + [other for other in ALL_REGISTRIES if other is not first]:
         target = _look_up(registry, key)
         if target is not None:
             return registry, target
