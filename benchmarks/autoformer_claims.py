@@ -11,21 +11,18 @@ Every run goes through tools/train.py; nothing was tuned on one side only (the s
 """
 
 import itertools
-import json
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from benchmarks.training import Training, train_all
 from openmsra.apis import init_model
 from openmsra.autoformer import arch_rng
 from openmsra.autoformer.search.budgets import Budgets, growing_cost
 from openmsra.autoformer.search.evolution import Evolution, EvolutionSettings
 from openmsra.autoformer.search.ranking import rank_correlation
-from openmsra.registry import DATASETS
+from openmsra.miniatures.digits import Digits
 
 ROOT = Path(__file__).resolve().parents[1]
 SUPERNET = 'configs/autoformer/autoformer_supernet_1xb32-45e_digits_mini.py'
@@ -40,12 +37,10 @@ SEARCH = dict(generations=8, population=20, parents=5, mutations=10, crossovers=
 
 def run(seeds: list[int], processes: int, folder: Path) -> dict:
     """All runs; accuracies in percent."""
-    jobs = [_supernet_job(arm, seed, folder) for seed in seeds for arm in ARMS]
-    jobs += [_wide_job(seed, folder) for seed in seeds]
-    jobs += [_alone_job(i, seed, folder) for seed in seeds for i in range(RETRAINED)]
-    with ThreadPoolExecutor(processes) as pool:
-        for number, _ in enumerate(pool.map(_train, jobs), start=1):
-            print(f'{number}/{len(jobs)} runs', flush=True)
+    trainings = [_supernet(arm, seed, folder) for seed in seeds for arm in ARMS]
+    trainings += [_wide(seed, folder) for seed in seeds]
+    trainings += [_alone(i, seed, folder) for seed in seeds for i in range(RETRAINED)]
+    train_all(trainings, processes)
     splits = {name: _split(name) for name in ('val', 'test')}
     return dict(
         settings=dict(
@@ -63,48 +58,33 @@ def run(seeds: list[int], processes: int, folder: Path) -> dict:
     )
 
 
-def _supernet_job(arm: str, seed: int, folder: Path) -> list[str]:
+def _supernet(arm: str, seed: int, folder: Path) -> Training:
     sharing, factor = ARMS[arm]
-    return _job(SUPERNET, _folder(folder, arm, seed), seed, factor, f'model.sharing={sharing}')
+    return _training(SUPERNET, _folder(folder, arm, seed), seed, factor, {'model.sharing': sharing})
 
 
-def _wide_job(seed: int, folder: Path) -> list[str]:
-    options = [f'model.space.{key}={json.dumps(value)}'.replace(' ', '') for key, value in WIDE_SPACE.items()]
-    return _job(SUPERNET, _folder(folder, 'wide', seed), seed, 1, *options)
+def _wide(seed: int, folder: Path) -> Training:
+    options = {f'model.space.{key}': value for key, value in WIDE_SPACE.items()}
+    return _training(SUPERNET, _folder(folder, 'wide', seed), seed, 1, options)
 
 
-def _alone_job(index: int, seed: int, folder: Path) -> list[str]:
-    options = [f'model.arch.{key}={json.dumps(value)}'.replace(' ', '') for key, value in _arch(index).items()]
-    return _job(ALONE, _folder(folder, f'alone{index}', seed), seed, 1, *options)
+def _alone(index: int, seed: int, folder: Path) -> Training:
+    options = {f'model.arch.{key}': value for key, value in _arch(index).items()}
+    return _training(ALONE, _folder(folder, f'alone{index}', seed), seed, 1, options)
 
 
-def _job(config: str, work_dir: Path, seed: int, factor: int, *options: str) -> list[str]:
+def _training(config: str, work_dir: Path, seed: int, factor: int, options: dict) -> Training:
     epochs = EPOCHS * factor
-    return [
-        sys.executable,
-        'tools/train.py',
-        config,
-        '--work-dir',
-        str(work_dir),
-        '--seed',
-        str(seed),
-        '--cfg-options',
-        *options,
-        f'train_cfg.max_epochs={epochs}',
-        f'train_cfg.val_interval={epochs}',
-        f'default_hooks.checkpoint.interval={SAVED * factor}',
-        'default_hooks.checkpoint.max_keep_ckpts=-1',
-        f'param_scheduler.0.end={2 * factor}',
-        f'param_scheduler.1.begin={2 * factor}',
-        f'param_scheduler.1.end={epochs}',
-    ]
-
-
-def _train(command: list[str]) -> None:
-    if not Path(command[command.index('--work-dir') + 1], 'last_checkpoint').exists():
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-        if done.returncode:
-            raise RuntimeError(f'{command} failed:\n{done.stderr[-3000:]}')
+    schedule = {
+        'train_cfg.max_epochs': epochs,
+        'train_cfg.val_interval': epochs,
+        'default_hooks.checkpoint.interval': SAVED * factor,
+        'default_hooks.checkpoint.max_keep_ckpts': -1,
+        'param_scheduler.0.end': 2 * factor,
+        'param_scheduler.1.begin': 2 * factor,
+        'param_scheduler.1.end': epochs,
+    }
+    return Training(config, work_dir, seed, options | schedule)
 
 
 def _folder(folder: Path, arm: str, seed: int) -> Path:
@@ -120,7 +100,7 @@ def _arch(index: int) -> dict:
 
 
 def _split(name: str) -> dict:
-    dataset = DATASETS.build(dict(type='Digits', split=name, pipeline=[]))
+    dataset = Digits(split=name, pipeline=[])
     images = torch.stack([torch.from_numpy(sample['img']) for sample in dataset]).permute(0, 3, 1, 2).float()
     return dict(images=(images - 4.8) / 6.08, labels=torch.tensor([sample['gt_label'] for sample in dataset]))
 

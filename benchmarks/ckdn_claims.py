@@ -10,12 +10,7 @@ versions of one degraded patch. No human looked at them. Photographs and restore
 Every run is one of tools/train.py with the mini config; an arm changes the options below and nothing else.
 """
 
-import contextlib
-import multiprocessing
-import os
 import re
-import runpy
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +20,7 @@ from mmengine.registry import DefaultScope
 from torch.utils.data import DataLoader
 
 from benchmarks.ckdn_pretraining import pretrain
+from benchmarks.training import Training, train_all
 from openmsra.apis import init_model
 from openmsra.ckdn.data.degrade import LEVELS
 from openmsra.ckdn.metrics import correlations, version_oracle
@@ -67,10 +63,7 @@ def run(seeds: list[int], processes: int, folder: Path) -> dict:
     if not start.exists():
         accuracy = pretrain(data.pixels, config.model.depth, config.model.base_channels, start)
         print(f'pre-trained start: {100 * accuracy:.0f} % of the training patches assigned to their photograph', flush=True)
-    jobs = [(arm, seed, folder, start) for arm in ARMS for seed in seeds]
-    with ProcessPoolExecutor(processes, multiprocessing.get_context('spawn')) as pool:
-        for number, _ in enumerate(pool.map(_train, *zip(*jobs)), start=1):
-            print(f'{number}/{len(jobs)} runs', flush=True)
+    train_all([_training(arm, seed, folder, start) for arm in ARMS for seed in seeds], processes)
     scores: dict[str, dict[str, list[np.ndarray]]] = {split: {} for split in ('val', 'test')}
     for split, table in scores.items():
         for arm in ARMS:
@@ -88,14 +81,9 @@ def run(seeds: list[int], processes: int, folder: Path) -> dict:
     )
 
 
-def _train(arm: str, seed: int, folder: Path, start: Path) -> None:
-    work_dir = _work_dir(arm, seed, folder)
-    if not (work_dir / LAST).exists():
-        torch.set_num_threads(1)
-        options = ['--cfg-options', *(f'{key}={value}'.format(pretrained=start) for key, value in ARMS[arm].items())]
-        with open(os.devnull, 'w') as quiet, contextlib.redirect_stdout(quiet):  # the log is in the work dir
-            train = runpy.run_path(str(ROOT / 'tools/train.py'))['main']
-            train([CONFIG, '--work-dir', str(work_dir), '--seed', str(seed), *(options if ARMS[arm] else [])])
+def _training(arm: str, seed: int, folder: Path, start: Path) -> Training:
+    options = {key: value.format(pretrained=start) if isinstance(value, str) else value for key, value in ARMS[arm].items()}
+    return Training(CONFIG, _work_dir(arm, seed, folder), seed, options)
 
 
 def _work_dir(arm: str, seed: int, folder: Path) -> Path:

@@ -12,8 +12,6 @@ clips of it behind H.264. Controls:
 """
 
 import json
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -22,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.training import Training, train
 from openmsra.apis import init_model
 from openmsra.ftcn import FTCN, PackClip, PerturbClip
 from openmsra.ftcn.data.clips import clip_starts
@@ -66,24 +65,8 @@ def _row(arm: str, kind: str, seed: int, folder: Path) -> dict:
 
 
 def _train(arm: str, kind: str, seed: int, folder: Path) -> None:
-    work_dir = _work_dir(arm, kind, seed, folder)
-    if (work_dir / 'epoch_6.pth').exists():
-        return
-    command = [
-        sys.executable,
-        'tools/train.py',
-        _config(arm),
-        '--work-dir',
-        str(work_dir),
-        '--seed',
-        str(seed),
-        '--cfg-options',
-        f"train_dataloader.dataset.methods=('{kind}',)",
-        'train_cfg.val_interval=100',
-    ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f'{command} failed:\n{done.stderr[-3000:]}')
+    options = {'train_dataloader.dataset.methods': (kind,), 'train_cfg.val_interval': 100}
+    train(Training(_config(arm), _work_dir(arm, kind, seed, folder), seed, options))
 
 
 def _evaluated(arm: str, kind: str, seed: int, folder: Path) -> dict:

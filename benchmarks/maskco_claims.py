@@ -22,10 +22,10 @@ from torch import nn
 
 import openmsra.maskco  # noqa: F401 - registers the parts
 from benchmarks.maskco_report import ARMS, RANDOM, draw, table, verdicts  # noqa: F401 - draw and table are read by claims.py
+from benchmarks.training import Training, train
 from openmsra.apis import init_model
-from openmsra.engine.checkpoint.io import save_file
+from openmsra.engine.checkpoint.io import load_file, save_file
 from openmsra.engine.config.files import load_config
-from openmsra.engine.launch import build_runner
 from openmsra.maskco.data.geometry import area, intersect
 from openmsra.miniatures.shape_scenes import FOLDS
 from openmsra.registry import DATASETS, METRICS, MODELS, TRANSFORMS
@@ -105,16 +105,14 @@ def _pretrain(kind: str, seed: int, folder: Path) -> None:
         test_cfg=None,
         test_evaluator=None,
         custom_hooks=[],
-        launcher='none',
-        work_dir=str(folder / f'{kind}_seed{seed}'),
-        resume=True,
     )
-    cfg.randomness.seed, cfg.log_level = seed, 'WARNING'
-    runner = build_runner(cfg)
-    runner.train()
+    cfg.custom_imports.imports.append('benchmarks.maskco_claims')  # SideBySide
+    weights = load_file(train(Training(cfg, folder / f'{kind}_seed{seed}', seed)))['state_dict']
     for arm in _arms(kind):
         if arm != RANDOM:
-            save_file(dict(state_dict=runner.model.arms[ARMS[arm]].state_dict()), _checkpoint(kind, arm, seed, folder))
+            prefix = f'arms.{ARMS[arm]}.'
+            state = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
+            save_file(dict(state_dict=state), _checkpoint(kind, arm, seed, folder))
 
 
 def _row(kind: str, arm: str, seed: int, folder: Path) -> dict[str, float]:
@@ -168,19 +166,18 @@ def _pretext(model: nn.Module) -> dict[str, float]:
 
 def _detect(arm: str, seed: int, folder: Path) -> float:
     """AP50 (%) of the detector of the Soft Teacher miniature that starts from an arm; mean over its sets of labelled images."""
-    cfg = load_config(DETECTOR)
+    options = {}
     if arm != RANDOM:
-        cfg.model.detector.backbone.init_cfg = dict(
-            type='Pretrained', checkpoint=str(_checkpoint('multi', arm, seed, folder)), prefix='backbone.'
-        )
-    cfg.update(launcher='none', work_dir=str(folder / 'detector'))
-    cfg.randomness.seed, cfg.log_level = seed, 'WARNING'
+        start = dict(type='Pretrained', checkpoint=str(_checkpoint('multi', arm, seed, folder)), prefix='backbone.')
+        options = {f'model.detector.backbone.init_cfg.{key}': value for key, value in start.items()}
     precisions = []
     for fold in range(FOLDS):
-        cfg.train_dataloader.dataset.ann_file = f'labelled.{fold}.json'
-        runner = build_runner(cfg)
-        runner.train()
-        precisions.append(100 * runner.message_hub.get_scalar('val/student/coco/bbox_mAP_50').current())
+        work_dir = folder / 'detectors' / f'{ARMS.get(arm, RANDOM)}_seed{seed}_fold{fold}'
+        labelled = {'train_dataloader.dataset.ann_file': f'labelled.{fold}.json'}
+        train(Training(DETECTOR, work_dir, seed, options | labelled))
+        lines = max(work_dir.glob('*/vis_data/scalars.json')).read_text().splitlines()
+        figures = [json.loads(line) for line in lines if 'student/coco/bbox_mAP_50' in line]
+        precisions.append(100 * figures[-1]['student/coco/bbox_mAP_50'])
     return float(np.mean(precisions))
 
 

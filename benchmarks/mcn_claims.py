@@ -7,9 +7,6 @@ and the whole network by what a few labelled videos make of it in a few steps, w
 
 import copy
 import json
-import subprocess
-import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +15,7 @@ import torch.nn.functional as F
 from mmengine.registry import DefaultScope
 from torch import nn
 
+from benchmarks.training import Training, train_all
 from openmsra.apis import init_model
 from openmsra.engine.config.files import load_config
 from openmsra.registry import DATASETS
@@ -32,10 +30,7 @@ THRESHOLDS = dict(trained_over_random=5.0, mcn_over_contrast=2.0)  # points
 
 def run(seeds: list[int], processes: int, folder: Path) -> dict:
     """All runs; figures in percent."""
-    jobs = [(arm, seed) for seed in seeds for arm in ARMS]
-    with ThreadPoolExecutor(processes) as pool:
-        for number, _ in enumerate(pool.map(lambda job: _train(*job, folder), jobs), start=1):
-            print(f'{number}/{len(jobs)} runs', flush=True)
+    train_all([_training(arm, seed, folder) for seed in seeds for arm in ARMS], processes)
     rows = {arm: [_judge(arm, seed, folder) for seed in seeds] for arm in (RANDOM, *ARMS)}
     curves = {arm: [_curve(arm, seed, folder) for seed in seeds] for arm in ARMS}
     settings = dict(
@@ -58,14 +53,8 @@ def _work_dir(arm: str, seed: int, folder: Path) -> Path:
     return folder / f'{ARMS[arm]}_seed{seed}'
 
 
-def _train(arm: str, seed: int, folder: Path) -> None:
-    work_dir = _work_dir(arm, seed, folder)
-    if (work_dir / 'epoch_8.pth').exists():
-        return
-    command = [sys.executable, 'tools/train.py', str(_config(arm)), '--work-dir', str(work_dir), '--seed', str(seed)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f'{command} failed:\n{done.stderr[-3000:]}')
+def _training(arm: str, seed: int, folder: Path) -> Training:
+    return Training(_config(arm), _work_dir(arm, seed, folder), seed)
 
 
 def _curve(arm: str, seed: int, folder: Path) -> list[dict[str, float]]:

@@ -6,11 +6,12 @@ counts), the same without soft background weights, and the same without the jitt
 """
 
 import json
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+
+from benchmarks.training import Training, train_all
+from openmsra.engine.config.files import load_config
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / 'configs' / 'soft_teacher'
@@ -33,10 +34,8 @@ def run(seeds: list[int], processes: int, folder: Path) -> dict:
         [(ARMS[arm], seed) for seed in seeds for arm in (BASELINE, OURS)],
         [(ARMS[arm], seed) for seed in seeds for arm in list(ARMS)[2:]],
     ]
-    with ProcessPoolExecutor(processes, mp_context=get_context('spawn')) as pool:
-        for jobs in phases:
-            for (config, seed), row in zip(jobs, pool.map(_train, *zip(*jobs, strict=True), [folder] * len(jobs)), strict=True):
-                print(f'{config}, seed {seed}: {row}', flush=True)
+    for jobs in phases:
+        train_all([_training(config, seed, folder) for config, seed in jobs], processes)
     rows = {arm: [_result(config, seed, folder) for seed in seeds] for arm, config in ARMS.items()}
     burn_in = [_result(BURN_IN, seed, folder) for seed in seeds]
     settings = dict(seeds=seeds, thresholds=THRESHOLDS, configs=dict(ARMS, burn_in=BURN_IN))
@@ -47,25 +46,14 @@ def _work_dir(config: str, seed: int, folder: Path) -> Path:
     return folder / f'{config}_seed{seed}'
 
 
-def _train(config: str, seed: int, folder: Path) -> dict:
-    """One run of a config through the runner of tools/train.py; returns its last evaluation."""
-    work_dir = _work_dir(config, seed, folder)
-    if not (work_dir / 'done').exists():
-        import torch
-
-        from openmsra.engine.config.files import load_config
-        from openmsra.engine.launch import build_runner
-
-        torch.set_num_threads(1)
-        cfg = load_config(CONFIGS / f'{config}.py')
-        cfg.work_dir, cfg.launcher, cfg.randomness.seed, cfg.log_level = str(work_dir), 'none', seed, 'WARNING'
-        dataset = cfg.train_dataloader.dataset
-        dataset.get('datasets', [dataset])[0].ann_file = f'labelled.{seed % FOLDS}.json'
-        if config != BURN_IN:
-            cfg.load_from = str(_work_dir(BURN_IN, seed, folder) / 'iter_400.pth')
-        build_runner(cfg).train()
-        (work_dir / 'done').touch()
-    return _result(config, seed, folder)
+def _training(config: str, seed: int, folder: Path) -> Training:
+    file = CONFIGS / f'{config}.py'
+    dataset = load_config(file).train_dataloader.dataset
+    labelled = 'datasets.0.' if 'datasets' in dataset else ''
+    options = {f'train_dataloader.dataset.{labelled}ann_file': f'labelled.{seed % FOLDS}.json'}
+    if config != BURN_IN:
+        options['load_from'] = str(_work_dir(BURN_IN, seed, folder) / 'iter_400.pth')
+    return Training(file, _work_dir(config, seed, folder), seed, options)
 
 
 def _result(config: str, seed: int, folder: Path) -> dict:

@@ -1,0 +1,71 @@
+"""The one way in which benchmarks train: tools/train.py as a user starts it, one thread a run, finished runs are not repeated."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+from mmengine.config import Config
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Training(NamedTuple):
+    """A run of tools/train.py.
+
+    ``config`` is a config file (relative to the checkout) or a config, which is written into the work dir; ``options`` are
+    ``--cfg-options`` by dotted key.
+    """
+
+    config: str | Path | Config
+    work_dir: Path
+    seed: int
+    options: dict[str, object] = {}
+
+    @property
+    def checkpoint(self) -> Path:
+        """The newest checkpoint."""
+        return Path((self.work_dir / 'last_checkpoint').read_text().strip())
+
+
+def train(training: Training) -> Path:
+    """Train, or go on where an interrupted run was; returns the last checkpoint.
+
+    Raises:
+        RuntimeError: the run failed; the message ends with what it said.
+    """
+    done = training.work_dir / 'done'
+    if not done.exists():
+        training.work_dir.mkdir(parents=True, exist_ok=True)
+        config = training.config
+        if isinstance(config, Config):
+            config.dump(training.work_dir / 'config.py')
+            config = training.work_dir / 'config.py'
+        command = [sys.executable, 'tools/train.py', str(config), '--work-dir', str(training.work_dir)]
+        command += ['--seed', str(training.seed)]
+        if (training.work_dir / 'last_checkpoint').exists():
+            command.append('--resume')
+        if training.options:
+            command += ['--cfg-options', *(f'{key}={_written(value)}' for key, value in training.options.items())]
+        environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
+        run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        if run.returncode:
+            raise RuntimeError(f'{" ".join(command)} ended with {run.returncode}:\n{run.stderr[-3000:]}')
+        done.touch()
+    return training.checkpoint
+
+
+def train_all(trainings: Iterable[Training], processes: int) -> None:
+    """All of them, ``processes`` at a time; says how far it is."""
+    trainings = list(trainings)
+    with ThreadPoolExecutor(processes) as pool:
+        for number, _ in enumerate(pool.map(train, trainings), start=1):
+            print(f'{number}/{len(trainings)} runs', flush=True)
+
+
+def _written(value: object) -> str:
+    """A value as ``--cfg-options`` reads it back."""
+    return value if isinstance(value, str) else repr(value).replace(' ', '')
