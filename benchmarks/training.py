@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from mmengine.config import Config
 
+from openmsra.engine.config.check import runner_keys
+
 ROOT = Path(__file__).resolve().parents[1]
 
 
@@ -42,8 +44,9 @@ def train(training: Training) -> Path:
         training.work_dir.mkdir(parents=True, exist_ok=True)
         config = training.config
         if isinstance(config, Config):
-            config.dump(training.work_dir / 'config.py')
-            config = training.work_dir / 'config.py'
+            file = training.work_dir / 'config.py'  # without the variables of the files it came from: nothing reads them any more
+            Config({key: value for key, value in config.items() if key in runner_keys()}).dump(file)
+            config = file
         command = [sys.executable, 'tools/train.py', str(config), '--work-dir', str(training.work_dir)]
         command += ['--seed', str(training.seed)]
         if (training.work_dir / 'last_checkpoint').exists():
