@@ -16,7 +16,7 @@ from torch import Tensor
 
 from openmsra.soft_teacher.geometry import project_points
 from openmsra.soft_teacher.lessons import Lesson, Teaching, to_view
-from openmsra.soft_teacher.pseudo_labels import box_uncertainty
+from openmsra.soft_teacher.losses import box_uncertainty
 from openmsra.soft_teacher.settings import Settings
 from openmsra.soft_teacher.thresholds import ClassThresholds
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, fields
 
-from openmsra.soft_teacher.pseudo_labels import BG_WEIGHTS, CLS_NORMS, JITTER_DISTS, JITTER_NORMS
+from openmsra.soft_teacher.losses import BG_WEIGHTS, CLS_NORMS, JITTER_DISTS, JITTER_NORMS
 from openmsra.suggest import did_you_mean
 
 CHOICES = dict(

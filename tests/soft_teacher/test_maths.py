@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from openmsra.soft_teacher.geometry import project_boxes, view_to_view, wide_enough
-from openmsra.soft_teacher.pseudo_labels import background_reliability, box_uncertainty, jitter_boxes, soft_cls_loss
+from openmsra.soft_teacher.losses import background_reliability, box_uncertainty, jitter_boxes, soft_cls_loss
 from tests.references import soft_teacher as reference
 
 SCALE_2 = np.diag([2.0, 2, 1])
