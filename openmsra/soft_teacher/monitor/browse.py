@@ -6,7 +6,7 @@ from mmengine.structures import InstanceData
 
 from openmsra.errors import DataError
 from openmsra.soft_teacher.detector import SoftTeacher
-from openmsra.soft_teacher.lessons import Lesson
+from openmsra.soft_teacher.pseudo_labels import Lesson
 from openmsra.soft_teacher.monitor.quality import hidden_boxes
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from openmsra.soft_teacher.lessons import Lesson, Teaching
-from openmsra.soft_teacher.masks import warp_masks
+from openmsra.soft_teacher.pseudo_labels import Lesson, Teaching
+from openmsra.soft_teacher.extensions.masks import warp_masks
 from openmsra.soft_teacher.monitor.quality import hidden_truth
 
 # BGR
@@ -51,7 +51,7 @@ def _box(image: np.ndarray, box: list[float], scale: int, role: str, text: str) 
 
 
 def _tint(strong: np.ndarray, pseudo, lesson: Lesson, index: int, scale: int) -> None:
-    from openmsra.soft_teacher.lessons import to_view
+    from openmsra.soft_teacher.pseudo_labels import to_view
 
     new, old = lesson.strong_metas[index], lesson.metas[index]
     shape = new['img_shape'][:2]

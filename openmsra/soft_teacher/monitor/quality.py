@@ -9,7 +9,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from openmsra.soft_teacher.geometry import project_boxes
-from openmsra.soft_teacher.lessons import Lesson, Teaching
+from openmsra.soft_teacher.pseudo_labels import Lesson, Teaching
 
 BINS = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 IOU = 0.5

@@ -15,10 +15,10 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from openmsra.soft_teacher.geometry import project_points
-from openmsra.soft_teacher.lessons import Lesson, Teaching, to_view
+from openmsra.soft_teacher.pseudo_labels import Lesson, Teaching, to_view
 from openmsra.soft_teacher.losses import box_uncertainty
 from openmsra.soft_teacher.settings import Settings
-from openmsra.soft_teacher.thresholds import ClassThresholds
+from openmsra.soft_teacher.extensions.class_thresholds import ClassThresholds
 
 HEADS = (RetinaHead, FCOSHead, ATSSHead)
 AGREEMENT = 0.5  # overlap from which a raw prediction is a witness of a kept box
