@@ -25,9 +25,9 @@ from openmsra.soft_teacher.data.sampler import MultiSourceSampler  # noqa: E402
 from openmsra.soft_teacher.data.transforms import EmptyAnnotations, EraseSquares, OneColourOp, OneGeometricOp  # noqa: E402
 from openmsra.soft_teacher.data.views import ViewBranches  # noqa: E402
 from openmsra.soft_teacher.detector import BranchDataPreprocessor, SoftTeacher  # noqa: E402
+from openmsra.soft_teacher.evaluation.loop import TeacherStudentValLoop  # noqa: E402
 from openmsra.soft_teacher.hooks import ExportTeacher, MeanTeacher, UnsupWeightSchedule  # noqa: E402
 from openmsra.soft_teacher.inferencer import SoftTeacherInferencer  # noqa: E402
-from openmsra.soft_teacher.evaluation.loop import TeacherStudentValLoop  # noqa: E402
 from openmsra.soft_teacher.monitor.hook import PseudoLabelMonitor  # noqa: E402
 
 __all__ = [

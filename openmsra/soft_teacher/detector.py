@@ -7,10 +7,10 @@ from mmdet.structures import DetDataSample
 from torch import Tensor, nn
 
 from openmsra.registry import MODELS
-from openmsra.soft_teacher.pseudo_labels import Lesson
-from openmsra.soft_teacher.extensions.one_stage import OneStageTeaching
-from openmsra.soft_teacher.settings import check_head_settings, read_settings
 from openmsra.soft_teacher.extensions.class_thresholds import ClassThresholds
+from openmsra.soft_teacher.extensions.one_stage import OneStageTeaching
+from openmsra.soft_teacher.pseudo_labels import Lesson
+from openmsra.soft_teacher.settings import check_head_settings, read_settings
 from openmsra.soft_teacher.two_stage import TwoStageTeaching
 from openmsra.suggest import did_you_mean
 

@@ -7,9 +7,9 @@ from mmdet.structures import DetDataSample
 from mmengine.structures import InstanceData
 from torch import Tensor, nn
 
+from openmsra.soft_teacher.extensions.class_thresholds import ClassThresholds
 from openmsra.soft_teacher.geometry import project_boxes, view_to_view, wide_enough
 from openmsra.soft_teacher.settings import Settings
-from openmsra.soft_teacher.extensions.class_thresholds import ClassThresholds
 
 
 @dataclass

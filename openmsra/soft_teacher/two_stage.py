@@ -7,13 +7,13 @@ from mmdet.structures.bbox import bbox2roi, bbox_overlaps
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from openmsra.soft_teacher.geometry import project_boxes
-from openmsra.soft_teacher.pseudo_labels import Lesson, Teaching, to_view
+from openmsra.soft_teacher.extensions.class_thresholds import ClassThresholds
 from openmsra.soft_teacher.extensions.masks import mask_targets, masked_bce
+from openmsra.soft_teacher.geometry import project_boxes
 from openmsra.soft_teacher.losses import background_reliability, box_uncertainty, jitter_boxes, soft_cls_loss
+from openmsra.soft_teacher.pseudo_labels import Lesson, Teaching, to_view
 from openmsra.soft_teacher.roi_stages import Features, RoIStages, pick_class
 from openmsra.soft_teacher.settings import Settings
-from openmsra.soft_teacher.extensions.class_thresholds import ClassThresholds
 
 
 class TwoStageTeaching(Teaching):

@@ -9,9 +9,9 @@ import torch
 from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
-from openmsra.soft_teacher.geometry import project_boxes, view_to_view
 from openmsra.soft_teacher.extensions.masks import mask_targets, masked_bce, read_maps, warp_masks
 from openmsra.soft_teacher.extensions.one_stage import agreement
+from openmsra.soft_teacher.geometry import project_boxes, view_to_view
 
 CODER = dict(type='DeltaXYWHBBoxCoder', target_means=[0.0] * 4, target_stds=[0.1, 0.1, 0.2, 0.2])
 EXTRACTOR = dict(type='SingleRoIExtractor', out_channels=32, featmap_strides=[8, 16], finest_scale=16)

@@ -7,9 +7,9 @@ import torch
 from mmengine.structures import InstanceData
 
 from openmsra.engine.checkpoint.io import load_weights
+from openmsra.soft_teacher.extensions.class_thresholds import BINS, ClassThresholds
 from openmsra.soft_teacher.hooks import plain_detector
 from openmsra.soft_teacher.settings import read_settings
-from openmsra.soft_teacher.extensions.class_thresholds import BINS, ClassThresholds
 
 
 def _found(labels: list[int], scores: list[float]) -> InstanceData:

@@ -18,8 +18,9 @@ def tile_offsets(length: int, tile: int = TILE, stride: int = STRIDE) -> list[in
     return offsets if offsets[-1] == length - tile else [*offsets, length - tile]
 
 
-def cut(restored: Image.Image, degraded: Image.Image, crop: str,
-        ref_interp: str = 'nearest') -> tuple[torch.Tensor, torch.Tensor]:
+def cut(
+    restored: Image.Image, degraded: Image.Image, crop: str, ref_interp: str = 'nearest'
+) -> tuple[torch.Tensor, torch.Tensor]:
     """Tiles of both images at the same relative places, uint8 (T, 3, h, w).
 
     'center': the official preprocessing (short side 329, centre 288), the only one that the network was trained with.

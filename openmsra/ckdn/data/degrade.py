@@ -61,8 +61,9 @@ class SyntheticDegraded(BaseTransform):
         ValueError: unknown kind or severity.
     """
 
-    def __init__(self, kinds: tuple[str, ...] = tuple(LEVELS), severities: tuple[int, ...] = (1, 2, 3, 4, 5),
-                 keep_pristine: bool = True) -> None:
+    def __init__(
+        self, kinds: tuple[str, ...] = tuple(LEVELS), severities: tuple[int, ...] = (1, 2, 3, 4, 5), keep_pristine: bool = True
+    ) -> None:
         if not kinds or not severities or set(kinds) - set(LEVELS) or set(severities) - set(range(1, 6)):
             raise ValueError(f'kinds of {sorted(LEVELS)} and severities of 1 to 5 are needed, got {kinds=} {severities=}')
         self.kinds, self.severities, self.keep_pristine = tuple(kinds), tuple(severities), keep_pristine

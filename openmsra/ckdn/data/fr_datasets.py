@@ -10,13 +10,19 @@ from pathlib import Path
 
 from openmsra.ckdn.data.pipal import ScoredImages, require_files
 from openmsra.common.annotations import inside, read_text
-from openmsra.registry import DATASETS
 from openmsra.errors import MissingFileError
+from openmsra.registry import DATASETS
 
 Row = tuple[Path, Path, str, float]  # distorted image, pristine image, distortion, score in (0, 1), higher is better
 LIVE_COUNTS = {'jp2k': 227, 'jpeg': 233, 'wn': 174, 'gblur': 174, 'fastfading': 174}  # in the order of the score files
-CSIQ_FOLDERS = {'noise': 'AWGN', 'blur': 'BLUR', 'contrast': 'contrast', 'fnoise': 'fnoise', 'jpeg': 'JPEG',
-                'jpeg 2000': 'jpeg2000'}
+CSIQ_FOLDERS = {
+    'noise': 'AWGN',
+    'blur': 'BLUR',
+    'contrast': 'contrast',
+    'fnoise': 'fnoise',
+    'jpeg': 'JPEG',
+    'jpeg 2000': 'jpeg2000',
+}
 
 
 def read_kadid10k(root: Path) -> Iterator[Row]:
@@ -87,8 +93,16 @@ class FRLabelDataset(ScoredImages):
         ValueError: an unknown source, malformed labels, or labels that lead out of ``data_root``.
     """
 
-    def __init__(self, data_root: str, source: str, split: str, pipeline: list, val_fraction: float = 0.2,
-                 roles: tuple[str, ...] | None = None, **kwargs) -> None:
+    def __init__(
+        self,
+        data_root: str,
+        source: str,
+        split: str,
+        pipeline: list,
+        val_fraction: float = 0.2,
+        roles: tuple[str, ...] | None = None,
+        **kwargs,
+    ) -> None:
         if source not in READERS:
             raise ValueError(f'FRLabelDataset: source must be one of {sorted(READERS)}, got {source!r}')
         if not 0 < val_fraction < 1:
@@ -98,9 +112,16 @@ class FRLabelDataset(ScoredImages):
         super().__init__(split=split, roles=roles or default, data_root=data_root, pipeline=pipeline, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        rows = [dict(restored_path=str(distorted), pristine_path=str(pristine), scene=pristine.stem.lower(),
-                     distortion=kind, gt_score=score)
-                for distorted, pristine, kind, score in READERS[self.source](Path(self.data_root))]
+        rows = [
+            dict(
+                restored_path=str(distorted),
+                pristine_path=str(pristine),
+                scene=pristine.stem.lower(),
+                distortion=kind,
+                gt_score=score,
+            )
+            for distorted, pristine, kind, score in READERS[self.source](Path(self.data_root))
+        ]
         for name in {row[key] for row in rows for key in ('restored_path', 'pristine_path')}:
             inside(Path(self.data_root).absolute(), str(Path(name).absolute()), f'labels of {self.source}')
         scenes = sorted({row['scene'] for row in rows})

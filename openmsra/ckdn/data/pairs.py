@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+
 from openmsra.errors import PairError
 
 SUFFIXES = {'.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp'}
@@ -34,8 +35,12 @@ def match(restored: dict[str, Path], degraded: dict[str, Path], allow_missing: b
     Raises:
         PairError: partners are missing and that is not allowed, or nothing pairs up.
     """
-    orphans = sorted(map(str, [restored[k] for k in restored.keys() - degraded.keys()]
-                         + [degraded[k] for k in degraded.keys() - restored.keys()]))
+    orphans = sorted(
+        map(
+            str,
+            [restored[k] for k in restored.keys() - degraded.keys()] + [degraded[k] for k in degraded.keys() - restored.keys()],
+        )
+    )
     if orphans:
         message = f'{len(orphans)} image(s) without partner: {", ".join(orphans[:20])}'
         if not allow_missing:

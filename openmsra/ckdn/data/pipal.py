@@ -7,16 +7,34 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
-from openmsra.registry import DATASETS
 from openmsra.errors import MissingFileError
+from openmsra.registry import DATASETS
 
-TRAIN_VERSIONS = {0: (0, 1, *range(8, 12)), 1: tuple(range(9)), 2: tuple(range(10)), 3: (*range(5), *range(11, 17)),
-                  4: tuple(range(8, 13)), 5: (*range(4), *range(8, 13))}
-VAL_VERSIONS = {0: tuple(range(2, 8)), 1: tuple(range(9, 16)), 3: (*range(5, 11), *range(17, 24)), 4: tuple(range(8)),
-                5: (*range(4, 8), 13)}
+TRAIN_VERSIONS = {
+    0: (0, 1, *range(8, 12)),
+    1: tuple(range(9)),
+    2: tuple(range(10)),
+    3: (*range(5), *range(11, 17)),
+    4: tuple(range(8, 13)),
+    5: (*range(4), *range(8, 13)),
+}
+VAL_VERSIONS = {
+    0: tuple(range(2, 8)),
+    1: tuple(range(9, 16)),
+    3: (*range(5, 11), *range(17, 24)),
+    4: tuple(range(8)),
+    5: (*range(4, 8), 13),
+}
 COUNTS = {0: 12, 1: 16, 2: 10, 3: 24, 4: 13, 5: 14, 6: 27}  # versions of each type
-TYPES = {0: 'traditional SR', 1: 'PSNR-oriented SR', 2: 'SR with kernel mismatch', 3: 'GAN-based SR', 4: 'denoising',
-         5: 'SR and denoising', 6: 'traditional distortions'}
+TYPES = {
+    0: 'traditional SR',
+    1: 'PSNR-oriented SR',
+    2: 'SR with kernel mismatch',
+    3: 'GAN-based SR',
+    4: 'denoising',
+    5: 'SR and denoising',
+    6: 'traditional distortions',
+}
 SCORE = re.compile(r'-?\d+(\.\d+)?')
 NAME = re.compile(r'(A\d{4})_(\d\d)_(\d\d)\.bmp')
 ROLES = {'train': ('restored', 'degraded', 'pristine', 'other'), 'val': ('restored', 'degraded')}
@@ -66,8 +84,9 @@ class ScoredImages(BaseDataset):
         if 'other' in self.roles:
             other = self.get_data_info(int(np.random.choice(self.by_scene[row['scene']])))
             row |= dict(other_path=other['restored_path'], gt_other_score=other['gt_score'])
-        return self.pipeline({key: value for key, value in row.items()
-                              if not key.endswith('_path') or key.removesuffix('_path') in self.roles})
+        return self.pipeline(
+            {key: value for key, value in row.items() if not key.endswith('_path') or key.removesuffix('_path') in self.roles}
+        )
 
     def full_init(self) -> None:
         super().full_init()
@@ -100,12 +119,23 @@ class PIPALDataset(ScoredImages):
         ValueError: a malformed label line or an unknown option.
     """
 
-    def __init__(self, data_root: str, split: str, pipeline: list, val_scenes: int | list[str] = 25,
-                 reserved_scenes: int | list[str] = 0, types: tuple[int, ...] = tuple(COUNTS),
-                 split_by: str = 'scene+version', degraded: str = 'matched',
-                 roles: tuple[str, ...] | None = None, **kwargs) -> None:
-        for name, value, valid in (('split_by', split_by, ('scene+version', 'scene')),
-                                   ('degraded', degraded, ('matched', 'synthetic', 'pristine'))):
+    def __init__(
+        self,
+        data_root: str,
+        split: str,
+        pipeline: list,
+        val_scenes: int | list[str] = 25,
+        reserved_scenes: int | list[str] = 0,
+        types: tuple[int, ...] = tuple(COUNTS),
+        split_by: str = 'scene+version',
+        degraded: str = 'matched',
+        roles: tuple[str, ...] | None = None,
+        **kwargs,
+    ) -> None:
+        for name, value, valid in (
+            ('split_by', split_by, ('scene+version', 'scene')),
+            ('degraded', degraded, ('matched', 'synthetic', 'pristine')),
+        ):
             if value not in valid:
                 raise ValueError(f'PIPALDataset: {name} must be one of {valid}, got {value!r}')
         self.val_scenes, self.reserved_scenes = val_scenes, reserved_scenes
@@ -138,8 +168,15 @@ class PIPALDataset(ScoredImages):
                 raise ValueError(f'{file}: {line!r} is not a line like A0001_00_00.bmp,1520.0648')
             if (int(match[2]), int(match[3])) in versions:
                 paths = self._paths(root, name, root / 'Train_Ref' / f'{match[1]}.bmp')
-                rows.append(dict(paths, scene=match[1], version=f'{match[2]}_{match[3]}', distortion=TYPES[int(match[2])],
-                                 gt_score=(float(elo) - 900) / 1000))
+                rows.append(
+                    dict(
+                        paths,
+                        scene=match[1],
+                        version=f'{match[2]}_{match[3]}',
+                        distortion=TYPES[int(match[2])],
+                        gt_score=(float(elo) - 900) / 1000,
+                    )
+                )
         return rows
 
     def _paths(self, root: Path, name: str, pristine: Path) -> dict[str, str]:

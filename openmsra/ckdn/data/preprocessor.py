@@ -13,8 +13,12 @@ from openmsra.registry import MODELS
 class PairDataPreprocessor(BaseDataPreprocessor):
     """Stacks the RGB images (3, H, W), 0..255, of each role and normalises them: (x - mean) / std."""
 
-    def __init__(self, mean: Sequence[float] = (123.675, 116.28, 103.53),
-                 std: Sequence[float] = (58.395, 57.12, 57.375), non_blocking: bool = False) -> None:
+    def __init__(
+        self,
+        mean: Sequence[float] = (123.675, 116.28, 103.53),
+        std: Sequence[float] = (58.395, 57.12, 57.375),
+        non_blocking: bool = False,
+    ) -> None:
         super().__init__(non_blocking)
         self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1), persistent=False)
         self.register_buffer('std', torch.tensor(std).view(3, 1, 1), persistent=False)

@@ -9,8 +9,8 @@ from mmcv.transforms import BaseTransform
 from mmengine.structures import BaseDataElement
 from PIL import Image, UnidentifiedImageError
 
-from openmsra.registry import TRANSFORMS
 from openmsra.errors import ImageError
+from openmsra.registry import TRANSFORMS
 
 ROLES = ('restored', 'degraded', 'other', 'pristine')
 UNLABELLED = ('extra_degraded', 'extra_pristine')  # a pair of another scene, without restored image or score
@@ -70,8 +70,10 @@ def check_pair(restored: Image.Image, reference: Image.Image, name: str) -> None
     """
     (w1, h1), (w2, h2) = sorted((restored.size, reference.size))
     if abs(w2 * h1 / h2 - w1) > 1 and abs(h2 * w1 / w2 - h1) > 1:
-        raise ImageError(f'{name}: restored {restored.width}x{restored.height} and reference '
-                         f'{reference.width}x{reference.height} differ in aspect ratio; crop both alike.')
+        raise ImageError(
+            f'{name}: restored {restored.width}x{restored.height} and reference '
+            f'{reference.width}x{reference.height} differ in aspect ratio; crop both alike.'
+        )
 
 
 @TRANSFORMS.register_module()

@@ -82,12 +82,22 @@ class KeyedDataLoader(DataLoader):
 
 
 def keyed(loader: DataLoader, seed: int, journal: str | None = None) -> KeyedDataLoader:
-    """The same loader with keyed batches and guarded samples; see :class:`~openmsra.engine.data.samples.Samples` for ``journal``."""
-    batching = (dict(batch_size=loader.batch_size, sampler=loader.sampler, drop_last=loader.drop_last)
-                if loader.batch_size is not None else dict(batch_sampler=loader.batch_sampler))
+    """The same loader with keyed, guarded samples; ``journal`` as in :class:`~openmsra.engine.data.samples.Samples`."""
+    batching = (
+        dict(batch_size=loader.batch_size, sampler=loader.sampler, drop_last=loader.drop_last)
+        if loader.batch_size is not None
+        else dict(batch_sampler=loader.batch_sampler)
+    )
     return KeyedDataLoader(
-        Samples(loader.dataset, journal), seed=seed, num_workers=loader.num_workers, collate_fn=loader.collate_fn,
-        pin_memory=loader.pin_memory, timeout=loader.timeout, worker_init_fn=loader.worker_init_fn,
-        multiprocessing_context=loader.multiprocessing_context, prefetch_factor=loader.prefetch_factor,
-        persistent_workers=loader.persistent_workers, **batching,
+        Samples(loader.dataset, journal),
+        seed=seed,
+        num_workers=loader.num_workers,
+        collate_fn=loader.collate_fn,
+        pin_memory=loader.pin_memory,
+        timeout=loader.timeout,
+        worker_init_fn=loader.worker_init_fn,
+        multiprocessing_context=loader.multiprocessing_context,
+        prefetch_factor=loader.prefetch_factor,
+        persistent_workers=loader.persistent_workers,
+        **batching,
     )

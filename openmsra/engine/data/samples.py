@@ -70,8 +70,10 @@ class Samples(Dataset):
                 self._report(index, error)
                 last, index = error, self._substitute(key, attempt)
         path = describe(self.dataset, key.index)
-        raise BrokenDataError(f'{path} and {TRIES - 1} samples in its place cannot be read ({_reason(last)}). '
-                              'Is the folder right, and does the pipeline fit the data?') from last
+        raise BrokenDataError(
+            f'{path} and {TRIES - 1} samples in its place cannot be read ({_reason(last)}). '
+            'Is the folder right, and does the pipeline fit the data?'
+        ) from last
 
     def _substitute(self, key: SampleKey, attempt: int) -> int:
         """A function of the key, not the next index: broken files often lie side by side."""

@@ -12,10 +12,10 @@ from mmengine.structures import BaseDataElement
 
 from openmsra.common.annotations import inside, read_json_lines
 from openmsra.common.video import images_of
+from openmsra.errors import MissingFileError
 from openmsra.ftcn.faces.align import align_clip
 from openmsra.ftcn.faces.prepare import TRACK
 from openmsra.registry import DATASETS, TRANSFORMS
-from openmsra.errors import MissingFileError
 
 
 def reflect(index: np.ndarray, count: int) -> np.ndarray:
@@ -67,9 +67,20 @@ class FaceClips(BaseDataset):
         ValueError: the split is empty, or lacks one of the classes in training.
     """
 
-    def __init__(self, ann_file: str, split: str, pipeline: list, methods: list[str] | None = None, clip_len: int = 32,
-                 clips_per_video: int = 4, clip_stride: int | None = None, faces: str | None = None, size: int = 224,
-                 jitter: float = 0.0, **kwargs) -> None:
+    def __init__(
+        self,
+        ann_file: str,
+        split: str,
+        pipeline: list,
+        methods: list[str] | None = None,
+        clip_len: int = 32,
+        clips_per_video: int = 4,
+        clip_stride: int | None = None,
+        faces: str | None = None,
+        size: int = 224,
+        jitter: float = 0.0,
+        **kwargs,
+    ) -> None:
         if faces not in (None, 'largest', 'all'):
             raise ValueError(f"faces must be 'largest' or 'all', got {faces!r}")
         self.split, self.methods, self.clip_len, self.clips_per_video = split, methods, clip_len, clips_per_video
@@ -79,8 +90,9 @@ class FaceClips(BaseDataset):
 
     def load_data_list(self) -> list[dict]:
         lines = read_json_lines(self.ann_file, dict(frames=str | None, label=int, method=str, split=str))
-        rows = [dict(row, video=row.get('video', row['frames'])) for row in lines
-                if row['split'] == self.split and self._wanted(row)]
+        rows = [
+            dict(row, video=row.get('video', row['frames'])) for row in lines if row['split'] == self.split and self._wanted(row)
+        ]
         self._metainfo['faceless'] = [(row['video'], row['method'], row['label']) for row in rows if row['frames'] is None]
         rows = [row for row in rows if row['frames'] is not None]
         if self.faces == 'largest':
@@ -119,8 +131,9 @@ class FaceClips(BaseDataset):
         row = self.get_data_info(idx if self.test_mode else self._balanced_index())
         start = row['start'] if self.test_mode else np.random.choice(clip_starts(row['count'], self.clip_len, 1))
         clip = self._read(row, reflect(start + np.arange(self.clip_len), row['count']))
-        return self.pipeline(dict(clip=clip, video=row['video'], method=row['method'], gt_label=row['label'],
-                                  track=row.get('track', 0)))
+        return self.pipeline(
+            dict(clip=clip, video=row['video'], method=row['method'], gt_label=row['label'], track=row.get('track', 0))
+        )
 
     def _read(self, row: dict, numbers: np.ndarray) -> np.ndarray:
         """An aligned clip (T, size, size, 3)."""

@@ -106,8 +106,13 @@ def _draws(clip: np.ndarray, temporal: str) -> list[np.ndarray]:
 
 
 KINDS: dict[str, Callable[..., np.ndarray]] = {
-    'saturation': saturation, 'contrast': contrast, 'blocks': blocks, 'noise': noise, 'blur': blur,
-    'pixelation': pixelation, 'compression': compression,
+    'saturation': saturation,
+    'contrast': contrast,
+    'blocks': blocks,
+    'noise': noise,
+    'blur': blur,
+    'pixelation': pixelation,
+    'compression': compression,
 }
 RANDOM = ('blocks', 'noise')
 
@@ -127,8 +132,10 @@ class PerturbClip(BaseTransform):
 
     def __init__(self, kind: str, level: int, temporal: str = 'frame', seed: int = 0) -> None:
         if kind not in KINDS or level not in range(6) or temporal not in ('frame', 'clip'):
-            raise ValueError(f"kind must be one of {', '.join(KINDS)}, level 0 to 5, temporal 'frame' or 'clip'; "
-                             f'got {kind!r}, {level!r}, {temporal!r}')
+            raise ValueError(
+                f"kind must be one of {', '.join(KINDS)}, level 0 to 5, temporal 'frame' or 'clip'; "
+                f'got {kind!r}, {level!r}, {temporal!r}'
+            )
         self.kind, self.level, self.temporal, self.seed = kind, level, temporal, seed
 
     def transform(self, results: dict) -> dict:

@@ -56,9 +56,7 @@ def area(boxes: np.ndarray) -> np.ndarray:
 
 def intersect(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Intersections (..., 4); inverted, with area 0, where the boxes do not meet."""
-    return np.concatenate(
-        [np.maximum(first[..., :2], second[..., :2]), np.minimum(first[..., 2:], second[..., 2:])], axis=-1
-    )
+    return np.concatenate([np.maximum(first[..., :2], second[..., :2]), np.minimum(first[..., 2:], second[..., 2:])], axis=-1)
 
 
 def iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -110,8 +108,15 @@ def random_boxes(inside: np.ndarray, count: int, size: float, scale: tuple, rati
 
 
 def random_regions(
-    query: View, key: View, common: np.ndarray, count: int, scale: tuple, ratio: tuple, min_side: float,
-    rng: np.random.Generator, tries: int = 100,
+    query: View,
+    key: View,
+    common: np.ndarray,
+    count: int,
+    scale: tuple,
+    ratio: tuple,
+    min_side: float,
+    rng: np.random.Generator,
+    tries: int = 100,
 ) -> np.ndarray:
     """Disjoint boxes (count, 4) of the common part, in original pixels; their sizes are shares of the query view.
 
@@ -132,7 +137,13 @@ def random_regions(
 
 
 def random_negatives(
-    taken: np.ndarray, count: int, size: float, scale: tuple, ratio: tuple, max_iou: float, rng: np.random.Generator,
+    taken: np.ndarray,
+    count: int,
+    size: float,
+    scale: tuple,
+    ratio: tuple,
+    max_iou: float,
+    rng: np.random.Generator,
     tries: int = 20,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Boxes of the key view that are other regions than ``taken`` (R, 4).

@@ -9,8 +9,8 @@ from mmengine.logging import print_log
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from openmsra.common.annotations import inside, read_text
-from openmsra.registry import DATASETS
 from openmsra.errors import MissingFileError
+from openmsra.registry import DATASETS
 
 SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff'}
 
@@ -42,8 +42,11 @@ class UnlabelledImages(BaseDataset):
             wanted = [inside(root, name, self.ann_file) for name in names]
             found = [path for path in wanted if path.is_file()]
             if len(found) < len(wanted):
-                print_log(f'{self.ann_file}: {len(wanted) - len(found)} of {len(wanted)} images are missing and left out.',
-                          'current', logging.WARNING)
+                print_log(
+                    f'{self.ann_file}: {len(wanted) - len(found)} of {len(wanted)} images are missing and left out.',
+                    'current',
+                    logging.WARNING,
+                )
         else:
             found = sorted(path for path in root.rglob('*') if path.suffix.lower() in SUFFIXES)
         if not found:

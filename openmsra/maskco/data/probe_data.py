@@ -7,9 +7,9 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 
 from openmsra.common.annotations import inside, read_json
+from openmsra.errors import MissingFileError
 from openmsra.maskco.data.images import SUFFIXES, read_rgb
 from openmsra.registry import DATASETS
-from openmsra.errors import MissingFileError
 
 
 @DATASETS.register_module()
@@ -64,8 +64,16 @@ class CocoRegions(BaseDataset):
     """
 
     def __init__(
-        self, data_root: str, ann_file: str, pipeline: list, bank: bool, size: int = 224, boxes: int = 2, min_side: float = 16,
-        count: int | None = None, **kwargs,
+        self,
+        data_root: str,
+        ann_file: str,
+        pipeline: list,
+        bank: bool,
+        size: int = 224,
+        boxes: int = 2,
+        min_side: float = 16,
+        count: int | None = None,
+        **kwargs,
     ) -> None:
         self.bank, self.size, self.boxes, self.min_side, self.count = bank, size, boxes, min_side, count
         super().__init__(data_root=data_root, ann_file=ann_file, pipeline=pipeline, **kwargs)
@@ -93,8 +101,11 @@ class CocoRegions(BaseDataset):
             if (box[2:] - box[:2]).min() >= self.min_side:
                 boxes.append((box.tolist(), labels[annotation['category_id']]))
         boxes = sorted(boxes, key=lambda row: (row[0][0] - row[0][2]) * (row[0][3] - row[0][1]))[: self.boxes]
-        return dict(img_path=str(inside(self.data_root, image['file_name'], self.ann_file)), gt_boxes=[box for box, _ in boxes],
-                    gt_box_labels=[label for _, label in boxes])
+        return dict(
+            img_path=str(inside(self.data_root, image['file_name'], self.ann_file)),
+            gt_boxes=[box for box, _ in boxes],
+            gt_box_labels=[label for _, label in boxes],
+        )
 
     def prepare_data(self, idx: int) -> dict:
         row = self.get_data_info(idx)

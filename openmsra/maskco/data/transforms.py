@@ -41,14 +41,29 @@ class TwoRegionViews(BaseTransform):
     """
 
     def __init__(
-        self, size: int = 224, crop_scale: Sequence[float] = (0.2, 1.0), crop_ratio: Sequence[float] = (3 / 4, 4 / 3),
-        flip: float = 0.5, photometric: Sequence[dict] = (), share_crop: bool = False, min_overlap: float = 0.2,
-        min_common_side: float = 64, num_regions: int = 1, region_scale: Sequence[float] = (0.1, 0.3),
-        region_ratio: Sequence[float] = (0.5, 2.0), min_region_side: float = 32, num_negatives: int = 4,
-        negative_iou: float = 0.1, both_views: bool = False,
+        self,
+        size: int = 224,
+        crop_scale: Sequence[float] = (0.2, 1.0),
+        crop_ratio: Sequence[float] = (3 / 4, 4 / 3),
+        flip: float = 0.5,
+        photometric: Sequence[dict] = (),
+        share_crop: bool = False,
+        min_overlap: float = 0.2,
+        min_common_side: float = 64,
+        num_regions: int = 1,
+        region_scale: Sequence[float] = (0.1, 0.3),
+        region_ratio: Sequence[float] = (0.5, 2.0),
+        min_region_side: float = 32,
+        num_negatives: int = 4,
+        negative_iou: float = 0.1,
+        both_views: bool = False,
     ) -> None:
-        for name, (low, high), top in (('crop_scale', crop_scale, 1), ('region_scale', region_scale, 1),
-                                       ('crop_ratio', crop_ratio, np.inf), ('region_ratio', region_ratio, np.inf)):
+        for name, (low, high), top in (
+            ('crop_scale', crop_scale, 1),
+            ('region_scale', region_scale, 1),
+            ('crop_ratio', crop_ratio, np.inf),
+            ('region_ratio', region_ratio, np.inf),
+        ):
             if not 0 < low <= high <= top:
                 raise ValueError(f'TwoRegionViews: {name}=({low}, {high}) must rise and lie in (0, {top}].')
         if not 0 < min_region_side <= min_common_side <= size:
@@ -82,8 +97,12 @@ class TwoRegionViews(BaseTransform):
         if 'gt_boxes' in results:
             figures['common_object'] = float((_shows(query, results['gt_boxes']) & _shows(key, results['gt_boxes'])).any())
         results.update(
-            views=[self._render(image, view) for view in (query, key)], geometry=[query, key], boxes_original=boxes,
-            query_boxes=query_boxes, key_boxes=key_boxes, figures=figures,
+            views=[self._render(image, view) for view in (query, key)],
+            geometry=[query, key],
+            boxes_original=boxes,
+            query_boxes=query_boxes,
+            key_boxes=key_boxes,
+            figures=figures,
             negatives=[self._negatives(query_boxes, rng) if self.both_views else None, self._negatives(key_boxes, rng)],
         )
         return results

@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from openmsra.common.video import SUFFIXES, read_frames
-from openmsra.errors import VideoError
-from openmsra.errors import MissingFileError, SplitError
+from openmsra.errors import MissingFileError, SplitError, VideoError
 
 Rows = list[tuple[str, int]]  # (path relative to the folder of videos, label)
 SPLITS = (1, 2, 3)
@@ -80,8 +79,13 @@ def kinetics(table: Path) -> tuple[Rows, list[str]]:
         rows = list(reader)
     classes = sorted({row['label'] for row in rows})
     label_of = {name: number for number, name in enumerate(classes)}
-    return [(f'{row["label"]}/{row["youtube_id"]}_{int(row["time_start"]):06d}_{int(row["time_end"]):06d}.mp4',
-             label_of[row['label']]) for row in rows], classes
+    return [
+        (
+            f'{row["label"]}/{row["youtube_id"]}_{int(row["time_start"]):06d}_{int(row["time_end"]):06d}.mp4',
+            label_of[row['label']],
+        )
+        for row in rows
+    ], classes
 
 
 def locate(rows: Rows, videos: Path) -> tuple[Rows, list[str], int]:

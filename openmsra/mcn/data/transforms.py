@@ -22,9 +22,17 @@ class ClipJitter(BaseTransform):
         blur: range of the standard deviation in pixels.
     """
 
-    def __init__(self, brightness: float = 0.4, contrast: float = 0.4, saturation: float = 0.4, hue: float = 0.1,
-                 jitter_prob: float = 0.8, grey_prob: float = 0.2, blur_prob: float = 0.5,
-                 blur: tuple[float, float] = (0.1, 2.0)) -> None:
+    def __init__(
+        self,
+        brightness: float = 0.4,
+        contrast: float = 0.4,
+        saturation: float = 0.4,
+        hue: float = 0.1,
+        jitter_prob: float = 0.8,
+        grey_prob: float = 0.2,
+        blur_prob: float = 0.5,
+        blur: tuple[float, float] = (0.1, 2.0),
+    ) -> None:
         self.ranges, self.hue = (brightness, contrast, saturation), hue
         self.jitter_prob, self.grey_prob, self.blur_prob, self.blur = jitter_prob, grey_prob, blur_prob, blur
 

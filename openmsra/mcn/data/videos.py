@@ -14,8 +14,8 @@ from mmengine.structures import BaseDataElement
 
 from openmsra.common.annotations import inside, read_text
 from openmsra.common.video import read_frames
-from openmsra.registry import DATASETS
 from openmsra.errors import MissingFileError
+from openmsra.registry import DATASETS
 
 SAMPLING = ('random', 'uniform')
 ROLES = (None, 'gallery', 'query')
@@ -52,11 +52,21 @@ class ClipDataset(BaseDataset):
         ValueError: an option outside its values.
     """
 
-    def __init__(self, pipeline: list, clips: int = 4, clip_len: int = 16, interval: int = 2, sampling: str = 'random',
-                 role: str | None = None, **kwargs) -> None:
+    def __init__(
+        self,
+        pipeline: list,
+        clips: int = 4,
+        clip_len: int = 16,
+        interval: int = 2,
+        sampling: str = 'random',
+        role: str | None = None,
+        **kwargs,
+    ) -> None:
         if sampling not in SAMPLING or role not in ROLES or min(clips, clip_len, interval) < 1:
-            raise ValueError(f'{type(self).__name__}: sampling={sampling!r} {SAMPLING}, role={role!r} {ROLES}, clips={clips}, '
-                             f'clip_len={clip_len}, interval={interval}: out of range.')
+            raise ValueError(
+                f'{type(self).__name__}: sampling={sampling!r} {SAMPLING}, role={role!r} {ROLES}, clips={clips}, '
+                f'clip_len={clip_len}, interval={interval}: out of range.'
+            )
         self.clips, self.clip_len, self.interval, self.sampling, self.role = clips, clip_len, interval, sampling, role
         super().__init__(pipeline=pipeline, **kwargs)
 
@@ -76,14 +86,24 @@ class ClipDataset(BaseDataset):
         span = (self.clip_len - 1) * self.interval + 1
         if count < span and not getattr(self, '_looped', False):
             self._looped = True
-            print_log(f'{row["video"]}: {count} frames, a clip spans {span}: looped, as other videos so short.',
-                      'current', logging.WARNING)
+            print_log(
+                f'{row["video"]}: {count} frames, a clip spans {span}: looped, as other videos so short.',
+                'current',
+                logging.WARNING,
+            )
         return clip_indices(count, self.clips, self.clip_len, self.interval, self.sampling)
 
     def _through_pipeline(self, row: dict, clip: np.ndarray) -> torch.Tensor:
         shape = clip.shape[1:3]
-        results = dict(imgs=list(clip), img_shape=shape, original_shape=shape, modality='RGB', num_clips=1,
-                       clip_len=self.clip_len, filename=row['video'])
+        results = dict(
+            imgs=list(clip),
+            img_shape=shape,
+            original_shape=shape,
+            modality='RGB',
+            num_clips=1,
+            clip_len=self.clip_len,
+            filename=row['video'],
+        )
         images = np.stack(self.pipeline(results)['imgs'])
         return torch.from_numpy(np.ascontiguousarray(images.transpose(3, 0, 1, 2)))
 

@@ -8,11 +8,9 @@ from mmdet.datasets import BaseDetDataset, CocoDataset
 from PIL import Image, UnidentifiedImageError
 
 from openmsra.common.annotations import inside, read_text
-from openmsra.errors import AnnotationError
-from openmsra.errors import ToolError
-from openmsra.suggest import did_you_mean
+from openmsra.errors import AnnotationError, DataError
 from openmsra.registry import DATASETS
-from openmsra.errors import DataError
+from openmsra.suggest import did_you_mean
 
 SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
 
@@ -33,8 +31,10 @@ class LabelledCoco(CocoDataset):
         rows = super().load_data_list()
         names = {row['name'] for row in self._categories}
         if missing := [name for name in self.metainfo['classes'] if name not in names]:
-            raise DataError(f"{self.ann_file}: no category of this file is called {', '.join(map(repr, missing[:5]))}. "
-                            f'{did_you_mean(missing[0], names)} Set metainfo=dict(classes=(...)) of both data sets.')
+            raise DataError(
+                f'{self.ann_file}: no category of this file is called {", ".join(map(repr, missing[:5]))}. '
+                f'{did_you_mean(missing[0], names)} Set metainfo=dict(classes=(...)) of both data sets.'
+            )
         self.found = len(rows)
         return rows
 
@@ -53,8 +53,10 @@ class LabelledCoco(CocoDataset):
     def filter_data(self) -> list[dict]:
         rows = super().filter_data()
         if not rows:
-            raise DataError(f'{self.ann_file}: none of its {self.found} images is left after filter_cfg={self.filter_cfg}; '
-                            'it has no image with a usable box of the classes.')
+            raise DataError(
+                f'{self.ann_file}: none of its {self.found} images is left after filter_cfg={self.filter_cfg}; '
+                'it has no image with a usable box of the classes.'
+            )
         return rows
 
 
@@ -94,8 +96,9 @@ class UnlabelledFolder(BaseDetDataset):
         DataError: no such folder, no image in it, or images with a broken header (the message lists them).
     """
 
-    def __init__(self, folders: str | list[str], recursive: bool = True, list_file: str | None = None, skip_broken: bool = False,
-                 **kwargs) -> None:
+    def __init__(
+        self, folders: str | list[str], recursive: bool = True, list_file: str | None = None, skip_broken: bool = False, **kwargs
+    ) -> None:
         self.folders = [folders] if isinstance(folders, str) else list(folders)
         self.recursive, self.list_file, self.skip_broken = recursive, list_file, skip_broken
         super().__init__(ann_file='', **kwargs)
@@ -114,8 +117,10 @@ class UnlabelledFolder(BaseDetDataset):
                 continue
             rows.append(dict(img_path=str(path), img_id=str(path), width=width, height=height, instances=[]))
         if broken and not (self.skip_broken and rows):
-            raise DataError(f'UnlabelledFolder: {len(broken)} of {len(paths)} images cannot be read: {", ".join(broken[:10])}. '
-                            'Remove them or set skip_broken=True.')
+            raise DataError(
+                f'UnlabelledFolder: {len(broken)} of {len(paths)} images cannot be read: {", ".join(broken[:10])}. '
+                'Remove them or set skip_broken=True.'
+            )
         return rows
 
     def _files(self, folder: Path) -> list[Path]:

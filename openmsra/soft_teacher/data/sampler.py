@@ -38,8 +38,14 @@ class MultiSourceSampler(Sampler):
     """
 
     def __init__(
-        self, dataset: BaseDataset, batch_size: int, source_ratio: Sequence[float], mode: str = 'fixed', by_aspect: bool = True,
-        ratio_decay: tuple[int, int] | None = None, seed: int | None = None,
+        self,
+        dataset: BaseDataset,
+        batch_size: int,
+        source_ratio: Sequence[float],
+        mode: str = 'fixed',
+        by_aspect: bool = True,
+        ratio_decay: tuple[int, int] | None = None,
+        seed: int | None = None,
     ) -> None:
         sizes = [len(part) for part in getattr(dataset, 'datasets', [dataset])]
         _check(sizes, batch_size, source_ratio, mode)
@@ -113,8 +119,11 @@ class MultiSourceSampler(Sampler):
     def __iter__(self) -> Iterator[int]:
         """Indices without end, each batch in random order; ranks read disjoint parts of the same shuffled streams."""
         taken = self._taken() * self.world_size + self.rank
-        streams = {(g, s): _Stream(own, [self.seed, 3, g, s], taken[g, s], self.world_size)
-                   for g, group in enumerate(self.groups) for s, own in enumerate(group)}
+        streams = {
+            (g, s): _Stream(own, [self.seed, 3, g, s], taken[g, s], self.world_size)
+            for g, group in enumerate(self.groups)
+            for s, own in enumerate(group)
+        }
         for batch in count(self.next_batch):
             g = self.group(batch)
             picked = [streams[g, s].take(number) for s, number in enumerate(self.counts(batch))]
@@ -149,8 +158,10 @@ class _Stream:
 def _is_tall(dataset: BaseDataset, index: int) -> bool:
     info = dataset.get_data_info(index)
     if 'width' not in info or 'height' not in info:
-        raise ValueError(f'MultiSourceSampler: image {info.get("img_path", index)} has no width and height in the annotations; '
-                         'add them or set by_aspect=False.')
+        raise ValueError(
+            f'MultiSourceSampler: image {info.get("img_path", index)} has no width and height in the annotations; '
+            'add them or set by_aspect=False.'
+        )
     return info['width'] < info['height']
 
 
@@ -169,14 +180,20 @@ def _check(sizes: list[int], batch_size: int, source_ratio: Sequence[float], mod
     if mode not in MODES:
         raise ValueError(f'MultiSourceSampler: mode={mode!r}; valid are {", ".join(MODES)}.')
     if len(sizes) != len(source_ratio):
-        raise ValueError(f'MultiSourceSampler: {len(sizes)} data sets, but source_ratio={list(source_ratio)} has '
-                         f'{len(source_ratio)} numbers; give one for each of ConcatDataset.')
+        raise ValueError(
+            f'MultiSourceSampler: {len(sizes)} data sets, but source_ratio={list(source_ratio)} has '
+            f'{len(source_ratio)} numbers; give one for each of ConcatDataset.'
+        )
     if min(source_ratio) <= 0:
-        raise ValueError(f'MultiSourceSampler: source_ratio={list(source_ratio)}; all weights must be positive. '
-                         'Leave a source out of the ConcatDataset instead.')
+        raise ValueError(
+            f'MultiSourceSampler: source_ratio={list(source_ratio)}; all weights must be positive. '
+            'Leave a source out of the ConcatDataset instead.'
+        )
     if batch_size < len(sizes):
-        raise ValueError(f'MultiSourceSampler: batch_size={batch_size} cannot hold an image of each of {len(sizes)} sources; '
-                         f'set it to {len(sizes)} or more (and scale the learning rate with --auto-scale-lr).')
+        raise ValueError(
+            f'MultiSourceSampler: batch_size={batch_size} cannot hold an image of each of {len(sizes)} sources; '
+            f'set it to {len(sizes)} or more (and scale the learning rate with --auto-scale-lr).'
+        )
     for number, size in enumerate(sizes):
         if not size:
             raise ValueError(f'MultiSourceSampler: part {number} of the ConcatDataset has no images; is its filter too strict?')

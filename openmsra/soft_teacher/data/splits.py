@@ -67,13 +67,27 @@ def read_voc(folder: Path) -> dict:
         size = tree.find('size')
         if size is None:
             raise DataError(f'{file}: it does not state the size of its image.')
-        images.append(dict(id=number, file_name=tree.findtext('filename'), width=int(size.findtext('width')),
-                           height=int(size.findtext('height'))))
+        images.append(
+            dict(
+                id=number,
+                file_name=tree.findtext('filename'),
+                width=int(size.findtext('width')),
+                height=int(size.findtext('height')),
+            )
+        )
         for node in tree.iter('object'):
             x1, y1, x2, y2 = (float(node.findtext(f'bndbox/{side}')) for side in ('xmin', 'ymin', 'xmax', 'ymax'))
             box = [x1 - 1, y1 - 1, x2 - x1 + 1, y2 - y1 + 1]  # VOC counts pixels from 1 and means the last one too
-            annotations.append(dict(id=len(annotations), image_id=number, category_id=names.index(node.findtext('name')) + 1,
-                                    bbox=box, area=box[2] * box[3], iscrowd=int(node.findtext('difficult') or 0)))
+            annotations.append(
+                dict(
+                    id=len(annotations),
+                    image_id=number,
+                    category_id=names.index(node.findtext('name')) + 1,
+                    bbox=box,
+                    area=box[2] * box[3],
+                    iscrowd=int(node.findtext('difficult') or 0),
+                )
+            )
     return dict(images=images, annotations=annotations, categories=[dict(id=k + 1, name=name) for k, name in enumerate(names)])
 
 
@@ -132,10 +146,16 @@ def write_splits(content: dict, name: str, out: Path, plan: Plan) -> list[dict]:
             raise DataError(f'{len(unknown)} ids are no images of the file: {", ".join(unknown[:10])}')
         splits = [('fixed', sorted(known[one] for one in set(plan.ids)))]
     else:
-        sizes = {f'{count}img': count for count in plan.counts} if plan.counts else {
-            f'{share:g}': int(share / 100 * total) for share in plan.percents}
-        splits = [(f'{fold}@{label}', draw(content, count, fold, plan.nested, plan.stratified))
-                  for label, count in sizes.items() for fold in range(1, plan.folds + 1)]
+        sizes = (
+            {f'{count}img': count for count in plan.counts}
+            if plan.counts
+            else {f'{share:g}': int(share / 100 * total) for share in plan.percents}
+        )
+        splits = [
+            (f'{fold}@{label}', draw(content, count, fold, plan.nested, plan.stratified))
+            for label, count in sizes.items()
+            for fold in range(1, plan.folds + 1)
+        ]
     for label, ids in splits:
         for suffix, kept in (('', set(ids)), ('-unlabeled', {image['id'] for image in content['images']} - set(ids))):
             file = out / f'{name}.{label}{suffix}.json'
@@ -148,8 +168,11 @@ def write_splits(content: dict, name: str, out: Path, plan: Plan) -> list[dict]:
 
 def subset(content: dict, ids: set) -> dict:
     """The images with these ids and their annotations; everything else of the file is kept."""
-    return dict(content, images=[image for image in content['images'] if image['id'] in ids],
-                annotations=[row for row in content.get('annotations', []) if row['image_id'] in ids])
+    return dict(
+        content,
+        images=[image for image in content['images'] if image['id'] in ids],
+        annotations=[row for row in content.get('annotations', []) if row['image_id'] in ids],
+    )
 
 
 def id_hash(ids: Iterable) -> str:

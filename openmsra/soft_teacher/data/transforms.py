@@ -71,8 +71,14 @@ class OneGeometricOp(BaseTransform):
         fill: grey value of uncovered pixels.
     """
 
-    def __init__(self, ops: tuple[str, ...] = GEOMETRIC_OPS, translate: float = 0.1, rotate: float = 30.0, shear: float = 30.0,
-                 fill: int = 125) -> None:
+    def __init__(
+        self,
+        ops: tuple[str, ...] = GEOMETRIC_OPS,
+        translate: float = 0.1,
+        rotate: float = 30.0,
+        shear: float = 30.0,
+        fill: int = 125,
+    ) -> None:
         if unknown := set(ops) - set(GEOMETRIC_OPS):
             raise ValueError(f'OneGeometricOp: unknown {sorted(unknown)}; valid are {", ".join(GEOMETRIC_OPS)}.')
         self.ops, self.translate, self.rotate, self.shear, self.fill = tuple(ops), translate, rotate, shear, fill
@@ -164,8 +170,11 @@ class EmptyAnnotations(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Set empty ``gt_*``."""
-        results.update(gt_bboxes=HorizontalBoxes(np.zeros((0, 4), np.float32)), gt_bboxes_labels=np.zeros(0, np.int64),
-                       gt_ignore_flags=np.zeros(0, bool))
+        results.update(
+            gt_bboxes=HorizontalBoxes(np.zeros((0, 4), np.float32)),
+            gt_bboxes_labels=np.zeros(0, np.int64),
+            gt_ignore_flags=np.zeros(0, bool),
+        )
         if self.with_mask:
             height, width = results['img'].shape[:2]
             results['gt_masks'] = BitmapMasks(np.zeros((0, height, width), np.uint8), height, width)

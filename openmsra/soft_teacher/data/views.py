@@ -47,8 +47,10 @@ class ViewBranches(MultiBranch):
 def _check_packing(branch: str, pipeline: Compose) -> None:
     packed = getattr(pipeline.transforms[-1], 'meta_keys', ())
     if missing := [key for key in NEEDED if key not in packed]:
-        raise ValueError(f'branch {branch}: its last transform, {type(pipeline.transforms[-1]).__name__}, does not pack '
-                         f'{", ".join(missing)}; add them to the meta_keys of PackDetInputs.')
+        raise ValueError(
+            f'branch {branch}: its last transform, {type(pipeline.transforms[-1]).__name__}, does not pack '
+            f'{", ".join(missing)}; add them to the meta_keys of PackDetInputs.'
+        )
 
 
 def _try_out(branch: str, pipeline: Compose, draws: int = 6) -> None:
@@ -76,9 +78,11 @@ def _try_out(branch: str, pipeline: Compose, draws: int = 6) -> None:
 
 
 def _refusal(branch: str, name: str) -> str:
-    return (f'branch {branch}: {name} moves pixels and does not record its homography_matrix, so that pseudo boxes would be '
-            'projected to wrong places. Use OneGeometricOp, mmdet.Resize, mmdet.RandomFlip, mmdet.RandomCrop, or '
-            "RandomResize with resize_type='mmdet.Resize'.")
+    return (
+        f'branch {branch}: {name} moves pixels and does not record its homography_matrix, so that pseudo boxes would be '
+        'projected to wrong places. Use OneGeometricOp, mmdet.Resize, mmdet.RandomFlip, mmdet.RandomCrop, or '
+        "RandomResize with resize_type='mmdet.Resize'."
+    )
 
 
 def _leaves(pipeline) -> list:
@@ -96,9 +100,16 @@ def _leaves(pipeline) -> list:
 
 def _specimen() -> tuple[dict, torch.Tensor]:
     box = torch.tensor([[96.0, 64, 160, 120]])
-    results = dict(img=np.random.randint(0, 255, (192, 256, 3), np.uint8), img_shape=(192, 256), ori_shape=(192, 256), height=192,
-                   width=256, gt_bboxes=HorizontalBoxes(box.clone()), gt_bboxes_labels=np.zeros(1, np.int64),
-                   gt_ignore_flags=np.zeros(1, bool))
+    results = dict(
+        img=np.random.randint(0, 255, (192, 256, 3), np.uint8),
+        img_shape=(192, 256),
+        ori_shape=(192, 256),
+        height=192,
+        width=256,
+        gt_bboxes=HorizontalBoxes(box.clone()),
+        gt_bboxes_labels=np.zeros(1, np.int64),
+        gt_ignore_flags=np.zeros(1, bool),
+    )
     return copy.deepcopy(results), box
 
 

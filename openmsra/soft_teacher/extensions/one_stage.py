@@ -14,11 +14,11 @@ from mmdet.utils import reduce_mean
 from mmengine.structures import InstanceData
 from torch import Tensor
 
-from openmsra.soft_teacher.geometry import project_points
-from openmsra.soft_teacher.pseudo_labels import Lesson, Teaching, to_view
-from openmsra.soft_teacher.losses import box_uncertainty
-from openmsra.soft_teacher.settings import Settings
 from openmsra.soft_teacher.extensions.class_thresholds import ClassThresholds
+from openmsra.soft_teacher.geometry import project_points
+from openmsra.soft_teacher.losses import box_uncertainty
+from openmsra.soft_teacher.pseudo_labels import Lesson, Teaching, to_view
+from openmsra.soft_teacher.settings import Settings
 
 HEADS = (RetinaHead, FCOSHead, ATSSHead)
 AGREEMENT = 0.5  # overlap from which a raw prediction is a witness of a kept box

@@ -6,8 +6,8 @@ from mmengine.structures import InstanceData
 
 from openmsra.errors import DataError
 from openmsra.soft_teacher.detector import SoftTeacher
-from openmsra.soft_teacher.pseudo_labels import Lesson
 from openmsra.soft_teacher.monitor.quality import hidden_boxes
+from openmsra.soft_teacher.pseudo_labels import Lesson
 
 
 def unlabelled_part(cfg: Config) -> dict:

@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from openmsra.soft_teacher.pseudo_labels import Lesson, Teaching
 from openmsra.soft_teacher.extensions.masks import warp_masks
 from openmsra.soft_teacher.monitor.quality import hidden_truth
+from openmsra.soft_teacher.pseudo_labels import Lesson, Teaching
 
 # BGR
 COLOURS = dict(candidate=(160, 160, 160), cls=(0, 200, 255), reg=(255, 120, 0), both=(60, 200, 60), truth=(255, 255, 255))

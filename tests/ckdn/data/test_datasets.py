@@ -60,8 +60,10 @@ def test_pipal_rows_and_roles(pipal):
     full = PIPALDataset(str(pipal), 'val', [], val_scenes=1, degraded='pristine', roles=('restored', 'degraded', 'pristine'))
     assert full[0]['degraded_path'] == full[0]['pristine_path']
     select = dict(val_scenes=1, reserved_scenes=1)
-    scenes = [{row['scene'] for row in map(data.get_data_info, range(len(data)))}
-              for data in (PIPALDataset(str(pipal), split, [], **select) for split in ('train', 'val'))]
+    scenes = [
+        {row['scene'] for row in map(data.get_data_info, range(len(data)))}
+        for data in (PIPALDataset(str(pipal), split, [], **select) for split in ('train', 'val'))
+    ]
     assert scenes == [{'A0001'}, {'A0003'}]
     scene_only = PIPALDataset(str(pipal), 'val', [], val_scenes=1, split_by='scene', types=(6,))
     assert len(scene_only) == 27 and scene_only[0]['distortion'] == TYPES[6]
@@ -105,8 +107,10 @@ def test_severity_increases_the_error(kind):
     from skimage import data
 
     photo = Image.fromarray(data.astronaut()).crop((150, 50, 350, 250))
-    error = [np.mean((np.asarray(degrade(photo, kind, s, np.random.default_rng(0)), float) - np.asarray(photo)) ** 2)
-             for s in range(1, 6)]
+    error = [
+        np.mean((np.asarray(degrade(photo, kind, s, np.random.default_rng(0)), float) - np.asarray(photo)) ** 2)
+        for s in range(1, 6)
+    ]
     assert error == sorted(error) and error[0] > 0
     with pytest.raises(ValueError, match='severity'):
         degrade(photo, kind, 6, np.random.default_rng(0))
@@ -187,15 +191,32 @@ def test_labels_that_lead_out_of_the_data_are_refused(tmp_path):
 
 
 def test_the_recipe_of_the_paper_runs_on_a_small_tree(pipal, tmp_path, run_tool):
-    options = [f'{loader}_dataloader.{key}' for loader in ('train', 'val', 'test')
-               for key in (f'dataset.data_root={pipal}', 'dataset.val_scenes=2', 'num_workers=0')]
-    small = ['model.depth=18', 'model.base_channels=4', 'model.head_dim=16', 'train_cfg.max_epochs=2',
-             'optim_wrapper.optimizer.lr=0.01', 'custom_hooks.0.rank_epochs=1', 'model.loss.kd_weight=0.1',
-             'train_dataloader.batch_size=25', 'val_dataloader.batch_size=39']
+    options = [
+        f'{loader}_dataloader.{key}'
+        for loader in ('train', 'val', 'test')
+        for key in (f'dataset.data_root={pipal}', 'dataset.val_scenes=2', 'num_workers=0')
+    ]
+    small = [
+        'model.depth=18',
+        'model.base_channels=4',
+        'model.head_dim=16',
+        'train_cfg.max_epochs=2',
+        'optim_wrapper.optimizer.lr=0.01',
+        'custom_hooks.0.rank_epochs=1',
+        'model.loss.kd_weight=0.1',
+        'train_dataloader.batch_size=25',
+        'val_dataloader.batch_size=39',
+    ]
     log = run_tool('tools/train.py', CONFIG, '--work-dir', tmp_path, '--cfg-options', *options, *small)
     log = log.stdout + log.stderr
-    for text in ('rank stage', 'score stage', 'iqa/SRCC', 'iqa/version_oracle_SRCC', 'iqa/constant_RMSE',
-                 'PSNR-oriented SR: 14 images'):
+    for text in (
+        'rank stage',
+        'score stage',
+        'iqa/SRCC',
+        'iqa/version_oracle_SRCC',
+        'iqa/constant_RMSE',
+        'PSNR-oriented SR: 14 images',
+    ):
         assert text in log
 
 
@@ -211,8 +232,11 @@ def test_version_oracle_on_the_labels_of_pipal():
     assert (elo.min(), elo.max()) == pytest.approx((916.7136, 1835.9856))
     parts = [(Path(row[0]).stem.split('_'), float(row[3])) for row in rows]
     val = version_ids('val')
-    chosen = [dict(scene=scene, version=f'{kind}_{number}', target=value, score=value)
-              for (scene, kind, number), value in parts if (int(kind), int(number)) in val]
+    chosen = [
+        dict(scene=scene, version=f'{kind}_{number}', target=value, score=value)
+        for (scene, kind, number), value in parts
+        if (int(kind), int(number)) in val
+    ]
     result = IQACorrelation().compute_metrics(chosen)
     assert len({row['scene'] for row in chosen}) == 200
     assert (result['version_oracle_SRCC'], result['version_oracle_PLCC']) == pytest.approx((0.815, 0.839), abs=2e-3)

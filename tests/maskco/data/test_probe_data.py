@@ -32,8 +32,7 @@ def _images(folder, label, count, rng):
 @pytest.fixture
 def tiny(tmp_path):
     """Options that make the ResNet-50 configs small, and a checkpoint that fits them."""
-    options = {'model.backbone.depth': 18, 'model.neck.in_channels': 512, 'model.mph.channels': 512,
-               'model.queue_len': 8}
+    options = {'model.backbone.depth': 18, 'model.neck.in_channels': 512, 'model.mph.channels': 512, 'model.queue_len': 8}
     cfg = load_config('configs/maskco/maskco-knn_resnet50_1xb128_in1k.py', options)
     torch.manual_seed(0)
     save_file(dict(state_dict=MODELS.build(cfg.model).state_dict()), tmp_path / 'net.pth')
@@ -57,9 +56,12 @@ def test_neighbours_in_labelled_folders(tiny, tmp_path):
     for split, count in (('train', 7), ('val', 3)):
         for label in range(2):
             _images(tmp_path / split / f'n{label}', label, count, rng)
-    options = {'test_dataloader.dataset.datasets.0.data_root': str(tmp_path / 'train'),
-               'test_dataloader.dataset.datasets.1.data_root': str(tmp_path / 'val'),
-               'test_dataloader.dataset.datasets.0.per_class': 6, 'test_evaluator.neighbours': 3}
+    options = {
+        'test_dataloader.dataset.datasets.0.data_root': str(tmp_path / 'train'),
+        'test_dataloader.dataset.datasets.1.data_root': str(tmp_path / 'val'),
+        'test_dataloader.dataset.datasets.0.per_class': 6,
+        'test_evaluator.neighbours': 3,
+    }
     figures = _test('maskco-knn_resnet50_1xb128_in1k', {**tiny, **options}, tmp_path / 'net.pth')
     assert figures == {'knn': 100}
     assert len(LabelledFolder(str(tmp_path / 'train'), pipeline=[], bank=True, per_class=6)) == 12

@@ -44,10 +44,13 @@ def ucf(tmp_path):
 def test_ucf101(ucf, capsys):
     call('tools/dataset_converters/video_lists.py', 'ucf101', ucf / 'ucfTrainTestlist', ucf / 'videos')
     assert (ucf / 'ucf101_train_split_1_videos.txt').read_text().splitlines() == [
-        'Archery/v_Archery_g01_c01.avi 0', 'Archery/v_Archery_g01_c02.avi 0', 'HandstandPushups/v_HandStandPushups_g01_c01.avi 1',
+        'Archery/v_Archery_g01_c01.avi 0',
+        'Archery/v_Archery_g01_c02.avi 0',
+        'HandstandPushups/v_HandStandPushups_g01_c01.avi 1',
     ]
     assert (ucf / 'ucf101_test_split_3_videos.txt').read_text().splitlines() == [
-        'Archery/v_Archery_g02_c01.avi 0', 'HandstandPushups/v_HandStandPushups_g02_c01.avi 1',
+        'Archery/v_Archery_g02_c01.avi 0',
+        'HandstandPushups/v_HandStandPushups_g02_c01.avi 1',
     ]
     assert (ucf / 'ucf101_classes.txt').read_text() == 'Archery\nHandstandPushups\n'
     faults = dict(line.split('\t') for line in (ucf / 'ucf101_broken.txt').read_text().splitlines())

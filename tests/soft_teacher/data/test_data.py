@@ -9,14 +9,13 @@ import torch
 from mmcv.transforms import Compose
 from mmdet.structures.bbox import HorizontalBoxes
 
-from openmsra.errors import AnnotationError
 from openmsra.engine.config.files import load_config
-from openmsra.soft_teacher.data.datasets import LabelledCoco, UnlabelledCoco, UnlabelledFolder
-from openmsra.errors import DataError
-from openmsra.soft_teacher.geometry import project_boxes
+from openmsra.errors import AnnotationError, DataError
 from openmsra.miniatures.shape_scenes import draw_scene
+from openmsra.soft_teacher.data.datasets import LabelledCoco, UnlabelledCoco, UnlabelledFolder
 from openmsra.soft_teacher.data.transforms import COLOUR_OPS, GEOMETRIC_OPS, EraseSquares, OneColourOp, OneGeometricOp
 from openmsra.soft_teacher.data.views import ViewBranches
+from openmsra.soft_teacher.geometry import project_boxes
 
 META = ('img_id', 'img_shape', 'homography_matrix')
 PACK = dict(type='mmdet.PackDetInputs', meta_keys=META)
@@ -28,9 +27,17 @@ def _picture(box: tuple[int, int, int, int], shape=(120, 150)) -> dict:
     image = np.zeros((*shape, 3), np.uint8)
     x1, y1, x2, y2 = box
     image[y1:y2, x1:x2] = 255
-    return dict(img=image, img_shape=shape, ori_shape=shape, height=shape[0], width=shape[1], img_id=0,
-                gt_bboxes=HorizontalBoxes(np.array([box], np.float32)), gt_bboxes_labels=np.zeros(1, np.int64),
-                gt_ignore_flags=np.zeros(1, bool))
+    return dict(
+        img=image,
+        img_shape=shape,
+        ori_shape=shape,
+        height=shape[0],
+        width=shape[1],
+        img_id=0,
+        gt_bboxes=HorizontalBoxes(np.array([box], np.float32)),
+        gt_bboxes_labels=np.zeros(1, np.int64),
+        gt_ignore_flags=np.zeros(1, bool),
+    )
 
 
 def test_drawn_rectangles_land_where_the_matrix_says():
@@ -56,8 +63,12 @@ def test_geometric_ranges(op):
     transform = OneGeometricOp((op,))
     drawn = np.array([transform.matrix(*transform._draw(), 100, 200) for _ in range(400)])
     angles = np.rad2deg(np.arcsin(drawn[:, 1, 0].clip(-1, 1)))
-    low, high = dict(translate_x=(drawn[:, 0, 2], 20), translate_y=(drawn[:, 1, 2], 10), rotate=(angles, 30),
-                     shear=(drawn[:, 0, 1], np.tanh(np.pi / 6)))[op]
+    low, high = dict(
+        translate_x=(drawn[:, 0, 2], 20),
+        translate_y=(drawn[:, 1, 2], 10),
+        rotate=(angles, 30),
+        shear=(drawn[:, 0, 1], np.tanh(np.pi / 6)),
+    )[op]
     assert len(np.unique(low.round(6))) > 100
     assert 0.9 * high < np.abs(low).max() <= high + 1e-6 and low.min() < 0 < low.max()
     if op == 'shear':
@@ -113,14 +124,18 @@ def test_views_of_an_image_share_its_id_and_have_their_own_matrices():
     assert not np.allclose(weak.homography_matrix, strong.homography_matrix)
 
 
-@pytest.mark.parametrize('guilty', [
-    dict(type='mmdet.RandomShift', prob=1.0, max_shift_px=32, filter_thr_px=1),
-    dict(type='mmdet.Expand', prob=1.0),
-    dict(type='mmdet.RandomAffine', max_rotate_degree=20.0),
-    dict(type='mmdet.RandomOrder', transforms=[dict(type='OneColourOp'), dict(type='mmdet.RandomAffine')]),
-    dict(type='Resize', scale=(100, 100)),
-    dict(type='mmdet.Mosaic'),
-], ids=lambda transform: transform['type'])
+@pytest.mark.parametrize(
+    'guilty',
+    [
+        dict(type='mmdet.RandomShift', prob=1.0, max_shift_px=32, filter_thr_px=1),
+        dict(type='mmdet.Expand', prob=1.0),
+        dict(type='mmdet.RandomAffine', max_rotate_degree=20.0),
+        dict(type='mmdet.RandomOrder', transforms=[dict(type='OneColourOp'), dict(type='mmdet.RandomAffine')]),
+        dict(type='Resize', scale=(100, 100)),
+        dict(type='mmdet.Mosaic'),
+    ],
+    ids=lambda transform: transform['type'],
+)
 def test_transform_without_a_matrix_is_refused(guilty):
     with pytest.raises(ValueError, match='does not record its homography_matrix'):
         _views([guilty, PACK])
@@ -147,9 +162,11 @@ def coco(tmp_path):
     """A COCO file with one labelled and one empty image, its folder and its classes."""
     for name in ('a.png', 'b.png'):
         cv2.imwrite(str(tmp_path / name), np.zeros((40, 60, 3), np.uint8))
-    content = dict(images=[dict(id=i, file_name=name, width=60, height=40) for i, name in enumerate(('a.png', 'b.png'))],
-                   categories=[dict(id=7, name='kitten'), dict(id=9, name='puppy')],
-                   annotations=[dict(id=1, image_id=0, category_id=7, bbox=[5, 6, 20, 10], area=200, iscrowd=0)])
+    content = dict(
+        images=[dict(id=i, file_name=name, width=60, height=40) for i, name in enumerate(('a.png', 'b.png'))],
+        categories=[dict(id=7, name='kitten'), dict(id=9, name='puppy')],
+        annotations=[dict(id=1, image_id=0, category_id=7, bbox=[5, 6, 20, 10], area=200, iscrowd=0)],
+    )
     (tmp_path / 'boxes.json').write_text(json.dumps(content))
     return dict(data_root=str(tmp_path), ann_file='boxes.json', pipeline=[], metainfo=dict(classes=('kitten', 'puppy')))
 
@@ -166,13 +183,16 @@ def test_class_that_the_file_does_not_know_is_named(coco):
         LabelledCoco(**coco)
 
 
-@pytest.mark.parametrize(('content', 'fault'), [
-    (dict(images=[dict(id=1, file_name='../a.jpg')], annotations=[], categories=[]), 'leads out of'),
-    (dict(images=[dict(id=1, file_name='/a.jpg')], annotations=[], categories=[]), 'leads out of'),
-    (dict(images=[dict(id=1)], annotations=[], categories=[]), 'not in the COCO format'),
-    (dict(images=3, annotations=[], categories=[]), 'not in the COCO format'),
-    ([], 'not in the COCO format'),
-])
+@pytest.mark.parametrize(
+    ('content', 'fault'),
+    [
+        (dict(images=[dict(id=1, file_name='../a.jpg')], annotations=[], categories=[]), 'leads out of'),
+        (dict(images=[dict(id=1, file_name='/a.jpg')], annotations=[], categories=[]), 'leads out of'),
+        (dict(images=[dict(id=1)], annotations=[], categories=[]), 'not in the COCO format'),
+        (dict(images=3, annotations=[], categories=[]), 'not in the COCO format'),
+        ([], 'not in the COCO format'),
+    ],
+)
 def test_strange_annotation_file_is_refused(coco, content, fault, tmp_path):
     (tmp_path / 'strange.json').write_text(json.dumps(content))
     with pytest.raises(AnnotationError, match=fault):

@@ -45,10 +45,13 @@ def test_fixed_counts_and_one_aspect_a_batch():
     assert 0.25 < tall.all(1).mean() < 0.37  # 34 of 110 images are tall
 
 
-@pytest.mark.parametrize('size, ratio, mean, histogram', [
-    (5, (1, 4), 1.327, {1: 0.737, 2: 0.205, 3: 0.051, 4: 0.0067}),
-    (8, (1, 1), 4.0, {}),
-])
+@pytest.mark.parametrize(
+    'size, ratio, mean, histogram',
+    [
+        (5, (1, 4), 1.327, {1: 0.737, 2: 0.205, 3: 0.051, 4: 0.0067}),
+        (8, (1, 1), 4.0, {}),
+    ],
+)
 def test_binomial_counts(size, ratio, mean, histogram):
     sampler = _sampler(size=size, ratio=ratio, mode='binomial')
     labelled = np.array([sampler.counts(batch)[0] for batch in range(10000)])
@@ -102,20 +105,25 @@ def test_ratio_falls_at_the_end():
     assert [sampler.counts(batch)[0] for batch in (0, 99, 150, 199, 500)] == [5, 5, 3, 1, 1]
 
 
-@pytest.mark.parametrize('weights, total, counts', [((1, 9), 2, [1, 1]), ((1, 4), 5, [1, 4]), ((1, 1), 5, [2, 3]),
-                                                    ((1, 2, 7), 4, [1, 1, 2]), ((98, 1, 1), 5, [3, 1, 1])])
+@pytest.mark.parametrize(
+    'weights, total, counts',
+    [((1, 9), 2, [1, 1]), ((1, 4), 5, [1, 4]), ((1, 1), 5, [2, 3]), ((1, 2, 7), 4, [1, 1, 2]), ((98, 1, 1), 5, [3, 1, 1])],
+)
 def test_fixed_counts_are_fair(weights, total, counts):
     weights = np.array(weights) / sum(weights)
     found = _apportion(weights, total)
     assert sorted(found) == sorted(counts) and sum(found) == total and min(found) >= 1
 
 
-@pytest.mark.parametrize('data, size, ratio, words', [
-    (MIXED, 1, (1, 4), 'cannot hold an image of each of 2 sources'),
-    (MIXED, 5, (1, 0), 'must be positive'),
-    (MIXED, 5, (1, 2, 3), 'give one for each'),
-    (Images([], [False]), 5, (1, 4), 'part 0 .* has no images'),
-])
+@pytest.mark.parametrize(
+    'data, size, ratio, words',
+    [
+        (MIXED, 1, (1, 4), 'cannot hold an image of each of 2 sources'),
+        (MIXED, 5, (1, 0), 'must be positive'),
+        (MIXED, 5, (1, 2, 3), 'give one for each'),
+        (Images([], [False]), 5, (1, 4), 'part 0 .* has no images'),
+    ],
+)
 def test_impossible_batches_are_errors(data, size, ratio, words):
     with pytest.raises(ValueError, match=words):
         _sampler(data, size, ratio)

@@ -10,10 +10,15 @@ from openmsra.soft_teacher.data.splits import draw, id_hash, read_coco, read_voc
 
 
 def _content(images: int, categories: int = 4) -> dict:
-    rows = [dict(id=i, image_id=i, category_id=0 if i % 50 else 1 + i // 50 % (categories - 1), bbox=[0, 0, 5, 5], area=25)
-            for i in range(images)]
-    return dict(images=[dict(id=i, file_name=f'{i}.jpg', width=8, height=8) for i in range(images)], annotations=rows,
-                categories=[dict(id=k, name=f'c{k}') for k in range(categories)])
+    rows = [
+        dict(id=i, image_id=i, category_id=0 if i % 50 else 1 + i // 50 % (categories - 1), bbox=[0, 0, 5, 5], area=25)
+        for i in range(images)
+    ]
+    return dict(
+        images=[dict(id=i, file_name=f'{i}.jpg', width=8, height=8) for i in range(images)],
+        annotations=rows,
+        categories=[dict(id=k, name=f'c{k}') for k in range(categories)],
+    )
 
 
 def test_sizes_of_coco_without_replacement():
