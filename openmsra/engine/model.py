@@ -11,6 +11,7 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 from openmsra.engine.checkpoint.io import load_file, load_weights
+from openmsra.engine.checkpoint.pretrained import foreign_loads_are_checked
 from openmsra.engine.config.files import as_config
 from openmsra.engine.runner import not_an_unfilled_registry
 from openmsra.registry import MODELS
@@ -44,7 +45,8 @@ def init_model(
     with DefaultScope.overwrite_default_scope(cfg.get('default_scope', 'openmsra')), _only_warnings():
         model = MODELS.build(model_cfg)
         if checkpoint is None and hasattr(model, 'init_weights'):
-            model.init_weights()
+            with foreign_loads_are_checked():
+                model.init_weights()
     if checkpoint is not None:
         load_weights(model, load_file(checkpoint), checkpoint)
         if hasattr(model, 'prepare_inference'):

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, IterableDataset
 from openmsra.engine.checkpoint.files import remove_stale_temporaries
 from openmsra.engine.checkpoint.hook import newest_whole, write_together
 from openmsra.engine.checkpoint.io import PlainStateHook, load_file, load_weights
+from openmsra.engine.checkpoint.pretrained import foreign_loads_are_checked
 from openmsra.engine.checkpoint.resume import (
     capture_gradients,
     capture_progress,
@@ -118,8 +119,14 @@ class OpenMSRARunner(Runner):
         elif newest_whole(self.work_dir, self.resume, self.logger.warning) is None:
             self.logger.info(f'{self.work_dir} holds no checkpoint: the training begins at its beginning.')
 
-    def resume(self, filename: str | Path, *args, **kwargs) -> None:
-        """Go on from a training checkpoint.
+    def _init_model_weights(self) -> None:
+        """mmengine's; what a library loads on its own account is checked."""
+        with foreign_loads_are_checked():
+            super()._init_model_weights()
+
+    def resume(self, filename: str | Path, resume_optimizer: bool = True, resume_param_scheduler: bool = True, **_) -> None:
+        """Go on from a training checkpoint, which is read on the CPU: weights and optimizer state are copied from there to the
+        device once, and the random numbers stay where they belong.
 
         Raises:
             DamagedCheckpointError: the file is not whole; nothing has been changed.
@@ -127,7 +134,7 @@ class OpenMSRARunner(Runner):
         """
         self._resuming = True
         try:
-            super().resume(str(filename), *args, **kwargs)
+            super().resume(str(filename), resume_optimizer, resume_param_scheduler, map_location='cpu')
             restore_gradients(self._network, (self._progress or {}).get('gradients', {}))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             reason = f'{type(error).__name__}: {error}'.splitlines()[0]

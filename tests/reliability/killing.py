@@ -39,8 +39,8 @@ class Ones(Dataset):
 class Heavy(BaseModel):
     """One weight that counts iterations, and ``mebibytes`` that make checkpoints slow to write."""
 
-    def __init__(self, mebibytes: float, data_preprocessor: dict | None = None) -> None:
-        super().__init__(data_preprocessor)
+    def __init__(self, mebibytes: float, data_preprocessor: dict | None = None, init_cfg: dict | None = None) -> None:
+        super().__init__(data_preprocessor, init_cfg)
         self.count = torch.nn.Parameter(torch.zeros(1))
         self.register_buffer('ballast', torch.rand(int(mebibytes * 2**18)))
 

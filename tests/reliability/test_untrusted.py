@@ -261,3 +261,12 @@ def test_trusted_file_is_executed_on_request_only(base, victim):
     cfg.train_cfg.max_iters, cfg.trust_checkpoint = 4, True
     assert train(cfg, resume=path).iter == 4
     assert (victim.parents[1] / 'executed').exists()
+
+
+def test_training_loads_no_pretrained_backbone_that_executes(victim):
+    """Through the runner, below a model of another library, as the COCO recipes name it."""
+    torch.save(dict(state_dict={}, meta=gadgets()['os_system']), victim.parents[1] / 'backbone.pth')
+    cfg = heavy_config(victim.parents[1] / 'work', 0.01)
+    cfg.resume = False
+    cfg.model.init_cfg = dict(type='Pretrained', checkpoint='backbone.pth')
+    _is_refused(victim.parents[1] / 'backbone.pth', victim, lambda path: train(cfg))

@@ -143,10 +143,10 @@ def load_weights(model: nn.Module, checkpoint: dict[str, Any], source: str | Pat
         lines = [f'{source} does not fit {type(model).__name__}; nothing was loaded.']
         if hasattr(model, 'describe_checkpoint'):
             lines.append(f'  {model.describe_checkpoint(state)}')
-        lines += [f'  {len(keys)} key(s) {what}: {_shorten(keys)}' for what, keys in faults.items() if keys]
+        lines += [f'  {len(keys)} key(s) {what}: {shorten(keys)}' for what, keys in faults.items() if keys]
         raise CheckpointError('\n'.join(lines))
     model.load_state_dict(state, strict=True)
 
 
-def _shorten(keys: list[str], most: int = 12) -> str:
+def shorten(keys: list[str], most: int = 12) -> str:
     return ', '.join(keys[:most]) + (f', ... ({len(keys) - most} more)' if len(keys) > most else '')
