@@ -80,8 +80,8 @@ def _fix_detections(roi_head: torch.nn.Module, truth: InstanceData, images: int)
     original = roi_head.predict_bbox
 
     def predict_bbox(x, metas, proposals, rcnn_test_cfg, rescale=False, **kwargs):
-        found = original(x, metas, proposals, rcnn_test_cfg, rescale, **kwargs)
-        return found if rcnn_test_cfg is None else [copy.copy(truth.clone()) for _ in range(images)]
+        detections = original(x, metas, proposals, rcnn_test_cfg, rescale, **kwargs)
+        return detections if rcnn_test_cfg is None else [copy.copy(truth.clone()) for _ in range(images)]
 
     roi_head.predict_bbox = predict_bbox
 
@@ -127,8 +127,8 @@ def _unsup(model: torch.nn.Module, batch: tuple):
     def step() -> None:
         model.zero_grad(set_to_none=True)
         inputs, samples = copy.deepcopy(batch)
-        lesson = model.teaching.teach(inputs['unsup_teacher'], samples['unsup_teacher'])
-        _total(model.teaching.losses(inputs['unsup_student'], samples['unsup_student'], lesson)).backward()
+        pseudo_labels = model.unsup_branch.generate_pseudo_labels(inputs['unsup_teacher'], samples['unsup_teacher'])
+        _total(model.unsup_branch.loss(inputs['unsup_student'], samples['unsup_student'], pseudo_labels)).backward()
 
     return step
 

@@ -1,4 +1,4 @@
-# Ablation: no jitter; the boxes of the classification teach the regression.
+# Ablation: no jitter; the boxes of the classification supervise the regression.
 _base_ = '_base_shapes.py'
 
 model = dict(semi_train_cfg=dict(reg_select='score'))

@@ -1,15 +1,14 @@
 """Soft Teacher: semi-supervised object detection and instance segmentation (ICCV 2021, arXiv 2106.09018).
 
-geometry, pseudo_labels, masks   the maths: views, box jitter, soft background weights, mask targets
-settings, detector               options; student and teacher
-lessons, thresholds              what the teacher says, and which boxes teach what
-roi_stages, two_stage, one_stage Faster, Mask and Cascade R-CNN, HTC; RetinaNet, FCOS, ATSS
-hooks, loops                     EMA, schedules, export; evaluation of both networks
-quality, monitor, pictures       pseudo labels under watch; browse: the same outside of a training
-datasets, splits, scenes         labelled and unlabelled images; drawing splits; miniature scenes
-sampler                          mixed batches
-transforms, views                official augmentations; two views whose matrices are checked
-inferencer                       images in, drawn boxes and COCO results out
+detector        student and teacher, one training step (sec. 3.1); settings: its options
+pseudo_labels   what the teacher detects, and which boxes supervise which part of the loss
+losses          box jitter (sec. 3.3) and soft background weights (sec. 3.2) as functions; geometry: boxes between views
+two_stage       the unsupervised loss of Faster, Mask, Cascade R-CNN and HTC; roi_stages: their heads under one interface
+hooks           EMA, schedules, export; inferencer: images in, drawn boxes and COCO results out
+extensions/     beyond the paper: one-stage detectors, masks, score thresholds by class
+data/           labelled and unlabelled images, splits, mixed batches, augmentations, two views whose matrices are checked
+evaluation/     both networks in one validation
+monitor/        pseudo labels under watch: figures, pictures; browse: the same outside of a training
 """
 
 from openmsra import compat

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from openmsra.registry import MODELS
 from openmsra.soft_teacher.extensions.class_thresholds import ClassThresholds
-from openmsra.soft_teacher.extensions.one_stage import OneStageTeaching
-from openmsra.soft_teacher.pseudo_labels import Lesson
+from openmsra.soft_teacher.extensions.one_stage import OneStageBranch
+from openmsra.soft_teacher.pseudo_labels import PseudoLabels
 from openmsra.soft_teacher.settings import check_head_settings, read_settings
-from openmsra.soft_teacher.two_stage import TwoStageTeaching
+from openmsra.soft_teacher.two_stage import TwoStageBranch
 from openmsra.suggest import did_you_mean
 
 TEST_KEYS = ('predict_on', 'forward_on', 'extract_feat_on')
@@ -33,7 +33,7 @@ class SoftTeacher(SemiBaseDetector):
     Attributes:
         iteration: number of the training iteration, set by the hook.
         unsup_weight: alpha; a schedule may change it.
-        lesson: what the teacher said in the last iteration, for monitors; ``None`` during the burn-in.
+        pseudo_labels: of the last iteration, for monitors; ``None`` during the burn-in.
 
     Raises:
         ValueError: a setting out of range or unknown.
@@ -58,12 +58,12 @@ class SoftTeacher(SemiBaseDetector):
         super().__init__(detector, semi_train_cfg or {}, dict(semi_test_cfg or {}), data_preprocessor, init_cfg)
         self.freeze(self.teacher)
         self.unsup_weight, self.iteration = self.settings.unsup_weight, 0
-        self.lesson: Lesson | None = None
-        kind = OneStageTeaching if isinstance(self.student, SingleStageDetector) else TwoStageTeaching
+        self.pseudo_labels: PseudoLabels | None = None
+        branch = OneStageBranch if isinstance(self.student, SingleStageDetector) else TwoStageBranch
         self.class_thresholds = None
         if self.settings.class_thresholds == 'prior':
             self.class_thresholds = ClassThresholds(_num_classes(self.student), self.settings.prior_share)
-        self.teaching = kind(self.student, self.teacher, self.settings, self.class_thresholds)
+        self.unsup_branch = branch(self.student, self.teacher, self.settings, self.class_thresholds)
 
     def train(self, mode: bool = True) -> nn.Module:
         """The teacher stays in evaluation mode: its BatchNorm and dropout must not depend on the batch."""
@@ -81,13 +81,13 @@ class SoftTeacher(SemiBaseDetector):
 
         Thresholds by class that the file does not have start anew.
         """
-        own = {key: value for key, value in self.state_dict().items() if key.startswith('class_thresholds.')}
+        new = {key: value for key, value in self.state_dict().items() if key.startswith('class_thresholds.')}
         if any(key.startswith(('student.', 'teacher.')) for key in state):
-            return own | state
-        return own | {f'{role}.{key}': value for role in ('student', 'teacher') for key, value in state.items()}
+            return new | state
+        return new | {f'{network}.{key}': value for network in ('student', 'teacher') for key, value in state.items()}
 
     def loss(self, multi_batch_inputs: dict[str, Tensor], multi_batch_data_samples: dict[str, list]) -> dict[str, Tensor]:
-        """Losses ``sup_*`` and ``unsup_*`` and, for the log, the average number of boxes of an image in each role.
+        """Losses ``sup_*`` and ``unsup_*`` and, for the log, the average number of boxes of an image in each of their parts.
 
         Args:
             multi_batch_inputs: per branch (B, 3, H, W).
@@ -105,35 +105,36 @@ class SoftTeacher(SemiBaseDetector):
         losses['sup_boxes'] = inputs['sup'].new_tensor(_mean_count([s.gt_instances for s in samples['sup']]))
         if self.class_thresholds is not None:
             self.class_thresholds.see_labels([sample.gt_instances for sample in samples['sup']])
-        self.lesson = None
+        self.pseudo_labels = None
         if 'unsup_teacher' not in inputs or self.iteration < settings.burn_in_iters:
             return losses
-        order = paired(samples['unsup_teacher'], samples['unsup_student'])
+        order = strong_order(samples['unsup_teacher'], samples['unsup_student'])
         strong, views = inputs['unsup_student'][order], [samples['unsup_student'][i] for i in order]
-        self.lesson = lesson = self.teaching.teach(inputs['unsup_teacher'], samples['unsup_teacher'])
+        pseudo_labels = self.unsup_branch.generate_pseudo_labels(inputs['unsup_teacher'], samples['unsup_teacher'])
+        self.pseudo_labels = pseudo_labels
         if self.class_thresholds is not None:
-            self.class_thresholds.see_candidates(lesson.candidates)
-        unsup = self.teaching.losses(strong, views, lesson)
-        roles = {role: _mean_count(choose(lesson)) for role, choose in self.teaching.roles().items()}
-        empty = settings.skip_unsup_if_empty and not roles['cls']
+            self.class_thresholds.see_candidates(pseudo_labels.candidates)
+        unsup = self.unsup_branch.loss(strong, views, pseudo_labels)
+        counts = {name: _mean_count(select(pseudo_labels)) for name, select in self.unsup_branch.selections().items()}
+        empty = settings.skip_unsup_if_empty and not counts['cls']
         weight = 0.0 if empty else self.unsup_weight
         losses |= rename_loss_dict('unsup_', reweight_loss_dict(unsup, weight))
-        return losses | {f'unsup_boxes_{role}': strong.new_tensor(count) for role, count in roles.items()}
+        return losses | {f'unsup_boxes_{name}': strong.new_tensor(count) for name, count in counts.items()}
 
 
-def paired(weak: list[DetDataSample], strong: list[DetDataSample]) -> list[int]:
-    """Places of the strong views in the order of the weak views of the same images.
+def strong_order(weak: list[DetDataSample], strong: list[DetDataSample]) -> list[int]:
+    """Indices of the strong views in the order of the weak views of the same images.
 
     Raises:
         ValueError: the views show different images; both lists of ids are named.
     """
     ids = [sample.metainfo.get('img_id') for sample in strong]
-    wanted = [sample.metainfo.get('img_id') for sample in weak]
-    if sorted(map(str, ids)) != sorted(map(str, wanted)):
-        raise ValueError(f'SoftTeacher: weak views show the images {wanted}, strong views {ids}; pack both with img_id.')
+    weak_ids = [sample.metainfo.get('img_id') for sample in weak]
+    if sorted(map(str, ids)) != sorted(map(str, weak_ids)):
+        raise ValueError(f'SoftTeacher: weak views show the images {weak_ids}, strong views {ids}; pack both with img_id.')
     if len(set(ids)) < len(ids):  # an image may be drawn twice; its views have been made in the same order
         return list(range(len(ids)))
-    return [ids.index(name) for name in wanted]
+    return [ids.index(name) for name in weak_ids]
 
 
 def _num_classes(detector: nn.Module) -> int:
@@ -159,9 +160,9 @@ class BranchDataPreprocessor(MultiBranchDataPreprocessor):
         if not training or not isinstance(data['inputs'], dict):
             return self.data_preprocessor(data, training)
         kept = {branch: [i for i, item in enumerate(items) if item is not None] for branch, items in data['inputs'].items()}
-        done = {
-            branch: self.data_preprocessor({key: [data[key][branch][i] for i in places] for key in data}, True)
-            for branch, places in kept.items()
-            if places
+        batches = {
+            branch: self.data_preprocessor({key: [data[key][branch][i] for i in indices] for key in data}, True)
+            for branch, indices in kept.items()
+            if indices
         }
-        return {key: {branch: result[key] for branch, result in done.items()} for key in data}
+        return {key: {branch: batch[key] for branch, batch in batches.items()} for key in data}

@@ -104,32 +104,32 @@ class ExportTeacher(Hook):
             runner.logger.info(f'SoftTeacher: wrote the teacher as a plain detector to {path}')
 
 
-def plain_detector(state: dict, role: str = 'teacher', dataset_meta: dict | None = None) -> dict:
+def plain_detector(state: dict, network: str = 'teacher', dataset_meta: dict | None = None) -> dict:
     """The checkpoint of one of the two networks under the names of the plain detector config.
 
     Args:
         state: ``state_dict`` of :class:`SoftTeacher`.
-        role: 'teacher', 'student' or 'mean' of both.
+        network: 'teacher', 'student' or 'mean' of both.
         dataset_meta: class names and the like, which mmdet's inference reads.
 
     Raises:
-        ValueError: an unknown role, or ``state`` is not of a teacher and a student.
+        ValueError: an unknown network, or ``state`` is not of a teacher and a student.
     """
-    if role not in ('teacher', 'student', 'mean'):
-        raise ValueError(f"role={role!r}; valid are 'teacher', 'student' and 'mean'.")
+    if network not in ('teacher', 'student', 'mean'):
+        raise ValueError(f"network={network!r}; valid are 'teacher', 'student' and 'mean'.")
     parts = {
         name: {key.removeprefix(f'{name}.'): value.cpu() for key, value in state.items() if key.startswith(f'{name}.')}
         for name in ('teacher', 'student')
     }
     if not all(parts.values()):
         raise ValueError('the checkpoint has no keys "teacher.*" and "student.*": it is not one of Soft Teacher.')
-    if role == 'mean':
+    if network == 'mean':
         weights = {
             key: (value + parts['student'][key]) / 2 if value.is_floating_point() else value
             for key, value in parts['teacher'].items()
         }
     else:
-        weights = parts[role]
+        weights = parts[network]
     return dict(state_dict=weights, meta=dict(dataset_meta=dataset_meta or {}))
 
 

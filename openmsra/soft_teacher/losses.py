@@ -47,7 +47,7 @@ def box_uncertainty(refined: Tensor, norm: str = 'axis') -> Tensor:
     return (std / sides.repeat(1, 2)).mean(1)
 
 
-def background_reliability(mode: str, teacher: Tensor, student: Tensor, iou: Tensor) -> Tensor:
+def background_weights(mode: str, teacher: Tensor, student: Tensor, iou: Tensor) -> Tensor:
     """r (R,) in [0, 1]: how sure it is that a region sampled as background is background.
 
     Args:

@@ -1,5 +1,9 @@
-"""What the teacher says about a batch, and which of its boxes teach what: common to two-stage and one-stage detectors."""
+"""Pseudo labels of a batch, and which of them supervise the RPN, the classification and the box regression (sec. 3.1).
 
+Common to two-stage and one-stage detectors.
+"""
+
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import torch
@@ -13,84 +17,99 @@ from openmsra.soft_teacher.settings import Settings
 
 
 @dataclass
-class Lesson:
-    """A batch of weak views as the teacher sees it, and what has been made of it for the strong views.
+class PseudoLabels:
+    """What the teacher detects in a batch of weak views, and the same boxes in the strong views.
 
-    Candidates hold ``bboxes`` in the weak view, ``labels``, ``scores``, ``reg_uncs`` and, with masks, ``mask_probs``; the pseudo
-    labels made of them have ``bboxes`` in the strong view and keep the others as ``weak_boxes``.
+    Args:
+        features: of the teacher, for the weak views; dense heads keep their output here.
+        weak_metas: metainfo of the weak views.
+        candidates: detections in the weak views: ``bboxes`` (n, 4), ``labels``, ``scores``, ``reg_uncs`` (n,) and, with masks,
+            ``mask_probs`` (n, m, m).
+        proposals: (P, 4) of each weak view.
+        head_inputs: what the teacher's R-CNN head needs beside features and regions.
+        instances: candidates in the strong views: ``bboxes`` are projected, ``weak_boxes`` those of the weak views.
+        strong_metas: metainfo of the strong views.
+        bg_weights: (R,) weights of the regions that were sampled as background.
     """
 
     features: tuple
-    metas: list[dict]
+    weak_metas: list[dict]
     candidates: list[InstanceData]
     proposals: list[Tensor] = field(default_factory=list)
-    context: dict = field(default_factory=dict)
-    pseudo: list[InstanceData] = field(default_factory=list)
+    head_inputs: dict = field(default_factory=dict)
+    instances: list[InstanceData] = field(default_factory=list)
     strong_metas: list[dict] = field(default_factory=list)
-    reliability: Tensor | None = None  # weights of the background
+    bg_weights: Tensor | None = None
 
 
-class Teaching:
+class UnsupervisedBranch:
     """The unsupervised step of a kind of detector.
 
     Args:
         student, teacher: detectors of the same config; only references are kept.
         settings: thresholds and options.
-        thresholds: of the scores by class, where ``settings`` want them.
+        class_thresholds: of the scores by class, where ``settings`` want them.
     """
 
     def __init__(
-        self, student: nn.Module, teacher: nn.Module, settings: Settings, thresholds: ClassThresholds | None = None
+        self, student: nn.Module, teacher: nn.Module, settings: Settings, class_thresholds: ClassThresholds | None = None
     ) -> None:
-        self.student, self.teacher, self.settings, self.thresholds = student, teacher, settings, thresholds
+        self.student, self.teacher, self.settings, self.class_thresholds = student, teacher, settings, class_thresholds
 
-    def teach(self, inputs: Tensor, samples: list[DetDataSample]) -> Lesson:
+    def generate_pseudo_labels(self, inputs: Tensor, samples: list[DetDataSample]) -> PseudoLabels:
         """Detect on weak views (B, 3, H, W): candidates with their uncertainty."""
         raise NotImplementedError
 
-    def losses(self, inputs: Tensor, samples: list[DetDataSample], lesson: Lesson) -> dict[str, Tensor]:
+    def loss(self, inputs: Tensor, samples: list[DetDataSample], pseudo_labels: PseudoLabels) -> dict[str, Tensor]:
         """Losses of strong views (B, 3, H, W) under mmdet's names, not yet weighted by alpha."""
         raise NotImplementedError
 
-    def candidates(self, found: InstanceData) -> InstanceData:
-        """Detections that are sure and large enough."""
-        return found[
-            (found.scores > self.settings.pseudo_label_initial_score_thr)
-            & wide_enough(found.bboxes, self.settings.min_pseudo_bbox_wh)
+    def keep_candidates(self, detections: InstanceData) -> InstanceData:
+        """Detections above the first score threshold that are large enough."""
+        return detections[
+            (detections.scores > self.settings.pseudo_label_initial_score_thr)
+            & wide_enough(detections.bboxes, self.settings.min_pseudo_bbox_wh)
         ]
 
-    def project(self, lesson: Lesson, metas: list[dict], device: torch.device) -> None:
-        """Make the pseudo labels of the strong views with the given ``metas``."""
-        lesson.strong_metas = metas
-        for own, old, new in zip(lesson.candidates, lesson.metas, metas, strict=True):
-            projected = own.new()
-            projected.weak_boxes = own.bboxes
-            projected.bboxes = project_boxes(own.bboxes, to_view(old, new, device), new['img_shape'])
-            lesson.pseudo.append(projected[wide_enough(projected.bboxes, self.settings.min_pseudo_bbox_wh)])
+    def project_to_strong_views(self, pseudo_labels: PseudoLabels, metas: list[dict], device: torch.device) -> None:
+        """Fill in ``instances``, the candidates in the strong views with the given ``metas``."""
+        pseudo_labels.strong_metas = metas
+        for candidates, weak, strong in zip(pseudo_labels.candidates, pseudo_labels.weak_metas, metas, strict=True):
+            projected = candidates.new()
+            projected.weak_boxes = candidates.bboxes
+            projected.bboxes = project_boxes(candidates.bboxes, between_views(weak, strong, device), strong['img_shape'])
+            pseudo_labels.instances.append(projected[wide_enough(projected.bboxes, self.settings.min_pseudo_bbox_wh)])
 
-    def for_rpn(self, lesson: Lesson) -> list[InstanceData]:
-        return self._sure(lesson, self.settings.rpn_pseudo_thr)
+    def select_for_rpn(self, pseudo_labels: PseudoLabels) -> list[InstanceData]:
+        return [instances[self.scores_above(instances, self.settings.rpn_pseudo_thr)] for instances in pseudo_labels.instances]
 
-    def for_cls(self, lesson: Lesson) -> list[InstanceData]:
-        return self._sure(lesson, self.settings.cls_pseudo_thr)
+    def select_for_cls(self, pseudo_labels: PseudoLabels) -> list[InstanceData]:
+        return [instances[self.usable_for_cls(instances)] for instances in pseudo_labels.instances]
 
-    def _sure(self, lesson: Lesson, score: float) -> list[InstanceData]:
-        """Pseudo labels above a score, or above the lower one of their class."""
-        if self.thresholds is None:
-            return [own[own.scores > score] for own in lesson.pseudo]
-        by_class = self.thresholds.values().clamp(max=score)
-        return [own[own.scores > by_class[own.labels]] for own in lesson.pseudo]
+    def select_for_reg(self, pseudo_labels: PseudoLabels) -> list[InstanceData]:
+        return [instances[self.usable_for_reg(instances)] for instances in pseudo_labels.instances]
 
-    def for_reg(self, lesson: Lesson) -> list[InstanceData]:
+    def usable_for_cls(self, instances: InstanceData) -> Tensor:
+        """(n,) bool: the score is high enough."""
+        return self.scores_above(instances, self.settings.cls_pseudo_thr)
+
+    def usable_for_reg(self, instances: InstanceData) -> Tensor:
+        """(n,) bool: the box stays in place under jitter, whatever its score (sec. 3.3)."""
         if self.settings.reg_select == 'score':
-            return self.for_cls(lesson)
-        return [own[own.reg_uncs < self.settings.reg_pseudo_thr] for own in lesson.pseudo]
+            return self.usable_for_cls(instances)
+        return instances.reg_uncs < self.settings.reg_pseudo_thr
 
-    def roles(self) -> dict:
-        """Which pseudo boxes teach what."""
-        return dict(rpn=self.for_rpn, cls=self.for_cls, reg=self.for_reg)
+    def scores_above(self, instances: InstanceData, score_thr: float) -> Tensor:
+        """(n,) bool: scores above ``score_thr``, or above the lower threshold of their class."""
+        if self.class_thresholds is None:
+            return instances.scores > score_thr
+        return instances.scores > self.class_thresholds.values().clamp(max=score_thr)[instances.labels]
+
+    def selections(self) -> dict[str, Callable[[PseudoLabels], list[InstanceData]]]:
+        """The selecting function of each part of the loss."""
+        return dict(rpn=self.select_for_rpn, cls=self.select_for_cls, reg=self.select_for_reg)
 
 
-def to_view(source: dict, target: dict, device: torch.device) -> Tensor:
+def between_views(source: dict, target: dict, device: torch.device) -> Tensor:
     """M (3, 3) between two views given by their metainfo."""
     return view_to_view(source['homography_matrix'], target['homography_matrix'], device)

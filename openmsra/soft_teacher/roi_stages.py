@@ -56,70 +56,79 @@ class RoIStages:
         """mmdet's name of a loss of a stage."""
         return f's{stage}.{loss}' if self.cascade else loss
 
-    def context(self, features: Features) -> dict[str, Tensor]:
+    def head_inputs(self, features: Features) -> dict[str, Tensor]:
         """What an HTC head needs beside the features: its semantic map; no semantic loss is taken on unlabelled images."""
         return dict(semantic_feat=self.head.semantic_head(features)[1]) if self.htc and self.head.with_semantic else {}
 
-    def boxes(self, stage: int, features: Features, rois: Tensor, context: dict) -> tuple[Tensor, Tensor]:
+    def bbox_forward(self, stage: int, features: Features, rois: Tensor, head_inputs: dict) -> tuple[Tensor, Tensor]:
         """Logits (R, C + 1) and deltas (R, 4 C or 4) of regions (R, 5)."""
-        first = (stage,) if self.cascade else ()
-        found = self.head._bbox_forward(*first, features, rois, **context)
-        return found['cls_score'], found['bbox_pred']
+        of_stage = (stage,) if self.cascade else ()
+        outputs = self.head._bbox_forward(*of_stage, features, rois, **head_inputs)
+        return outputs['cls_score'], outputs['bbox_pred']
 
-    def masks(self, stage: int, features: Features, rois: Tensor, context: dict) -> Tensor:
+    def mask_forward(self, stage: int, features: Features, rois: Tensor, head_inputs: dict) -> Tensor:
         """Mask logits (R, C or 1, m, m) of a stage."""
-        first = (stage,) if self.cascade else ()
-        return self.head._mask_forward(*first, features, rois, **context)['mask_preds']
+        of_stage = (stage,) if self.cascade else ()
+        return self.head._mask_forward(*of_stage, features, rois, **head_inputs)['mask_preds']
 
-    def mask_probabilities(self, features: Features, rois: Tensor, labels: Tensor, context: dict) -> Tensor:
+    def mask_probabilities(self, features: Features, rois: Tensor, labels: Tensor, head_inputs: dict) -> Tensor:
         """(R, m, m) of the given classes, mean over the stages as in a test."""
-        maps = [pick_class(self.masks(stage, features, rois, context), labels).float().sigmoid() for stage in range(len(self))]
-        return torch.stack(maps).mean(0)
+        masks = [
+            pick_class(self.mask_forward(stage, features, rois, head_inputs), labels).float().sigmoid()
+            for stage in range(len(self))
+        ]
+        return torch.stack(masks).mean(0)
 
-    def background(self, features: Features, boxes: list[Tensor], metas: list[dict], context: dict) -> Tensor:
+    def background(self, features: Features, boxes: list[Tensor], metas: list[dict], head_inputs: dict) -> Tensor:
         """(R,) probability of the background; logits are averaged over stages whose boxes move as in a test."""
-        rois, counts = bbox2roi(boxes), [len(own) for own in boxes]
+        rois, counts = bbox2roi(boxes), [len(each) for each in boxes]
         if not len(rois):
             return rois.new_zeros(0)
         logits = []
         for stage in range(len(self)):
-            scores, deltas = self.boxes(stage, features, rois, context)
+            scores, deltas = self.bbox_forward(stage, features, rois, head_inputs)
             logits.append(scores.float())
             if stage + 1 < len(self):
-                rois = self.moved(stage, rois, scores[:, :-1].argmax(1), deltas, counts, metas)
+                rois = self.regress(stage, rois, scores[:, :-1].argmax(1), deltas, counts, metas)
         return torch.stack(logits).mean(0).softmax(1)[:, -1]
 
     def refine(
-        self, features: Features, boxes: list[Tensor], labels: list[Tensor], metas: list[dict], context: dict, stages: int = 1
+        self,
+        features: Features,
+        boxes: list[Tensor],
+        labels: list[Tensor],
+        metas: list[dict],
+        head_inputs: dict,
+        stages: int = 1,
     ) -> list[Tensor]:
         """Boxes regressed for the given class by the first ``stages`` stages; nothing else is decoded."""
-        rois, counts, labels = bbox2roi(boxes), [len(own) for own in boxes], torch.cat(labels)
+        rois, counts, labels = bbox2roi(boxes), [len(each) for each in boxes], torch.cat(labels)
         for stage in range(stages if len(rois) else 0):
-            deltas = self.boxes(stage, features, rois, context)[1]
-            rois = self.moved(stage, rois, labels, deltas, counts, metas)
+            deltas = self.bbox_forward(stage, features, rois, head_inputs)[1]
+            rois = self.regress(stage, rois, labels, deltas, counts, metas)
         return list(rois[:, 1:].split(counts))
 
-    def moved(self, stage: int, rois: Tensor, labels: Tensor, deltas: Tensor, counts: list[int], metas: list[dict]) -> Tensor:
+    def regress(self, stage: int, rois: Tensor, labels: Tensor, deltas: Tensor, counts: list[int], metas: list[dict]) -> Tensor:
         """Regions (R, 5) regressed for their classes and clipped to their images."""
         head = self.part('bbox_head', stage)
-        parts = zip(rois.split(counts), labels.split(counts), deltas.float().split(counts), metas, strict=True)
+        by_image = zip(rois.split(counts), labels.split(counts), deltas.float().split(counts), metas, strict=True)
         return torch.cat(
             [
-                torch.cat([own[:, :1], head.regress_by_class(own[:, 1:], classes, change, meta)], 1)
-                for own, classes, change, meta in parts
+                torch.cat([regions[:, :1], head.regress_by_class(regions[:, 1:], classes, change, meta)], 1)
+                for regions, classes, change, meta in by_image
             ]
         )
 
-    def sample(self, stage: int, features: Features, proposals: list[Tensor], pseudo: list[InstanceData]) -> list:
+    def sample(self, stage: int, features: Features, proposals: list[Tensor], instances: list[InstanceData]) -> list:
         """Assign and sample the proposals of each image as in supervised training."""
         assigner, sampler = self.part('bbox_assigner', stage), self.part('bbox_sampler', stage)
         if self.cascade:
             self.head.current_stage = stage
         results = []
-        for i, (boxes, truth) in enumerate(zip(proposals, pseudo, strict=True)):
+        for i, (boxes, objects) in enumerate(zip(proposals, instances, strict=True)):
             priors = InstanceData(priors=boxes)
-            assigned = assigner.assign(priors, truth, None)
-            results.append(sampler.sample(assigned, priors, truth, feats=[level[i][None] for level in features]))
+            assigned = assigner.assign(priors, objects, None)
+            results.append(sampler.sample(assigned, priors, objects, feats=[level[i][None] for level in features]))
         return results
 
 

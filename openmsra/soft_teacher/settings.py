@@ -24,13 +24,13 @@ class Settings:
 
     Args:
         pseudo_label_initial_score_thr: teacher detections below it are forgotten.
-        rpn_pseudo_thr, cls_pseudo_thr: scores from which boxes teach the RPN and the classification.
+        rpn_pseudo_thr, cls_pseudo_thr: scores from which boxes supervise the RPN and the classification.
         class_thresholds: 'prior' (ours) lowers these two class by class, not below ``pseudo_label_initial_score_thr``, until the
             teacher has ``prior_share`` times as many boxes per image as labelled images have objects: a class that never
             reaches the fixed score is then taught all the same.
         prior_share: of the expected objects, above 0.
-        reg_pseudo_thr: uncertainty below which boxes teach the regression.
-        reg_select: 'jitter' is that rule; 'score' teaches the regression with the boxes of the classification (ablation).
+        reg_pseudo_thr: uncertainty below which boxes supervise the regression.
+        reg_select: 'jitter' is that rule; 'score' takes the boxes of the classification (ablation).
         min_pseudo_bbox_wh: pixels that a pseudo box must exceed.
         jitter_times, jitter_scale: N repeats, offsets as a share of the side.
         jitter_dist: 'normal' or 'uniform' (paper).
@@ -38,14 +38,14 @@ class Settings:
         jitter_stages: of a cascade, 'first' refines by its first stage, 'all' by all.
         cls_norm: 'joint' or 'separate' (paper), see :func:`soft_cls_loss`.
         reg_norm: 'sampled' divides the box loss by all sampled regions, 'foreground' by the positive ones (paper).
-        bg_weight: see :func:`background_reliability`; 'none' leaves out the soft teacher.
+        bg_weight: see :func:`background_weights`; 'none' leaves out the soft teacher.
         use_teacher_proposal: the student's R-CNN learns from the projected proposals of the teacher.
         teacher_proposal_cfg: post-processing of the teacher's RPN, 'train' (official) or 'test' (mmdet).
         sup_weight, unsup_weight: lambda and alpha of the two losses.
         burn_in_iters: iterations with labelled images alone.
         skip_unsup_if_empty: no unsupervised loss where a batch has no pseudo box for the classification: an untrained teacher
             then does not push everything to background.
-        mask_margin: teacher mask probabilities closer than this to 0.5 teach nothing.
+        mask_margin: teacher mask probabilities closer than this to 0.5 are ignored.
 
     Raises:
         ValueError: a value out of range; the message names it.
@@ -113,20 +113,20 @@ NMS_SETTINGS = {
 }
 
 
-def check_head_settings(cfg: dict | list | None, place: str) -> None:
+def check_head_settings(cfg: dict | list | None, path: str) -> None:
     """Refuse keys of a detector's ``train_cfg`` or ``test_cfg`` that nothing in mmdet reads; mmdet passes over them.
 
     Raises:
-        ValueError: such a key; the message names its place and the nearest valid one.
+        ValueError: such a key; the message names its path and the nearest valid one.
     """
     for index, stage in enumerate(cfg if isinstance(cfg, list | tuple) else []):
-        check_head_settings(stage, f'{place}.{index}')
+        check_head_settings(stage, f'{path}.{index}')
     for key, value in cfg.items() if isinstance(cfg, dict) else []:
-        valid = NMS_SETTINGS if place.endswith('.nms') else HEAD_SETTINGS
+        valid = NMS_SETTINGS if path.endswith('.nms') else HEAD_SETTINGS
         if key not in valid:
-            raise ValueError(f"{place}: nothing reads the key '{key}'. {did_you_mean(key, valid)}")
+            raise ValueError(f"{path}: nothing reads the key '{key}'. {did_you_mean(key, valid)}")
         if key not in ('assigner', 'sampler'):  # these are built, and judge their keys themselves
-            check_head_settings(value, f'{place}.{key}')
+            check_head_settings(value, f'{path}.{key}')
 
 
 def read_settings(cfg: dict | None) -> Settings:

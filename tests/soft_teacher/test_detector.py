@@ -7,7 +7,7 @@ import torch
 from mmdet.models.detectors import SoftTeacher as MMDetSoftTeacher
 
 from openmsra.common.ema import ema_update
-from openmsra.soft_teacher.detector import paired
+from openmsra.soft_teacher.detector import strong_order
 from openmsra.soft_teacher.hooks import MeanTeacher
 from openmsra.soft_teacher.settings import read_settings
 
@@ -18,6 +18,11 @@ def _numbers(losses: dict) -> dict[str, float]:
 
 def _total(losses: dict) -> torch.Tensor:
     return sum(sum(value) if isinstance(value, list) else value.sum() for name, value in losses.items() if 'loss' in name)
+
+
+def _pseudo_labels(model, batch: tuple):
+    """Of the weak views of a batch."""
+    return model.unsup_branch.generate_pseudo_labels(batch[0]['unsup_teacher'], copy.deepcopy(batch[1]['unsup_teacher']))
 
 
 @pytest.fixture
@@ -116,9 +121,10 @@ def test_no_pseudo_box_is_background_and_a_connected_zero(build, batch):
 def test_the_two_sets_of_boxes_teach_different_losses(build, batch):
     def losses(**settings) -> dict[str, float]:
         model = build(**settings)
-        lesson = model.teaching.teach(batch[0]['unsup_teacher'], copy.deepcopy(batch[1]['unsup_teacher']))
+        pseudo_labels = _pseudo_labels(model, batch)
         torch.manual_seed(4)
-        return _numbers(model.teaching.losses(batch[0]['unsup_student'], copy.deepcopy(batch[1]['unsup_student']), lesson))
+        samples = copy.deepcopy(batch[1]['unsup_student'])
+        return _numbers(model.unsup_branch.loss(batch[0]['unsup_student'], samples, pseudo_labels))
 
     base, other_reg = losses(), losses(reg_pseudo_thr=0.0)
     assert base['loss_cls'] == other_reg['loss_cls'] and base['loss_bbox'] != other_reg['loss_bbox']
@@ -127,27 +133,21 @@ def test_the_two_sets_of_boxes_teach_different_losses(build, batch):
 def test_positives_alone_give_the_loss_of_all_regions(build, batch):
     """The shortcut of the box loss against mmdet's loss over every sampled region."""
     model = build()
-    lesson = model.teaching.teach(batch[0]['unsup_teacher'], copy.deepcopy(batch[1]['unsup_teacher']))
-    teaching, metas = model.teaching, [one.metainfo for one in batch[1]['unsup_student']]
-    teaching.project(lesson, metas, torch.device('cpu'))
+    pseudo_labels = _pseudo_labels(model, batch)
+    branch, metas = model.unsup_branch, [sample.metainfo for sample in batch[1]['unsup_student']]
+    branch.project_to_strong_views(pseudo_labels, metas, torch.device('cpu'))
     features = model.student.extract_feat(batch[0]['unsup_student'])
-    proposals = [torch.rand(40, 4).mul(60).cumsum(1)[:, [0, 1, 2, 3]] for _ in metas]
-    proposals = [torch.cat([boxes[:, :2].fmod(60), boxes[:, :2].fmod(60) + 20], 1) for boxes in proposals]
-    sampled = teaching.stages.sample(0, features, proposals, teaching.for_reg(lesson))
-    assert sum(len(one.pos_priors) for one in sampled) > 0
-    found = teaching._cls_loss(
-        0,
-        features,
-        teaching.stages.sample(0, features, proposals, teaching.for_cls(lesson)),
-        metas,
-        teaching.for_cls(lesson),
-        {},
-        lesson,
-    )[1]
-    whole = model.student.roi_head.bbox_loss(features, sampled)['loss_bbox']['loss_bbox']
-    nothing = {name: value[:0] for name, value in found.items() if isinstance(value, torch.Tensor)}
-    for known in (found, nothing):
-        assert teaching._reg_loss(0, features, sampled, {}, known).item() == pytest.approx(whole.item(), rel=1e-5)
+    corners = [torch.rand(40, 4).mul(60).cumsum(1)[:, :2].fmod(60) for _ in metas]
+    proposals = [torch.cat([corner, corner + 20], 1) for corner in corners]
+    for_cls, for_reg = branch.select_for_cls(pseudo_labels), branch.select_for_reg(pseudo_labels)
+    sampled = branch.stages.sample(0, features, proposals, for_reg)
+    assert sum(len(result.pos_priors) for result in sampled) > 0
+    sampled_for_cls = branch.stages.sample(0, features, proposals, for_cls)
+    outputs = branch._cls_loss(0, features, sampled_for_cls, metas, for_cls, {}, pseudo_labels)[1]
+    expected = model.student.roi_head.bbox_loss(features, sampled)['loss_bbox']['loss_bbox']
+    nothing = {name: value[:0] for name, value in outputs.items() if isinstance(value, torch.Tensor)}
+    for known in (outputs, nothing):
+        assert branch._reg_loss(0, features, sampled, {}, known).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
 def test_slim_jitter_decodes_what_the_full_head_decodes(build, batch):
@@ -159,7 +159,7 @@ def test_slim_jitter_decodes_what_the_full_head_decodes(build, batch):
         features = teacher.extract_feat(inputs)
         boxes = [torch.tensor([[5.0, 5, 40, 60], [30, 20, 80, 95]]), torch.tensor([[10.0, 50, 30, 70]])]
         labels = [torch.tensor([0, 2]), torch.tensor([1])]
-        slim = model.teaching.teacher_stages.refine(features, boxes, labels, metas, {})
+        slim = model.unsup_branch.teacher_stages.refine(features, boxes, labels, metas, {})
         from mmengine.structures import InstanceData
 
         full = teacher.roi_head.predict_bbox(features, metas, [InstanceData(bboxes=own) for own in boxes], None, rescale=False)
@@ -172,14 +172,14 @@ def test_teacher_that_knows_the_truth_teaches_the_supervised_loss(build, batch):
     """Truth as pseudo boxes, sure of the background, same view: the unsupervised loss is the supervised one."""
     model = build(bg_weight='none')
     inputs, samples = batch[0]['sup'], batch[1]['sup']
-    lesson = model.teaching.teach(inputs, copy.deepcopy(samples))
-    for own, one in zip(lesson.candidates, samples, strict=True):
+    pseudo_labels = model.unsup_branch.generate_pseudo_labels(inputs, copy.deepcopy(samples))
+    for own, one in zip(pseudo_labels.candidates, samples, strict=True):
         for key in list(own.keys()):
             own.pop(key)
         truth, count = one.gt_instances, len(one.gt_instances)
         own.set_data(dict(bboxes=truth.bboxes, labels=truth.labels, scores=torch.ones(count), reg_uncs=torch.zeros(count)))
     torch.manual_seed(7)
-    unsup = _numbers(model.teaching.losses(inputs, copy.deepcopy(samples), lesson))
+    unsup = _numbers(model.unsup_branch.loss(inputs, copy.deepcopy(samples), pseudo_labels))
     torch.manual_seed(7)
     sup = _numbers(model.student.loss(inputs, copy.deepcopy(samples)))
     assert unsup['loss_rpn_cls'] == pytest.approx(sup['loss_rpn_cls'], rel=1e-5)
@@ -189,9 +189,10 @@ def test_teacher_that_knows_the_truth_teaches_the_supervised_loss(build, batch):
 
 def test_projected_truth_hits_the_warped_truth(build, batch):
     model = build()
-    lesson = model.teaching.teach(batch[0]['unsup_teacher'], copy.deepcopy(batch[1]['unsup_teacher']))
-    model.teaching.project(lesson, [one.metainfo for one in batch[1]['unsup_student']], torch.device('cpu'))
-    weak, strong = lesson.candidates[1].bboxes, lesson.pseudo[1].bboxes  # flipped weak view, scaled strong view
+    pseudo_labels = _pseudo_labels(model, batch)
+    metas = [sample.metainfo for sample in batch[1]['unsup_student']]
+    model.unsup_branch.project_to_strong_views(pseudo_labels, metas, torch.device('cpu'))
+    weak, strong = pseudo_labels.candidates[1].bboxes, pseudo_labels.instances[1].bboxes  # flipped weak view, scaled strong view
     expected = torch.stack([96 - weak[:, 2], weak[:, 1], 96 - weak[:, 0], weak[:, 3]], 1) * 4 / 3
     assert len(strong) == len(weak) > 0
     torch.testing.assert_close(strong, expected, atol=1e-3, rtol=1e-5)
@@ -227,9 +228,9 @@ def test_teacher_does_not_move_without_the_hook(build, batch):
 
 def test_pairs_are_matched_by_image(batch):
     weak, strong = batch[1]['unsup_teacher'], batch[1]['unsup_student']
-    assert paired(weak, strong[::-1]) == [1, 0]
+    assert strong_order(weak, strong[::-1]) == [1, 0]
     with pytest.raises(ValueError, match='different|strong views'):
-        paired(weak, batch[1]['sup'])
+        strong_order(weak, batch[1]['sup'])
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_mask_rcnn_learns_from_warped_masks(build, batch, mask_rcnn):
     losses = model.loss(*_with_masks(batch))
     assert losses['unsup_boxes_cls'] >= 1
     assert _terms(losses)['unsup_loss_mask'] > 0.3
-    assert model.lesson.candidates[0].mask_probs.shape[1:] == (14, 14)
+    assert model.pseudo_labels.candidates[0].mask_probs.shape[1:] == (14, 14)
     _backward(losses)
     assert all(parameter.grad is not None for parameter in model.student.parameters())
 
@@ -119,7 +119,7 @@ def test_background_of_a_cascade_is_the_mean_of_its_stages(build, batch, cascade
     boxes = [torch.tensor([[5.0, 5, 40, 60], [30, 20, 80, 95]]), torch.tensor([[10.0, 50, 30, 70]])]
     with torch.no_grad():
         features = model.teacher.extract_feat(batch[0]['unsup_teacher'])
-        ours = model.teaching.teacher_stages.background(features, boxes, metas, {})
+        ours = model.unsup_branch.teacher_stages.background(features, boxes, metas, {})
         theirs = model.teacher.roi_head.predict_bbox(features, metas, [InstanceData(bboxes=own) for own in boxes], None)
     torch.testing.assert_close(ours, torch.cat([own.scores[:, -1] for own in theirs]), atol=1e-6, rtol=0)
 
@@ -260,7 +260,7 @@ def test_one_stage_detectors_learn(tiny_cfg, dense, batch):
     terms = _terms(losses)
     assert losses['unsup_boxes_cls'] >= 1 and terms['unsup_loss_cls'] > 0 and terms['unsup_loss_bbox'] > 0
     assert {name.replace('unsup_', 'sup_') for name in terms if name.startswith('unsup')} <= set(terms)
-    reliability = model.lesson.reliability
+    reliability = model.pseudo_labels.bg_weights
     assert reliability.min() >= 0 and reliability.max() <= 1 and reliability.std() > 0
     _backward(losses)
     assert all(parameter.grad is not None for parameter in model.student.parameters() if parameter.requires_grad)
@@ -269,13 +269,13 @@ def test_one_stage_detectors_learn(tiny_cfg, dense, batch):
 def test_one_stage_loss_without_soft_weights_is_the_loss_of_the_head(tiny_cfg, dense, batch):
     model = _dense_model(tiny_cfg, dense, bg_weight='none')
     inputs, samples = batch[0]['sup'], batch[1]['sup']
-    lesson = model.teaching.teach(inputs, copy.deepcopy(samples))
-    for own, one in zip(lesson.candidates, samples, strict=True):
+    pseudo_labels = model.unsup_branch.generate_pseudo_labels(inputs, copy.deepcopy(samples))
+    for own, one in zip(pseudo_labels.candidates, samples, strict=True):
         for key in list(own.keys()):
             own.pop(key)
         count = len(one.gt_instances)
         own.set_data(dict(one.gt_instances.items(), scores=torch.ones(count), reg_uncs=torch.zeros(count)))
-    ours = _terms(model.teaching.losses(inputs, copy.deepcopy(samples), lesson))
+    ours = _terms(model.unsup_branch.loss(inputs, copy.deepcopy(samples), pseudo_labels))
     theirs = _terms(model.student.loss(inputs, copy.deepcopy(samples)))
     assert ours == pytest.approx(theirs, rel=1e-5)
 
@@ -284,11 +284,11 @@ def test_teacher_map_is_read_at_the_same_place(tiny_cfg, dense, batch):
     """The strong view is the weak one, mirrored: so is the map."""
     model = _dense_model(tiny_cfg, dense)
     inputs, samples = batch[0]['unsup_teacher'][:1], batch[1]['unsup_teacher'][:1]
-    lesson = model.teaching.teach(inputs, copy.deepcopy(samples))
-    shape = lesson.features[0][0].shape[-2:]
-    lesson.strong_metas = [samples[0].metainfo]
-    same = model.teaching._teacher_foreground(0, shape, lesson)
-    direct = lesson.features[0][0].sigmoid().amax(1)
+    pseudo_labels = model.unsup_branch.generate_pseudo_labels(inputs, copy.deepcopy(samples))
+    shape = pseudo_labels.features[0][0].shape[-2:]
+    pseudo_labels.strong_metas = [samples[0].metainfo]
+    same = model.unsup_branch._teacher_foreground(0, shape, pseudo_labels)
+    direct = pseudo_labels.features[0][0].sigmoid().amax(1)
     torch.testing.assert_close(same[..., 0], direct, atol=1e-5, rtol=1e-4)
 
 

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from openmsra.soft_teacher.geometry import project_boxes, view_to_view, wide_enough
-from openmsra.soft_teacher.losses import background_reliability, box_uncertainty, jitter_boxes, soft_cls_loss
+from openmsra.soft_teacher.losses import background_weights, box_uncertainty, jitter_boxes, soft_cls_loss
 from tests.references import soft_teacher as reference
 
 SCALE_2 = np.diag([2.0, 2, 1])
@@ -149,7 +149,7 @@ def test_soft_loss_at_its_ends():
 def test_reliability_modes():
     teacher, student, iou = torch.tensor([0.9, 0.2]), torch.tensor([0.6, 0.3]), torch.tensor([0.1, 0.4])
     values = {
-        mode: background_reliability(mode, teacher, student, iou).tolist()
+        mode: background_weights(mode, teacher, student, iou).tolist()
         for mode in ('teacher', 'student', 'pred_diff', 'iou', 'reverse_iou', 'none')
     }
     assert values == dict(

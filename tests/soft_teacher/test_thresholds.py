@@ -55,7 +55,7 @@ def test_a_class_below_the_fixed_score_is_taught(build, batch):
     assert losses['unsup_boxes_cls'] > 0 and losses['unsup_boxes_cls'] == losses['unsup_boxes_rpn']
     assert model.class_thresholds.objects.tolist() == [0.5, 0.5, 0.5] and model.class_thresholds.updates.tolist() == [1, 1]
     by_class = model.class_thresholds.values()
-    for own, chosen in zip(model.lesson.pseudo, model.teaching.for_cls(model.lesson), strict=True):
+    for own, chosen in zip(model.pseudo_labels.instances, model.unsup_branch.select_for_cls(model.pseudo_labels), strict=True):
         kept = [score for score, label in zip(own.scores.tolist(), own.labels.tolist()) if score > by_class[label]]
         assert chosen.scores.tolist() == kept
     other = build(seed=1, class_thresholds='prior', prior_share=10.0)

@@ -32,8 +32,8 @@ def main(argv: list[str] | None = None) -> None:
 
     from openmsra.apis import init_model
     from openmsra.registry import DATASETS
-    from openmsra.soft_teacher.monitor.browse import unlabelled_part, view_lesson
-    from openmsra.soft_teacher.monitor.pictures import lesson_pictures, save_pictures
+    from openmsra.soft_teacher.monitor.browse import pseudo_labels_of_views, unlabelled_part
+    from openmsra.soft_teacher.monitor.pictures import pseudo_label_pictures, save_pictures
 
     set_random_seed(args.seed)
     model = init_model(cfg, args.checkpoint, args.device)
@@ -41,8 +41,9 @@ def main(argv: list[str] | None = None) -> None:
         dataset = DATASETS.build(unlabelled_part(cfg))
     rows = [dataset[index] for index in range(min(args.count, len(dataset)))]
     batch = model.data_preprocessor(pseudo_collate(rows), True)
-    lesson = view_lesson(model, batch, trained=args.checkpoint is not None)
-    pictures = lesson_pictures(batch['inputs'], lesson, model.teaching, model.data_preprocessor.data_preprocessor, args.count)
+    pseudo_labels = pseudo_labels_of_views(model, batch, trained=args.checkpoint is not None)
+    preprocessor = model.data_preprocessor.data_preprocessor
+    pictures = pseudo_label_pictures(batch['inputs'], pseudo_labels, model.unsup_branch, preprocessor, args.count)
     for file in save_pictures(pictures, Path(args.out), 'pair'):
         print(f'wrote {file}')
 

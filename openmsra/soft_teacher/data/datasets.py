@@ -35,7 +35,7 @@ class LabelledCoco(CocoDataset):
                 f'{self.ann_file}: no category of this file is called {", ".join(map(repr, missing[:5]))}. '
                 f'{did_you_mean(missing[0], names)} Set metainfo=dict(classes=(...)) of both data sets.'
             )
-        self.found = len(rows)
+        self.num_before_filter = len(rows)
         return rows
 
     def COCOAPI(self, path: str):  # noqa: N802 - the name by which CocoDataset reads files
@@ -54,7 +54,7 @@ class LabelledCoco(CocoDataset):
         rows = super().filter_data()
         if not rows:
             raise DataError(
-                f'{self.ann_file}: none of its {self.found} images is left after filter_cfg={self.filter_cfg}; '
+                f'{self.ann_file}: none of its {self.num_before_filter} images is left after filter_cfg={self.filter_cfg}; '
                 'it has no image with a usable box of the classes.'
             )
         return rows
@@ -77,8 +77,8 @@ class UnlabelledCoco(LabelledCoco):
         row = super().parse_data_info(raw_data_info)
         instances, row['instances'] = row['instances'], []
         if self.hidden:
-            row['hidden_bboxes'] = np.array([one['bbox'] for one in instances], np.float32).reshape(-1, 4)
-            row['hidden_labels'] = np.array([one['bbox_label'] for one in instances], np.int64)
+            row['hidden_bboxes'] = np.array([instance['bbox'] for instance in instances], np.float32).reshape(-1, 4)
+            row['hidden_labels'] = np.array([instance['bbox_label'] for instance in instances], np.int64)
         return row
 
 

@@ -18,7 +18,7 @@ BLOCK = 1024  # batches whose groups and counts are drawn together
 class MultiSourceSampler(Sampler):
     """Indices of a ``ConcatDataset`` such that each batch of ``batch_size`` has images of all sources, of one aspect group.
 
-    Each batch is a function of seed, rank and its number, so that a sampler can go on from any place without replaying. A
+    Each batch is a function of seed, rank and its number, so that a sampler can go on from any batch without replaying. A
     source whose images of a group are used up is shuffled anew.
 
     Args:
@@ -63,9 +63,9 @@ class MultiSourceSampler(Sampler):
     def _aspect_groups(self, dataset: BaseDataset) -> list[list[np.ndarray]]:
         """Wide and tall images of each source; one group of all where a source has images of one kind only."""
         tall = np.array([_is_tall(dataset, index) for index in range(len(dataset))])
-        split = [[own[tall[own] == kind] for own in self.members] for kind in (False, True)]
+        split = [[indices[tall[indices] == kind] for indices in self.members] for kind in (False, True)]
         full = [group for group in split if all(map(len, group))]
-        reaches_all = sum(len(own) for group in full for own in group) == len(dataset)
+        reaches_all = sum(len(indices) for group in full for indices in group) == len(dataset)
         return full if full and reaches_all else [self.members]
 
     def counts(self, batch: int) -> list[int]:
@@ -82,8 +82,8 @@ class MultiSourceSampler(Sampler):
     def _block_of_counts(self, number: int) -> np.ndarray:
         weights = self._weights(np.arange(number * BLOCK, (number + 1) * BLOCK))
         if self.mode == 'fixed':
-            different, places = np.unique(weights, axis=0, return_inverse=True)
-            return np.array([_apportion(one, self.batch_size) for one in different])[places.ravel()]
+            different, rows = np.unique(weights, axis=0, return_inverse=True)
+            return np.array([_apportion(row, self.batch_size) for row in different])[rows.ravel()]
         counts = np.random.default_rng([self.seed, 1, self.rank, number]).multinomial(self.batch_size, weights)
         for drawn in map(counts.__getitem__, np.flatnonzero(counts.min(1) < 1)):
             while drawn.min() < 1:
@@ -120,9 +120,9 @@ class MultiSourceSampler(Sampler):
         """Indices without end, each batch in random order; ranks read disjoint parts of the same shuffled streams."""
         taken = self._taken() * self.world_size + self.rank
         streams = {
-            (g, s): _Stream(own, [self.seed, 3, g, s], taken[g, s], self.world_size)
+            (g, s): _Stream(indices, [self.seed, 3, g, s], taken[g, s], self.world_size)
             for g, group in enumerate(self.groups)
-            for s, own in enumerate(group)
+            for s, indices in enumerate(group)
         }
         for batch in count(self.next_batch):
             g = self.group(batch)
@@ -138,20 +138,20 @@ class MultiSourceSampler(Sampler):
 
 
 class _Stream:
-    """An endless reshuffle of ``members``, of which one rank takes every ``step``-th index from ``place`` on."""
+    """An endless reshuffle of ``members``, of which one rank takes every ``step``-th index from ``position`` on."""
 
-    def __init__(self, members: np.ndarray, key: list[int], place: int, step: int) -> None:
-        self.members, self.key, self.place, self.step = members, key, place, step
+    def __init__(self, members: np.ndarray, key: list[int], position: int, step: int) -> None:
+        self.members, self.key, self.position, self.step = members, key, position, step
         self.round, self.order = -1, members
 
     def take(self, count: int) -> np.ndarray:
-        return np.array([self._one() for _ in range(count)], dtype=np.int64)
+        return np.array([self._next() for _ in range(count)], dtype=np.int64)
 
-    def _one(self) -> int:
-        turn, offset = divmod(self.place, len(self.members))
+    def _next(self) -> int:
+        turn, offset = divmod(self.position, len(self.members))
         if turn != self.round:
             self.round, self.order = turn, np.random.default_rng([*self.key, turn]).permutation(self.members)
-        self.place += self.step
+        self.position += self.step
         return self.order[offset]
 
 

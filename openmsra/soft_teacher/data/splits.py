@@ -120,10 +120,10 @@ def _one_of_each_first(content: dict, order: list) -> list:
     shown: dict[int, set] = {}
     for row in content.get('annotations', []):
         shown.setdefault(row['category_id'], set()).add(row['image_id'])
-    place, chosen = {name: i for i, name in enumerate(order)}, []
+    rank, chosen = {name: i for i, name in enumerate(order)}, []
     for category in sorted(shown, key=lambda key: (len(shown[key]), key)):
         if not shown[category] & set(chosen):
-            chosen.append(min(shown[category], key=place.__getitem__))
+            chosen.append(min(shown[category], key=rank.__getitem__))
     return chosen + [name for name in order if name not in set(chosen)]
 
 
@@ -142,9 +142,9 @@ def write_splits(content: dict, name: str, out: Path, plan: Plan) -> list[dict]:
     total, rows = len(content['images']), []
     if plan.ids is not None:
         known = {str(image['id']): image['id'] for image in content['images']}
-        if unknown := [one for one in plan.ids if one not in known]:
+        if unknown := [name for name in plan.ids if name not in known]:
             raise DataError(f'{len(unknown)} ids are no images of the file: {", ".join(unknown[:10])}')
-        splits = [('fixed', sorted(known[one] for one in set(plan.ids)))]
+        splits = [('fixed', sorted(known[name] for name in set(plan.ids)))]
     else:
         sizes = (
             {f'{count}img': count for count in plan.counts}

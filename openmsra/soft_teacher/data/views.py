@@ -87,15 +87,15 @@ def _refusal(branch: str, name: str) -> str:
 
 def _leaves(pipeline) -> list:
     """Transforms of a pipeline, those inside of RandomOrder, RandomChoice and the like too; without the packing."""
-    found = []
+    leaves = []
     for transform in pipeline.transforms:
         if hasattr(transform, 'transforms'):
             inner = transform.transforms
             for part in inner:
-                found += _leaves(part) if hasattr(part, 'transforms') else [part]
+                leaves += _leaves(part) if hasattr(part, 'transforms') else [part]
         else:
-            found.append(transform)
-    return [transform for transform in found if not hasattr(transform, 'meta_keys')]
+            leaves.append(transform)
+    return [transform for transform in leaves if not hasattr(transform, 'meta_keys')]
 
 
 def _specimen() -> tuple[dict, torch.Tensor]:

@@ -36,8 +36,8 @@ class TeacherStudentValLoop(ValLoop):
                 self.val_loss.clear()
                 for number, batch in enumerate(self.dataloader):
                     self.run_iter(number, batch)
-                found = self.evaluator.evaluate(len(self.dataloader.dataset))
-                metrics |= {f'{network}/{name}': value for name, value in found.items()}
+                results = self.evaluator.evaluate(len(self.dataloader.dataset))
+                metrics |= {f'{network}/{name}': value for name, value in results.items()}
         finally:
             model.semi_test_cfg = configured
         self.runner.call_hook('after_val_epoch', metrics=metrics)

@@ -31,18 +31,18 @@ class ClassThresholds(nn.Module):
         self.register_buffer('updates', torch.zeros(2, dtype=torch.long))  # of the two means
 
     @torch.no_grad()
-    def see_labels(self, truth: list[InstanceData]) -> None:
+    def see_labels(self, gt_instances: list[InstanceData]) -> None:
         """Objects of a labelled batch."""
-        labels = torch.cat([own.labels for own in truth])
-        self._follow(self.objects, 0, torch.bincount(labels, minlength=self.num_classes) / len(truth))
+        labels = torch.cat([instances.labels for instances in gt_instances])
+        self._follow(self.objects, 0, torch.bincount(labels, minlength=self.num_classes) / len(gt_instances))
 
     @torch.no_grad()
-    def see_candidates(self, found: list[InstanceData]) -> None:
-        """What the teacher found in an unlabelled batch: ``labels`` and ``scores``."""
-        labels, scores = (torch.cat([own[key] for own in found]) for key in ('labels', 'scores'))
-        place = labels * BINS + (scores * BINS).long().clamp(max=BINS - 1)
-        counts = torch.bincount(place, minlength=self.candidates.numel()).view_as(self.candidates)
-        self._follow(self.candidates, 1, counts / len(found))
+    def see_candidates(self, candidates: list[InstanceData]) -> None:
+        """Detections of the teacher in an unlabelled batch: ``labels`` and ``scores``."""
+        labels, scores = (torch.cat([instances[key] for instances in candidates]) for key in ('labels', 'scores'))
+        bins = labels * BINS + (scores * BINS).long().clamp(max=BINS - 1)
+        counts = torch.bincount(bins, minlength=self.candidates.numel()).view_as(self.candidates)
+        self._follow(self.candidates, 1, counts / len(candidates))
 
     def _follow(self, mean: Tensor, which: int, value: Tensor) -> None:
         momentum = ramped_momentum(int(self.updates[which]), self.momentum)

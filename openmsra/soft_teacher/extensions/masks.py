@@ -55,8 +55,8 @@ def mask_targets(
     points = project_points(region_points(regions, size), to_weak)
     probability = read_maps(maps, boxes, points)
     inside = ((points >= 0) & (points <= points.new_tensor([weak_shape[1], weak_shape[0]]))).all(-1)
-    sure = (probability >= 0.5 + margin) | (probability <= 0.5 - margin)
-    return (probability >= 0.5).float(), inside & sure
+    certain = (probability >= 0.5 + margin) | (probability <= 0.5 - margin)
+    return (probability >= 0.5).float(), inside & certain
 
 
 def warp_masks(maps: Tensor, boxes: Tensor, to_weak: Tensor, shape: tuple[int, int]) -> Tensor:

@@ -1,4 +1,4 @@
-"""Lessons outside of a training, for looking at them."""
+"""Pseudo labels outside of a training, for looking at them."""
 
 import torch
 from mmengine.config import Config
@@ -7,7 +7,7 @@ from mmengine.structures import InstanceData
 from openmsra.errors import DataError
 from openmsra.soft_teacher.detector import SoftTeacher
 from openmsra.soft_teacher.monitor.quality import hidden_boxes
-from openmsra.soft_teacher.pseudo_labels import Lesson
+from openmsra.soft_teacher.pseudo_labels import PseudoLabels
 
 
 def unlabelled_part(cfg: Config) -> dict:
@@ -24,20 +24,21 @@ def unlabelled_part(cfg: Config) -> dict:
 
 
 @torch.no_grad()
-def view_lesson(model: SoftTeacher, batch: dict, trained: bool) -> Lesson:
-    """What the teacher says about a batch; untrained, hidden labels with score 1 and no uncertainty stand in.
+def pseudo_labels_of_views(model: SoftTeacher, batch: dict, trained: bool) -> PseudoLabels:
+    """Those of a batch; without a trained teacher hidden labels with score 1 and no uncertainty stand in.
 
     Raises:
         DataError: not trained, and the images have no hidden labels.
     """
     weak, strong = (batch['data_samples'][branch] for branch in ('unsup_teacher', 'unsup_student'))
     if trained:
-        lesson = model.teaching.teach(batch['inputs']['unsup_teacher'], weak)
+        pseudo_labels = model.unsup_branch.generate_pseudo_labels(batch['inputs']['unsup_teacher'], weak)
     else:
         metas = [sample.metainfo for sample in weak]
-        lesson = Lesson((), metas, [_hidden(meta) for meta in metas])
-    model.teaching.project(lesson, [sample.metainfo for sample in strong], batch['inputs']['unsup_teacher'].device)
-    return lesson
+        pseudo_labels = PseudoLabels((), metas, [_hidden(meta) for meta in metas])
+    device = batch['inputs']['unsup_teacher'].device
+    model.unsup_branch.project_to_strong_views(pseudo_labels, [sample.metainfo for sample in strong], device)
+    return pseudo_labels
 
 
 def _hidden(meta: dict) -> InstanceData:

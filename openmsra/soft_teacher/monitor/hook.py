@@ -1,4 +1,4 @@
-"""Pseudo labels under watch: figures in the log, pictures in the work dir, a warning when nothing is taught."""
+"""Pseudo labels under watch: figures in the log, pictures in the work dir, a warning when there are none."""
 
 from collections import Counter, defaultdict
 from pathlib import Path
@@ -7,13 +7,13 @@ from mmengine.hooks import Hook
 
 from openmsra.registry import HOOKS
 from openmsra.soft_teacher.hooks import unwrapped
-from openmsra.soft_teacher.monitor.pictures import lesson_pictures, save_pictures
-from openmsra.soft_teacher.monitor.quality import class_counts, lesson_figures, truth_figures
+from openmsra.soft_teacher.monitor.pictures import pseudo_label_pictures, save_pictures
+from openmsra.soft_teacher.monitor.quality import class_counts, ground_truth_figures, pseudo_label_figures
 
 
 @HOOKS.register_module()
 class PseudoLabelMonitor(Hook):
-    """Logs the quality of pseudo labels as ``train/pseudo_*`` and warns when the unsupervised loss has nothing to teach.
+    """Logs the quality of pseudo labels as ``train/pseudo_*`` and warns when there are no pseudo labels to learn from.
 
     With hidden labels (``UnlabelledCoco(hidden=True)``) precision and recall at an IoU of 0.5 and the mean IoU of the boxes for
     classification and regression are logged too.
@@ -21,7 +21,7 @@ class PseudoLabelMonitor(Hook):
     Args:
         interval: iterations between two entries in the log.
         picture_interval: iterations between pictures in ``work_dir/pseudo_labels``; 0 draws none.
-        patience: a warning follows after this many iterations without any box in a role; it names the threshold to blame.
+        patience: after this many iterations without any box for a part of the loss a warning names the threshold to blame.
     """
 
     def __init__(self, interval: int = 50, picture_interval: int = 2000, patience: int = 1000) -> None:
@@ -32,64 +32,65 @@ class PseudoLabelMonitor(Hook):
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
         model = unwrapped(runner)
-        lesson = model.lesson
-        if lesson is None:
+        pseudo_labels = model.pseudo_labels
+        if pseudo_labels is None:
             return
-        figures = lesson_figures(lesson, model.teaching)
+        figures = pseudo_label_figures(pseudo_labels, model.unsup_branch)
         for name, value in figures.items():
             self._add(name, value, 1)
-        for name, (part, whole) in truth_figures(lesson, model.teaching).items():
-            self._add(name, part, whole)
-        self.classes += class_counts(lesson, model.teaching)
+        for name, (numerator, denominator) in ground_truth_figures(pseudo_labels, model.unsup_branch).items():
+            self._add(name, numerator, denominator)
+        self.classes += class_counts(pseudo_labels, model.unsup_branch)
         self._watch(runner, figures, model)
         if self.every_n_train_iters(runner, self.interval):
             self._write(runner)
         if self.picture_interval and self.every_n_train_iters(runner, self.picture_interval) and runner.rank == 0:
             self._draw(runner, model, data_batch)
 
-    def _add(self, name: str, part: float, whole: float) -> None:
-        self.sums[name][0] += part
-        self.sums[name][1] += whole
+    def _add(self, name: str, numerator: float, denominator: float) -> None:
+        self.sums[name][0] += numerator
+        self.sums[name][1] += denominator
 
     def _write(self, runner) -> None:
-        for name, (part, whole) in self.sums.items():
-            if whole:
-                runner.message_hub.update_scalar(f'train/pseudo_{name}', part / whole)
+        for name, (numerator, denominator) in self.sums.items():
+            if denominator:
+                runner.message_hub.update_scalar(f'train/pseudo_{name}', numerator / denominator)
         if self.classes:
             runner.logger.info(f'pseudo labels by class, last {self.interval} iterations: {dict(self.classes.most_common(20))}')
         self.sums.clear()
         self.classes.clear()
 
     def _watch(self, runner, figures: dict[str, float], model) -> None:
-        """Count iterations without boxes per role and say once per ``patience`` which threshold stopped them."""
-        for role in model.teaching.roles():
-            self.idle[role] = 0 if figures[f'boxes_{role}'] else self.idle[role] + 1
-            if self.idle[role] == self.patience:
+        """Count iterations without boxes for a part of the loss and say once per ``patience`` which threshold stopped them."""
+        for part in model.unsup_branch.selections():
+            self.idle[part] = 0 if figures[f'boxes_{part}'] else self.idle[part] + 1
+            if self.idle[part] == self.patience:
                 runner.logger.warning(
-                    f'SoftTeacher: no pseudo box for {role} in {self.patience} iterations: '
-                    f'{_reason(role, figures, model.settings)}'
+                    f'SoftTeacher: no pseudo box for {part} in {self.patience} iterations: '
+                    f'{_reason(part, figures, model.settings)}'
                 )
-                self.idle[role] = 0
+                self.idle[part] = 0
 
     def _draw(self, runner, model, data_batch: dict) -> None:
         batch = model.data_preprocessor(data_batch, True)
-        pictures = lesson_pictures(batch['inputs'], model.lesson, model.teaching, model.data_preprocessor.data_preprocessor)
+        preprocessor = model.data_preprocessor.data_preprocessor
+        pictures = pseudo_label_pictures(batch['inputs'], model.pseudo_labels, model.unsup_branch, preprocessor)
         save_pictures(pictures, Path(runner.work_dir) / 'pseudo_labels', f'iter{runner.iter + 1:07d}')
 
 
-def _reason(role: str, figures: dict[str, float], settings) -> str:
+def _reason(part: str, figures: dict[str, float], settings) -> str:
     """Which threshold lets nothing through, with the figure next to it."""
     if not figures['candidates']:
         return (
             f'the teacher finds nothing above pseudo_label_initial_score_thr={settings.pseudo_label_initial_score_thr}. '
             'Train longer before (burn_in_iters), or check the classes of the labelled set.'
         )
-    if role == 'reg' and settings.reg_select == 'jitter':
+    if part == 'reg' and settings.reg_select == 'jitter':
         return (
             f'the uncertainty is {figures.get("uncertainty", float("inf")):.3f} on average and '
             f'reg_pseudo_thr={settings.reg_pseudo_thr}. Raise it.'
         )
-    name = 'rpn_pseudo_thr' if role == 'rpn' else 'cls_pseudo_thr'
+    name = 'rpn_pseudo_thr' if part == 'rpn' else 'cls_pseudo_thr'
     return (
         f'{name}={getattr(settings, name)} is above all scores. Lower it, train longer before (burn_in_iters), '
         "or set class_thresholds='prior'."

@@ -18,10 +18,10 @@ from openmsra.engine.checkpoint.io import load_weights, save_file
 from openmsra.errors import CheckpointError, DataError
 from openmsra.soft_teacher.hooks import UnsupWeightSchedule, plain_detector
 from openmsra.soft_teacher.inferencer import SoftTeacherInferencer
-from openmsra.soft_teacher.monitor.browse import view_lesson
+from openmsra.soft_teacher.monitor.browse import pseudo_labels_of_views
 from openmsra.soft_teacher.monitor.hook import PseudoLabelMonitor
-from openmsra.soft_teacher.monitor.pictures import lesson_pictures
-from openmsra.soft_teacher.monitor.quality import lesson_figures, matches, truth_figures
+from openmsra.soft_teacher.monitor.pictures import pseudo_label_pictures
+from openmsra.soft_teacher.monitor.quality import ground_truth_figures, matches, pseudo_label_figures
 from tests.soft_teacher.conftest import CONFIG
 
 
@@ -38,12 +38,14 @@ def taught(build, batch):
 
 def test_figures_count_what_was_taught(taught):
     model, _ = taught
-    lesson = model.lesson
-    figures = lesson_figures(lesson, model.teaching)
-    assert figures['candidates'] == sum(map(len, lesson.candidates)) / 2 >= figures['boxes_cls'] == figures['boxes_rpn'] > 0
+    pseudo_labels = model.pseudo_labels
+    figures = pseudo_label_figures(pseudo_labels, model.unsup_branch)
+    assert (
+        figures['candidates'] == sum(map(len, pseudo_labels.candidates)) / 2 >= figures['boxes_cls'] == figures['boxes_rpn'] > 0
+    )
     assert 0 <= figures['background_weight'] <= 1 and figures['uncertainty'] > 0
     assert sum(figures[f'scores_from_{low}'] for low in (0.5, 0.6, 0.7, 0.8, 0.9)) <= figures['candidates']
-    sums = truth_figures(lesson, model.teaching)
+    sums = ground_truth_figures(pseudo_labels, model.unsup_branch)
     assert sums['recall_cls'][1] == 2 and sums['precision_cls'][1] == figures['boxes_cls'] * 2
 
 
@@ -71,7 +73,7 @@ def test_monitor_logs_averages(taught, tmp_path):
     for runner.iter in range(2):
         monitor.after_train_iter(runner, runner.iter)
     logged = {name: buffer.current() for name, buffer in runner.message_hub.log_scalars.items()}
-    assert logged['train/pseudo_candidates'] == lesson_figures(model.lesson, model.teaching)['candidates']
+    assert logged['train/pseudo_candidates'] == pseudo_label_figures(model.pseudo_labels, model.unsup_branch)['candidates']
     assert 0 <= logged['train/pseudo_precision_cls'] <= 1 and 'train/pseudo_recall_reg' in logged
 
 
@@ -97,7 +99,7 @@ def test_idle_threshold_is_named(build, batch, tmp_path, caplog, settings, words
 
 def test_picture_shows_both_views_with_boxes(taught):
     model, inputs = taught
-    pictures = lesson_pictures(inputs, model.lesson, model.teaching, model.data_preprocessor.data_preprocessor)
+    pictures = pseudo_label_pictures(inputs, model.pseudo_labels, model.unsup_branch, model.data_preprocessor.data_preprocessor)
     assert len(pictures) == 2 and pictures[0].shape[1] > 2 * 96
     colours = {tuple(pixel) for picture in pictures for pixel in picture.reshape(-1, 3)[::1].tolist()}
     assert {(160, 160, 160), (255, 255, 255)} <= colours, 'candidates and hidden truth are drawn'
@@ -107,12 +109,12 @@ def test_hidden_labels_stand_in_for_a_teacher(taught, batch):
     model, inputs = taught
     samples = copy.deepcopy(batch[1])
     with pytest.raises(DataError, match='hidden=True'):
-        view_lesson(model, dict(inputs=inputs, data_samples=samples), trained=False)
+        pseudo_labels_of_views(model, dict(inputs=inputs, data_samples=samples), trained=False)
     for branch in ('unsup_teacher', 'unsup_student'):
         for one in samples[branch]:
             one.set_metainfo(dict(hidden_bboxes=np.array([[10, 10, 40, 50]], np.float32), hidden_labels=np.array([1])))
-    lesson = view_lesson(model, dict(inputs=inputs, data_samples=samples), trained=False)
-    assert lesson.pseudo[0].bboxes.tolist() == [pytest.approx([40 / 3, 40 / 3, 160 / 3, 200 / 3], abs=1e-4)]
+    pseudo_labels = pseudo_labels_of_views(model, dict(inputs=inputs, data_samples=samples), trained=False)
+    assert pseudo_labels.instances[0].bboxes.tolist() == [pytest.approx([40 / 3, 40 / 3, 160 / 3, 200 / 3], abs=1e-4)]
 
 
 def test_exported_teacher_is_a_plain_detector_with_the_same_predictions(build, batch, tiny_cfg):
@@ -134,8 +136,8 @@ def test_exported_teacher_is_a_plain_detector_with_the_same_predictions(build, b
 def test_plain_detector_fills_student_and_teacher(build):
     model, other = build(seed=1), build(seed=2)
     load_weights(model, plain_detector(other.state_dict(), 'student'), 'plain.pth')
-    for role in (model.teacher, model.student):
-        assert all(torch.equal(a, b) for a, b in zip(role.parameters(), other.student.parameters()))
+    for network in (model.teacher, model.student):
+        assert all(torch.equal(a, b) for a, b in zip(network.parameters(), other.student.parameters()))
 
 
 def test_converter_round_trip_and_faults(build, tmp_path, run_tool):
