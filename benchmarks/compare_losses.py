@@ -67,6 +67,7 @@ def _train(config: str, tree: Path, folder: Path) -> tuple[list[dict], set[str]]
     """Log lines without clocks, and names of the weights, of one training with the code of ``tree``."""
     work_dir = folder / Path(config).stem
     command = [sys.executable, 'tools/train.py', config, '--work-dir', str(work_dir), '--seed', '0']
+    command += ['--cfg-options', 'default_hooks.logger.interval=1']  # an instant run is shorter than the usual interval
     environment = {**os.environ, 'PYTHONPATH': str(tree), 'OMP_NUM_THREADS': '1'}
     done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True)
     if done.returncode:
