@@ -10,7 +10,8 @@ import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from openmsra.common.video import SUFFIXES, Frame, ImageFolder, VideoFile, images_of, record_camera
+from openmsra.common.images import images_of
+from openmsra.common.video import Frame, ImageFolder, VideoFile, list_videos, record_camera
 from openmsra.engine.launch import run_tool
 from openmsra.errors import MissingFileError, VideoError
 
@@ -64,10 +65,7 @@ def videos(args: argparse.Namespace) -> Iterator[tuple[str, Iterable[Frame]]]:
         elif images_of(source):
             yield str(source), ImageFolder(source, limit=args.max_frames)
         else:
-            files = sorted(path for path in source.rglob('*') if path.suffix.lower() in SUFFIXES)
-            if not files:
-                raise MissingFileError(f'{source}: no videos ({", ".join(SUFFIXES)}) and no images in this folder.')
-            for file in files:
+            for file in list_videos(source):
                 yield str(file), LazyVideo(file, args.backend, args.max_frames)
     if args.camera is not None:
         camera = int(args.camera) if args.camera.isdigit() else args.camera

@@ -12,11 +12,11 @@ from mmpretrain.datasets import remove_transform
 
 from openmsra.autoformer.loops import resolve_subnets
 from openmsra.autoformer.supernet import AutoFormerSupernet
+from openmsra.common.images import list_images, read_rgb
 from openmsra.engine.model import init_model
-from openmsra.errors import CheckpointError, ConfigError, MissingFileError
+from openmsra.errors import CheckpointError, ConfigError
 from openmsra.registry import INFERENCERS, TRANSFORMS
 
-SUFFIXES = {'.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp'}
 Image = str | Path | np.ndarray
 
 
@@ -72,7 +72,8 @@ class AutoFormerInferencer:
 
         Raises:
             FileNotFoundError: no such file, or a folder without images.
-            ValueError: a file that does not decode, or ``topk`` or ``batch_size`` below 1.
+            ImageError: a file that does not decode.
+            ValueError: ``topk`` or ``batch_size`` below 1.
         """
         if topk < 1 or batch_size < 1:
             raise ValueError(f'topk={topk}, batch_size={batch_size}: must be at least 1.')
@@ -120,25 +121,12 @@ def _listed(images: Image | list[Image]) -> list[tuple[str | int, Path | np.ndar
         if isinstance(image, np.ndarray):
             listed.append((len(listed), image))
         else:
-            listed += [(str(path), path) for path in _files(Path(image))]
+            listed += [(str(path), path) for path in list_images(image)]
     return listed
-
-
-def _files(place: Path) -> list[Path]:
-    if place.is_file():
-        return [place]
-    if not place.is_dir():
-        raise MissingFileError(f'{place}: there is no such image or folder.')
-    files = sorted(path for path in place.rglob('*') if path.suffix.lower() in SUFFIXES)
-    if not files:
-        raise MissingFileError(f'{place}: no images in this folder ({", ".join(sorted(SUFFIXES))}).')
-    return files
 
 
 def _read(file: Path, channels: int) -> np.ndarray:
     """BGR or, for a network of one channel, grey pixels (H, W, C), 8 bit."""
-    flag = cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR
-    pixels = cv2.imdecode(np.fromfile(file, np.uint8), flag) if file.stat().st_size else None
-    if pixels is None:
-        raise ValueError(f'{file}: not an image, or damaged.')
+    conversion = cv2.COLOR_RGB2GRAY if channels == 1 else cv2.COLOR_RGB2BGR
+    pixels = cv2.cvtColor(read_rgb(file), conversion)
     return pixels[..., None] if channels == 1 else pixels

@@ -1,16 +1,20 @@
 """Videos as RGB frames: decord or PyAV where they are installed, else OpenCV."""
 
 import importlib.util
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from openmsra.errors import MissingFileError, VideoError
+from openmsra.common import images
+from openmsra.common.files import Place, list_files
+from openmsra.common.images import images_of, read_rgb
+from openmsra.errors import ImageError, MissingFileError, VideoError
 
-SUFFIXES = ('.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg')
-IMAGES = ('.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp')
+SUFFIXES = (
+    '.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv', '.flv', '.3gp', '.ogv', '.ts', '.mts', '.m2ts',
+)  # fmt: skip
 Frame = tuple[np.ndarray, float]  # (H, W, 3) uint8 RGB and its time in seconds
 
 
@@ -50,7 +54,7 @@ class VideoFile:
 
 
 class ImageFolder:
-    """The images of a folder, in order of their names, as a video of ``fps`` frames a second.
+    """The images of a folder, frame2 before frame10, as a video of ``fps`` frames a second.
 
     Raises:
         FileNotFoundError: no such folder, or it holds no image.
@@ -61,19 +65,19 @@ class ImageFolder:
         self.files = images_of(path)[:limit]
         self.path, self.fps = Path(path), fps
         if not self.files:
-            raise MissingFileError(f'{path}: no such folder of images ({", ".join(IMAGES)}).')
+            raise MissingFileError(f'{path}: no such folder of images ({", ".join(images.SUFFIXES)}).')
 
     def __iter__(self) -> Iterator[Frame]:
         for number, file in enumerate(self.files):
-            image = cv2.imread(str(file))
-            if image is None:
-                raise VideoError(f'{file}: not a readable image')
-            yield cv2.cvtColor(image, cv2.COLOR_BGR2RGB), number / self.fps
+            try:
+                yield read_rgb(file), number / self.fps
+            except ImageError as error:
+                raise VideoError(f'a frame of {self.path}: {error}') from None
 
 
-def images_of(folder: str | Path) -> list[Path]:
-    """The image files directly in a folder, sorted; none if it is no folder."""
-    return sorted(path for path in Path(folder).glob('*') if path.suffix.lower() in IMAGES)
+def list_videos(places: Place | Iterable[Place], recursive: bool = True) -> list[Path]:
+    """The video files that are meant; see :func:`openmsra.common.files.list_files`."""
+    return list_files(places, SUFFIXES, 'videos', recursive)
 
 
 def record_camera(source: int | str, seconds: float) -> list[Frame]:

@@ -6,9 +6,9 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
+from openmsra.common.images import list_images, read_rgb
 from openmsra.engine.model import init_model
-from openmsra.errors import CheckpointError, MissingFileError
-from openmsra.maskco.data.images import SUFFIXES, read_rgb
+from openmsra.errors import CheckpointError
 from openmsra.registry import INFERENCERS
 
 Image = str | Path | np.ndarray
@@ -87,11 +87,5 @@ def listed(images: Image | list[Image]) -> list[tuple[str | int, Path | np.ndarr
         if isinstance(image, np.ndarray):
             found.append((len(found), image))
             continue
-        place = Path(image)
-        if not place.exists():
-            raise MissingFileError(f'{place}: there is no such image or folder.')
-        files = [place] if place.is_file() else sorted(p for p in place.rglob('*') if p.suffix.lower() in SUFFIXES)
-        if not files:
-            raise MissingFileError(f'{place}: no images in this folder ({", ".join(sorted(SUFFIXES))}).')
-        found += [(str(file), file) for file in files]
+        found += [(str(file), file) for file in list_images(image)]
     return found

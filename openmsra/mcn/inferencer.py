@@ -9,10 +9,10 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 
-from openmsra.common.video import SUFFIXES, read_frames
+from openmsra.common.video import list_videos, read_frames
 from openmsra.engine.checkpoint.io import load_file, load_weights
 from openmsra.engine.model import init_model
-from openmsra.errors import CheckpointError, MissingFileError, VideoError
+from openmsra.errors import CheckpointError, VideoError
 from openmsra.mcn.data.videos import ClipDataset
 from openmsra.mcn.evaluation.retrieval import normalised, ranking
 from openmsra.mcn.export import encoder_weights
@@ -79,7 +79,7 @@ class MCNInferencer:
             FileNotFoundError: no such file, or a folder without videos.
             VideoError: no video at all decodes.
         """
-        dataset = self.clips(listed(videos))
+        dataset = self.clips(list_videos(videos))
         names, features, skipped = [], [], {}
         for number in range(len(dataset)):
             name = dataset.get_data_info(number)['video']
@@ -116,16 +116,3 @@ def neighbours(queries: dict, gallery: dict, count: int = 5) -> list[dict]:
         ]
         found.append(dict(video=str(name), neighbours=near))
     return found
-
-
-def listed(videos: str | Path | list[str | Path]) -> list[Path]:
-    """Every video file that is meant; see :class:`MCNInferencer`."""
-    files = []
-    for place in map(Path, videos if isinstance(videos, (list, tuple)) else [videos]):
-        if not place.exists():
-            raise MissingFileError(f'{place}: there is no such video or folder.')
-        inside = [place] if place.is_file() else sorted(path for path in place.rglob('*') if path.suffix.lower() in SUFFIXES)
-        if not inside:
-            raise MissingFileError(f'{place}: no videos in this folder ({", ".join(SUFFIXES)}).')
-        files += inside
-    return files

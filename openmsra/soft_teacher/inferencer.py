@@ -11,10 +11,10 @@ from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
 
+from openmsra.common.images import list_images, read_rgb
 from openmsra.engine.model import init_model
-from openmsra.errors import CheckpointError, DataError
+from openmsra.errors import CheckpointError
 from openmsra.registry import INFERENCERS
-from openmsra.soft_teacher.data.datasets import SUFFIXES
 
 Source = str | Path | np.ndarray
 
@@ -66,7 +66,8 @@ class SoftTeacherInferencer:
             also ``masks`` (n, H, W) bool.
 
         Raises:
-            DataError: no such file, a folder without images, or a file that does not decode.
+            MissingFileError: no such file, or a folder without images.
+            ImageError: a file that does not decode.
         """
         rows, batch = [], []
         sources = list(_listed(images))
@@ -140,20 +141,9 @@ def _listed(images: Source | list[Source]) -> Iterator[tuple[str, np.ndarray | N
     for number, image in enumerate(images if isinstance(images, list) else [images]):
         if isinstance(image, np.ndarray):
             yield f'array{number}', image
-        elif Path(image).is_dir():
-            files = sorted(path for path in Path(image).rglob('*') if path.suffix.lower() in SUFFIXES)
-            if not files:
-                raise DataError(f'{image}: no image ({", ".join(SUFFIXES)}) in this folder.')
-            yield from ((str(path), None) for path in files)
-        elif Path(image).is_file():
-            yield str(image), None
         else:
-            raise DataError(f'{image}: there is no such image file or folder.')
+            yield from ((str(path), None) for path in list_images(image))
 
 
 def _pixels(name: str, image: np.ndarray | None) -> np.ndarray:
-    if image is None:
-        image = cv2.imread(name)
-    if image is None:
-        raise DataError(f'{name}: the image cannot be decoded.')
-    return image
+    return cv2.cvtColor(read_rgb(name), cv2.COLOR_RGB2BGR) if image is None else image

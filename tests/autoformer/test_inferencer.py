@@ -83,7 +83,7 @@ def test_refusals(weights, tmp_path):
     for name in ('text.png', 'empty.png'):
         with pytest.raises(ValueError, match=f'{name}: not an image'):
             infer(tmp_path / name)
-    with pytest.raises(FileNotFoundError, match='no such image'):
+    with pytest.raises(FileNotFoundError, match='no such file or folder of images'):
         infer(tmp_path / 'gone.png')
     (tmp_path / 'none').mkdir()
     with pytest.raises(FileNotFoundError, match='no images in this folder'):

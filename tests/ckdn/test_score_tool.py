@@ -5,7 +5,6 @@ import json
 import runpy
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -73,19 +72,15 @@ def test_pairs_by_stem_and_orphans(tmp_path):
 
 def test_images_that_cannot_be_scored(tmp_path):
     (tmp_path / 'text.png').write_text('no image')
-    Image.fromarray(np.zeros((20, 20), np.uint16)).save(tmp_path / 'deep.png')
     Image.new('RGBA', (20, 20)).save(tmp_path / 'alpha.png')
     Image.new('RGB', (1, 1)).save(tmp_path / 'tiny.png')
     noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
     Image.fromarray(noise).save(tmp_path / 'cut.png')
     (tmp_path / 'cut.png').write_bytes((tmp_path / 'cut.png').read_bytes()[:3000])
-    cv2.imwrite(str(tmp_path / 'deep_rgb.png'), np.zeros((20, 20, 3), np.uint16))
     Image.fromarray(np.zeros((20, 20), np.float32)).save(tmp_path / 'float.tif')
-    with pytest.raises(ImageError, match=r'float\.tif.*8 bits'):
+    with pytest.raises(ImageError, match=r'float\.tif.*8-bit'):
         load_rgb(tmp_path / 'float.tif')
-    reasons = dict(
-        text='not an image', deep='8 bits', deep_rgb='8 bits', alpha='transparent', tiny='1x1', cut='truncated', gone='no such'
-    )
+    reasons = dict(text='not an image', alpha='transparent', tiny='1x1', cut='truncated', gone='no such')
     for name, reason in reasons.items():
         with pytest.raises(ImageError, match=rf'{name}\.png.*{reason}'):
             load_rgb(tmp_path / f'{name}.png')

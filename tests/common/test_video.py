@@ -89,11 +89,12 @@ def test_unknown_and_missing_backends_are_refused(film, monkeypatch):
 
 
 def test_folder_of_images(tmp_path):
-    for number in (2, 0, 1):
-        cv2.imwrite(str(tmp_path / f'{number}.png'), np.full((8, 9, 3), (0, 0, 50 * number), np.uint8))
+    for number in (2, 0, 1, 10):
+        cv2.imwrite(str(tmp_path / f'frame{number}.png'), np.full((8, 9, 3), (0, 0, 20 * number), np.uint8))
+    (tmp_path / '._frame0.png').write_bytes(b'what macOS leaves beside a file')
     frames, times = zip(*ImageFolder(tmp_path, fps=10), strict=True)
-    assert [frame[0, 0].tolist() for frame in frames] == [[0, 0, 0], [50, 0, 0], [100, 0, 0]]
-    assert times == (0, 0.1, 0.2)
+    assert [frame[0, 0].tolist() for frame in frames] == [[0, 0, 0], [20, 0, 0], [40, 0, 0], [200, 0, 0]]
+    np.testing.assert_allclose(times, (0, 0.1, 0.2, 0.3))
     (tmp_path / '3.png').write_text('no image')
     with pytest.raises(VideoError, match='3.png'):
         list(ImageFolder(tmp_path))

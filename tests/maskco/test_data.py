@@ -37,7 +37,7 @@ def test_folder_is_searched_and_broken_images_are_named(folder):
     with pytest.raises(ValueError, match=r'broken\.jpg: not an image'):
         dataset[broken]
     small = UnlabelledImages(data_root=str(folder), pipeline=[], min_side=45)
-    with pytest.raises(ValueError, match='50x40 pixels, at least 45'):
+    with pytest.raises(ValueError, match='50x40 pixels; at least 45'):
         small[0]
 
 
@@ -174,7 +174,7 @@ def test_embeddings_equal_the_bare_network(folder):
     with torch.no_grad():
         expected = model(model.data_preprocessor(batch)['inputs'])[-1].mean((2, 3))[0]
     np.testing.assert_allclose(rows[0]['feature'], expected / expected.norm(), atol=1e-5)
-    with pytest.raises(FileNotFoundError, match='no such image'):
+    with pytest.raises(FileNotFoundError, match='no such file or folder of images'):
         inferencer(folder / 'nowhere.png')
     with pytest.raises(ValueError, match='1 arrays of boxes for 2'):
         inferencer(folder, boxes=[np.zeros((1, 4))])

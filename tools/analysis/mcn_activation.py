@@ -17,12 +17,13 @@ def main(argv: list[str] | None = None) -> None:
 
     import numpy as np
 
+    from openmsra.common.video import list_videos
     from openmsra.mcn.evaluation.pictures import activation, contact_sheet, overlay
-    from openmsra.mcn.inferencer import MCNInferencer, listed
+    from openmsra.mcn.inferencer import MCNInferencer
 
     inferencer = MCNInferencer(args.config, args.checkpoint)
     rows = []
-    for file in listed(args.videos):
+    for file in list_videos(args.videos):
         clips = inferencer.clips([file]).prepare_data(0)['inputs']
         clip = clips[len(clips) // 2 : len(clips) // 2 + 1]  # the middle one
         images = clip[0].permute(1, 2, 3, 0).numpy()

@@ -10,8 +10,6 @@ from pathlib import Path
 
 from openmsra.engine.launch import run_tool
 
-SUFFIXES = {'.jpeg', '.jpg', '.png'}
-
 
 def split_class(files: list[str], held_out: int, seed: int, name: str) -> tuple[list[str], list[str]]:
     """The files of one class as (train, held out), each sorted; depends on nothing but the names, ``seed`` and ``name``.
@@ -37,17 +35,19 @@ def main(argv: list[str] | None = None) -> None:
 
     from tqdm import tqdm
 
+    from openmsra.common.files import visible_folders
+    from openmsra.common.images import images_of
     from openmsra.errors import ConfigError
 
     if args.per_class < 1:
         raise ConfigError(f'--per-class {args.per_class}: must be at least 1.')
     train = args.root / 'train'
-    folders = sorted(path for path in train.iterdir() if path.is_dir()) if train.is_dir() else []
+    folders = visible_folders(train) if train.is_dir() else []
     if not folders:
         raise ConfigError(f'{train}: no class folders; ROOT must hold train/<class>/<image>.')
     lists: tuple[list[str], list[str]] = ([], [])
     for label, folder in enumerate(tqdm(folders, unit='class')):
-        files = [path.name for path in folder.iterdir() if path.suffix.lower() in SUFFIXES]
+        files = [path.name for path in images_of(folder)]
         for lines, part in zip(lists, split_class(files, args.per_class, args.seed, folder.name), strict=True):
             lines += [f'{folder.name}/{name} {label}\n' for name in part]
     out = args.out or args.root / 'meta'

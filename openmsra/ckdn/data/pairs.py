@@ -3,9 +3,10 @@
 import re
 from pathlib import Path
 
+from openmsra.common.files import visible_folders
+from openmsra.common.images import images_of, list_images
 from openmsra.errors import PairError
 
-SUFFIXES = {'.png', '.jpg', '.jpeg', '.bmp', '.tif', '.tiff', '.webp'}
 DEGRADED_NAMES = re.compile(r'(?<![a-z])(degraded|lq|lr|inputs?|noisy|blurred|blurry|low)(?![a-z])', re.I)
 RESTORED_NAMES = re.compile(r'(?<![a-z])(restored|sr|outputs?|results?|enhanced|denoised|deblurred)(?![a-z])', re.I)
 
@@ -21,7 +22,7 @@ def images_by_stem(place: Path) -> dict[str, Path]:
     if not place.is_dir():
         raise PairError(f'{place}: there is no such file or folder.')
     found: dict[str, Path] = {}
-    for path in sorted(path for path in place.rglob('*') if path.suffix.lower() in SUFFIXES):
+    for path in list_images(place):
         stem = path.relative_to(place).with_suffix('').as_posix()
         if stem in found:
             raise PairError(f'{path} and {found[stem]} have one stem; keep one of them.')
@@ -60,8 +61,8 @@ def method_folders(place: Path) -> dict[str, Path]:
     """
     if not place.is_dir():
         raise PairError(f'{place}: there is no such folder; --method-dirs needs one with a sub-folder for each method.')
-    loose = sorted(path.name for path in place.iterdir() if path.suffix.lower() in SUFFIXES)
-    folders = {path.name: path for path in sorted(place.iterdir()) if path.is_dir()}
+    loose = [path.name for path in images_of(place)]
+    folders = {path.name: path for path in visible_folders(place)}
     if loose or not folders:
         found = f'images directly in it ({", ".join(loose[:5])})' if loose else 'no sub-folders'
         raise PairError(f'{place}: {found}; --method-dirs needs a sub-folder for each method.')

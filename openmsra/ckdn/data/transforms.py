@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 from mmengine.structures import BaseDataElement
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from openmsra.common.images import read_rgb
 from openmsra.errors import ImageError
 from openmsra.registry import TRANSFORMS
 
@@ -16,34 +17,15 @@ ROLES = ('restored', 'degraded', 'other', 'pristine')
 UNLABELLED = ('extra_degraded', 'extra_pristine')  # a pair of another scene, without restored image or score
 SMALLEST = 8  # pixels per side; below it nothing is left to compare
 INTERPOLATION = {'nearest': Image.Resampling.NEAREST, 'bicubic': Image.Resampling.BICUBIC}
-EIGHT_BIT = ('1', 'L', 'P', 'RGB', 'CMYK', 'YCbCr')
 
 
 def load_rgb(path: str | Path) -> Image.Image:
-    """Decode an 8-bit image as RGB; grey, palette and CMYK are converted, opaque alpha is dropped.
+    """An image as the metric takes it, see :func:`~openmsra.common.images.read_rgb`; opaque alpha is dropped.
 
     Raises:
-        ImageError: the file is missing, damaged, not an image, deeper than 8 bits, transparent or tiny.
+        ImageError: the file is missing, damaged, not an image, floating-point, transparent or tiny.
     """
-    if not Path(path).is_file():
-        raise ImageError(f'{path}: there is no such image file.')
-    try:
-        with Image.open(path) as image:
-            deep = any(';16' in str(tile[3]) for tile in image.tile)  # Pillow halves the bits of 16-bit RGB without a word
-            image.load()
-    except UnidentifiedImageError:
-        raise ImageError(f'{path}: not an image that Pillow can read.') from None
-    except (OSError, SyntaxError) as error:
-        raise ImageError(f'{path}: truncated or damaged ({error}).') from None
-    if min(image.size) < SMALLEST:
-        raise ImageError(f'{path}: {image.width}x{image.height} pixels; at least {SMALLEST} per side are needed.')
-    if deep or image.mode not in (*EIGHT_BIT, 'RGBA', 'LA', 'PA'):
-        raise ImageError(f'{path}: pixel format {image.mode}, deeper than 8 bits; convert it to 8-bit RGB first.')
-    if image.mode in ('RGBA', 'LA', 'PA') or 'transparency' in image.info:
-        image = image.convert('RGBA')
-        if image.getextrema()[3][0] < 255:
-            raise ImageError(f'{path}: has transparent pixels; flatten it onto a background first.')
-    return image.convert('RGB')
+    return Image.fromarray(read_rgb(path, background=None, smallest=SMALLEST))
 
 
 def resize_short_side(image: Image.Image, size: int, interpolation: str) -> Image.Image:

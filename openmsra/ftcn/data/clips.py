@@ -1,6 +1,5 @@
 """Clips of aligned faces: the windows of a video, the data set of prepared crops, clip-consistent augmentation."""
 
-import errno
 from pathlib import Path
 
 import cv2
@@ -11,7 +10,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.structures import BaseDataElement
 
 from openmsra.common.annotations import inside, read_json_lines
-from openmsra.common.video import images_of
+from openmsra.common.images import images_of, read_rgb
 from openmsra.errors import MissingFileError
 from openmsra.ftcn.faces.align import align_clip
 from openmsra.ftcn.faces.prepare import TRACK
@@ -138,7 +137,7 @@ class FaceClips(BaseDataset):
     def _read(self, row: dict, numbers: np.ndarray) -> np.ndarray:
         """An aligned clip (T, size, size, 3)."""
         files = self._files(row)
-        crops = [_read_rgb(files[i]) for i in numbers]
+        crops = [read_rgb(files[i]) for i in numbers]
         track = Path(self.data_root) / row['frames'] / TRACK
         if not track.is_file():
             return np.stack(crops)
@@ -151,13 +150,6 @@ class FaceClips(BaseDataset):
         fakes = sorted(set(self.groups) - {''})
         group = '' if np.random.rand() < 0.5 else fakes[np.random.randint(len(fakes))]
         return int(np.random.choice(self.groups[group]))
-
-
-def _read_rgb(path: Path) -> np.ndarray:
-    image = cv2.imread(str(path))
-    if image is None:
-        raise OSError(errno.EIO, 'not a readable image', str(path))
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
 @TRANSFORMS.register_module()

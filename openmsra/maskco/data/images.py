@@ -3,16 +3,13 @@
 import logging
 from pathlib import Path
 
-import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
-from PIL import Image, ImageOps, UnidentifiedImageError
 
 from openmsra.common.annotations import inside, read_text
+from openmsra.common.images import list_images, read_rgb
 from openmsra.errors import MissingFileError
 from openmsra.registry import DATASETS
-
-SUFFIXES = {'.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff'}
 
 
 @DATASETS.register_module()
@@ -40,41 +37,24 @@ class UnlabelledImages(BaseDataset):
         if self.ann_file:
             names = [line.split('\t')[0].strip() for line in read_text(self.ann_file).splitlines() if line.strip()]
             wanted = [inside(root, name, self.ann_file) for name in names]
-            found = [path for path in wanted if path.is_file()]
-            if len(found) < len(wanted):
+            files = [path for path in wanted if path.is_file()]
+            if len(files) < len(wanted):
                 print_log(
-                    f'{self.ann_file}: {len(wanted) - len(found)} of {len(wanted)} images are missing and left out.',
+                    f'{self.ann_file}: {len(wanted) - len(files)} of {len(wanted)} images are missing and left out.',
                     'current',
                     logging.WARNING,
                 )
         else:
-            found = sorted(path for path in root.rglob('*') if path.suffix.lower() in SUFFIXES)
-        if not found:
-            raise MissingFileError(f'{self.ann_file or root}: no images ({", ".join(sorted(SUFFIXES))}).')
-        return [dict(img_path=str(path)) for path in found]
+            files = list_images(root)
+        if not files:
+            raise MissingFileError(f'{self.ann_file}: none of its images exists below {root}.')
+        return [dict(img_path=str(path)) for path in files]
 
     def prepare_data(self, idx: int) -> dict | None:
         """The pipeline's output; in a training the loader replaces images that raise here.
 
         Raises:
-            ValueError: an unreadable or too small image.
+            ImageError: an unreadable or too small image.
         """
         row = self.get_data_info(idx)
-        pixels = read_rgb(row['img_path'])
-        if min(pixels.shape[:2]) < self.min_side:
-            size = f'{pixels.shape[1]}x{pixels.shape[0]}'
-            raise ValueError(f'{row["img_path"]}: {size} pixels, at least {self.min_side} are asked for')
-        return self.pipeline(dict(row, img=pixels))
-
-
-def read_rgb(path: str | Path) -> np.ndarray:
-    """Pixels (H, W, 3), 8 bit, in the orientation that the EXIF entry asks for.
-
-    Raises:
-        ValueError: not an image, or damaged.
-    """
-    try:
-        with Image.open(path) as image:
-            return np.asarray(ImageOps.exif_transpose(image).convert('RGB'))
-    except (UnidentifiedImageError, OSError) as error:
-        raise ValueError(f'{path}: not an image, or damaged ({error}).') from None
+        return self.pipeline(dict(row, img=read_rgb(row['img_path'], smallest=self.min_side)))

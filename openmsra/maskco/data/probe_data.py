@@ -7,8 +7,9 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 
 from openmsra.common.annotations import inside, read_json
+from openmsra.common.files import visible_folders
+from openmsra.common.images import list_images, read_rgb
 from openmsra.errors import MissingFileError
-from openmsra.maskco.data.images import SUFFIXES, read_rgb
 from openmsra.registry import DATASETS
 
 
@@ -34,11 +35,10 @@ class LabelledFolder(BaseDataset):
         if not root.is_dir():
             raise MissingFileError(f'{root}: there is no such folder of classes.')
         rows = []
-        for label, folder in enumerate(sorted(path for path in root.iterdir() if path.is_dir())):
-            files = sorted(path for path in folder.rglob('*') if path.suffix.lower() in SUFFIXES)
-            rows += [dict(img_path=str(path), gt_label=label) for path in files[: self.per_class]]
+        for label, folder in enumerate(visible_folders(root)):
+            rows += [dict(img_path=str(path), gt_label=label) for path in list_images(folder)[: self.per_class]]
         if not rows:
-            raise MissingFileError(f'{root}: no class folders with images ({", ".join(sorted(SUFFIXES))}).')
+            raise MissingFileError(f'{root}: no class folders with images.')
         return rows
 
     def prepare_data(self, idx: int) -> dict:

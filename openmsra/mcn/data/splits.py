@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from openmsra.common.video import SUFFIXES, read_frames
+from openmsra.common.video import list_videos, read_frames
 from openmsra.errors import MissingFileError, SplitError, VideoError
 
 Rows = list[tuple[str, int]]  # (path relative to the folder of videos, label)
@@ -94,7 +94,7 @@ def locate(rows: Rows, videos: Path) -> tuple[Rows, list[str], int]:
     Other endings than the list's are taken too, so that re-encoded copies serve. (UCF101's folder HandstandPushups has files
     and lists that say HandStandPushups.)
     """
-    on_disk = {str(path.relative_to(videos)): None for path in videos.rglob('*') if path.suffix.lower() in SUFFIXES}
+    on_disk = {str(path.relative_to(videos)) for path in list_videos(videos)}
     exact = {_stem(path): path for path in on_disk}
     folded = {stem.lower(): path for stem, path in exact.items()}
     found, missing, inexact = [], [], 0

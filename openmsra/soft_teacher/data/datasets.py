@@ -1,6 +1,5 @@
 """Labelled images that are checked, unlabelled ones with an annotation file or as a plain folder."""
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -8,11 +7,10 @@ from mmdet.datasets import BaseDetDataset, CocoDataset
 from PIL import Image, UnidentifiedImageError
 
 from openmsra.common.annotations import inside, read_text
+from openmsra.common.images import list_images
 from openmsra.errors import AnnotationError, DataError
 from openmsra.registry import DATASETS
 from openmsra.suggest import did_you_mean
-
-SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.webp', '.tif', '.tiff')
 
 
 @DATASETS.register_module()
@@ -93,7 +91,8 @@ class UnlabelledFolder(BaseDetDataset):
         skip_broken: leave out images whose header cannot be read instead of stopping.
 
     Raises:
-        DataError: no such folder, no image in it, or images with a broken header (the message lists them).
+        MissingFileError: no such folder, or no image in it.
+        DataError: images with a broken header (the message lists them).
     """
 
     def __init__(
@@ -105,8 +104,6 @@ class UnlabelledFolder(BaseDetDataset):
 
     def load_data_list(self) -> list[dict]:
         paths = [path for folder in self.folders for path in self._files(Path(self.data_root or '') / folder)]
-        if not paths:
-            raise DataError(f'UnlabelledFolder: no image ({", ".join(SUFFIXES)}) in {", ".join(self.folders)}.')
         rows, broken = [], []
         for path in paths:
             try:
@@ -129,5 +126,4 @@ class UnlabelledFolder(BaseDetDataset):
         if self.list_file:
             names = read_text(folder / self.list_file).splitlines()
             return [inside(folder, name.strip(), self.list_file) for name in names if name.strip()]
-        walk = os.walk(folder) if self.recursive else [(folder, [], os.listdir(folder))]
-        return sorted(Path(base) / name for base, _, names in walk for name in names if Path(name).suffix.lower() in SUFFIXES)
+        return list_images(folder, self.recursive)

@@ -10,7 +10,7 @@ from mmcv.transforms import Compose
 from mmdet.structures.bbox import HorizontalBoxes
 
 from openmsra.engine.config.files import load_config
-from openmsra.errors import AnnotationError, DataError
+from openmsra.errors import AnnotationError, DataError, MissingFileError
 from openmsra.miniatures.shape_scenes import draw_scene
 from openmsra.soft_teacher.data.datasets import LabelledCoco, UnlabelledCoco, UnlabelledFolder
 from openmsra.soft_teacher.data.transforms import COLOUR_OPS, GEOMETRIC_OPS, EraseSquares, OneColourOp, OneGeometricOp
@@ -218,7 +218,7 @@ def test_folder_of_unlabelled_images(tmp_path):
 
 
 def test_empty_folders_and_broken_images_are_named(tmp_path):
-    with pytest.raises(DataError, match='no image'):
+    with pytest.raises(MissingFileError, match='no images'):
         UnlabelledFolder(str(tmp_path), pipeline=[])
     with pytest.raises(DataError, match='no folder'):
         UnlabelledFolder(str(tmp_path / 'nowhere'), pipeline=[])

@@ -1,0 +1,111 @@
+"""Image files as RGB: one list of suffixes, one reader and one file listing for all papers."""
+
+import io
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from openmsra.common.files import Place, list_files, natural_order
+from openmsra.errors import ImageError
+
+SUFFIXES = (
+    '.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.webp', '.tif', '.tiff', '.gif', '.avif', '.ppm', '.pgm',
+)  # fmt: skip
+LARGEST = 178_956_970  # pixels: where Pillow too suspects an attack; as RGB they take 0.5 GB
+ORIENTATION = 0x0112  # tag of EXIF
+# how a picture was taken -> how it must be turned to be seen upright
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
+}  # fmt: skip
+
+
+def read_rgb(
+    source: str | Path | bytes,
+    background: tuple[int, int, int] | None = (255, 255, 255),
+    smallest: int = 1,
+    largest: int = LARGEST,
+) -> np.ndarray:
+    """Pixels (H, W, 3), uint8 RGB, upright: turned as the EXIF entry asks for.
+
+    Grey, palette, CMYK and YCbCr are converted; of 16 bits a channel the upper 8 are taken, that is, the full range is scaled;
+    an animation gives its first picture; colour profiles are ignored. Pixels of ordinary 8-bit files are those of OpenCV.
+
+    Args:
+        source: a file or its content.
+        background: what shows through transparent pixels; ``None`` refuses them.
+        smallest: least side in pixels.
+        largest: most pixels; a header that claims more is refused before anything is decoded.
+
+    Raises:
+        ImageError: no such file; not an image, damaged or cut off (nothing is filled up with grey); too small or too large;
+            floating-point or 32-bit values, whose range is not known; transparent where that is refused.
+    """
+    name = 'image' if isinstance(source, bytes) else source
+    if not isinstance(source, bytes) and not Path(source).is_file():
+        raise ImageError(f'{source}: there is no such image file.')
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', Image.DecompressionBombWarning)  # the bound here is ``largest``
+            image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+        with image:
+            _check_size(name, image, smallest, largest)
+            deep_grey = image.mode == 'I' and image.format in ('PNG', 'PPM')  # Pillow's mode for 16 bits in these formats
+            image.load()
+            orientation = _orientation(image)  # only now: of a TIFF, loading turns the pixels and drops the tag
+            if image.mode.startswith('I;16') or deep_grey:
+                image = Image.fromarray((np.asarray(image).astype(np.uint32) >> 8).astype(np.uint8))
+            elif image.mode in ('F', 'I'):
+                raise ImageError(f'{name}: pixel format {image.mode}, deeper than 16 bits; convert it to 8-bit RGB first.')
+            if orientation in TURNS:
+                image = image.transpose(TURNS[orientation])
+            return np.array(_flattened(name, image, background))
+    except ImageError:
+        raise
+    except Image.DecompressionBombError:
+        raise ImageError(f'{name}: more than {largest} pixels; scale it down first.') from None
+    except UnidentifiedImageError:
+        raise ImageError(f'{name}: not an image that Pillow can read.') from None
+    except Exception as error:  # noqa: BLE001 - on damaged files Pillow raises OSError, SyntaxError, ValueError, struct.error, ...
+        raise ImageError(f'{name}: truncated or damaged ({error}).') from None
+
+
+def list_images(places: Place | Iterable[Place], recursive: bool = True) -> list[Path]:
+    """The image files that are meant; see :func:`openmsra.common.files.list_files`."""
+    return list_files(places, SUFFIXES, 'images', recursive)
+
+
+def images_of(folder: str | Path) -> list[Path]:
+    """The image files directly in a folder, frame2 before frame10; hidden ones do not count; none if it is no folder."""
+    files = (path for path in Path(folder).glob('[!.]*') if path.suffix.lower() in SUFFIXES)
+    return sorted(files, key=natural_order)
+
+
+def _check_size(name: str | Path, image: Image.Image, smallest: int, largest: int) -> None:
+    size = f'{name}: {image.width}x{image.height} pixels'
+    if min(image.size) < smallest:
+        raise ImageError(f'{size}; at least {smallest} per side are needed.')
+    if image.width * image.height > largest:
+        raise ImageError(f'{size}; at most {largest} are read, scale it down first.')
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        return image.getexif().get(ORIENTATION, 1)
+    except Exception:  # noqa: BLE001 - a damaged EXIF entry says nothing; the pixels may be whole
+        return 1
+
+
+def _flattened(name: str | Path, image: Image.Image, background: tuple[int, int, int] | None) -> Image.Image:
+    """The image as RGB, on a background where it is transparent."""
+    if not (image.mode in ('RGBA', 'LA', 'PA', 'RGBa', 'La') or 'transparency' in image.info):
+        return image.convert('RGB')
+    image = image.convert('RGBA')
+    if image.getextrema()[3][0] == 255:
+        return image.convert('RGB')
+    if background is None:
+        raise ImageError(f'{name}: has transparent pixels; flatten it onto a background first.')
+    return Image.alpha_composite(Image.new('RGBA', image.size, (*background, 255)), image).convert('RGB')
