@@ -101,12 +101,12 @@ def _features(model: nn.Module, clips: torch.Tensor) -> torch.Tensor:
 
 @torch.no_grad()
 def _frozen(model, gallery, labels, queries, wanted) -> dict[str, float]:
-    from openmsra.mcn.evaluation.retrieval import linear_accuracy, normalised, ranking, retrieval_figures
+    from openmsra.common.probes import linear_classifier, normalised, ranking, retrieval_figures
 
     sides = [torch.cat([_features(model, part).mean(1) for part in clips.split(64)]).numpy() for clips in (gallery, queries)]
     known, asked = (normalised(side, [''] * len(side)) for side in sides)
     figures, _ = retrieval_figures(ranking(asked, known), wanted, labels, (1, 5, 10))
-    return dict(figures, probe=linear_accuracy((known, asked), (labels, wanted), 1.0))
+    return dict(figures, probe=100 * float(linear_classifier(1.0).fit(known, labels).score(asked, wanted)))
 
 
 def _few_shot(model, draw: int, gallery, labels, queries, wanted) -> float:

@@ -2,16 +2,13 @@
 
 from collections.abc import Sequence
 
-import torch
-from mmengine.model import BaseDataPreprocessor
-from torch import Tensor
-
+from openmsra.common.preprocessor import NormalisingPreprocessor
 from openmsra.registry import MODELS
 
 
 @MODELS.register_module()
-class ClipDataPreprocessor(BaseDataPreprocessor):
-    """Stacks RGB clips (..., 3, T, H, W), 0..255, and normalises them: (x - mean) / std.
+class ClipDataPreprocessor(NormalisingPreprocessor):
+    """Stacks RGB clips (..., 3, T, H, W), 0..255, and normalises them.
 
     Args:
         mean, std: per channel.
@@ -25,15 +22,10 @@ class ClipDataPreprocessor(BaseDataPreprocessor):
         residual: bool = False,
         non_blocking: bool = False,
     ) -> None:
-        super().__init__(non_blocking)
+        super().__init__(mean, std, 3, non_blocking)
         self.residual = residual
-        self.register_buffer('mean', torch.tensor(mean).view(3, 1, 1, 1), persistent=False)
-        self.register_buffer('std', torch.tensor(std).view(3, 1, 1, 1), persistent=False)
 
     def forward(self, data: dict, training: bool = False) -> dict:
         data = self.cast_data(data)
-        inputs = data['inputs'] if isinstance(data['inputs'], Tensor) else torch.stack(list(data['inputs']))
-        clips = (inputs.float() - self.mean) / self.std
-        if self.residual:
-            clips = clips.diff(dim=-3)
-        return dict(inputs=clips, data_samples=data.get('data_samples'))
+        clips = self.stack(data['inputs'])
+        return dict(inputs=clips.diff(dim=-3) if self.residual else clips, data_samples=data.get('data_samples'))

@@ -1,7 +1,6 @@
-"""The similarities of regions and the shuffling of BatchNorm."""
+"""The similarities of regions."""
 
 import torch
-from mmengine.dist import all_gather, broadcast, get_rank, get_world_size
 
 
 def logits_of(
@@ -32,26 +31,3 @@ def logits_of(
         same_image = torch.einsum('brd,bjd->brj', queries, negatives)
         columns.append(same_image.masked_fill(~valid[:, None], -torch.inf))
     return torch.cat(columns, dim=-1).flatten(0, 1) / temperature
-
-
-def shuffle_over_devices(*tensors: torch.Tensor) -> tuple[tuple[torch.Tensor, ...], torch.Tensor | None]:
-    """Deal the images of all devices out at random, their boxes with them, so that BatchNorm betrays no pair.
-
-    Returns:
-        this device's share of each tensor, and what :func:`unshuffle_over_devices` needs; one device changes nothing.
-    """
-    world = get_world_size()
-    if world == 1:
-        return tensors, None
-    count = tensors[0].shape[0]
-    order = torch.randperm(count * world, device=tensors[0].device)
-    broadcast(order, src=0)
-    mine = order.view(world, -1)[get_rank()]
-    return tuple(torch.cat(all_gather(tensor.contiguous()))[mine] for tensor in tensors), order.argsort()
-
-
-def unshuffle_over_devices(vectors: torch.Tensor, places: torch.Tensor | None) -> torch.Tensor:
-    """Bring vectors (B, ...) back to the device and row of their image."""
-    if places is None:
-        return vectors
-    return torch.cat(all_gather(vectors.contiguous()))[places.view(get_world_size(), -1)[get_rank()]]

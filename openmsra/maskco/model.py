@@ -8,9 +8,9 @@ from mmengine.dist import all_gather
 from mmengine.model import BaseModel
 from torch import nn
 
-from openmsra.common.contrastive import enqueue, info_nce
+from openmsra.common.contrastive import enqueue, info_nce, shuffle_over_devices, unshuffle_over_devices
 from openmsra.common.ema import ema_update
-from openmsra.maskco.contrast import logits_of, shuffle_over_devices, unshuffle_over_devices
+from openmsra.maskco.contrast import logits_of
 from openmsra.maskco.regions import FILLS, MASK_SHAPES, RegionPool, fill_mask
 from openmsra.registry import MODELS
 

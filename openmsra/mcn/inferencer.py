@@ -9,12 +9,12 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 
+from openmsra.common.probes import normalised, ranking
 from openmsra.common.video import list_videos, read_frames
 from openmsra.engine.checkpoint.io import load_file, load_weights
 from openmsra.engine.model import init_model
 from openmsra.errors import CheckpointError, VideoError
 from openmsra.mcn.data.videos import ClipDataset
-from openmsra.mcn.evaluation.retrieval import normalised, ranking
 from openmsra.mcn.export import encoder_weights
 from openmsra.registry import INFERENCERS
 

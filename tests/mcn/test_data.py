@@ -6,10 +6,11 @@ import pytest
 import torch
 
 import openmsra.mcn  # noqa: F401 - registers everything
+from openmsra.common.probes import normalised, ranking, retrieval_figures
 from openmsra.errors import AnnotationError, VideoError
 from openmsra.mcn.data.transforms import ClipJitter
 from openmsra.mcn.data.videos import clip_indices, read_list, video_id
-from openmsra.mcn.evaluation.retrieval import VideoRetrieval, normalised, ranking, retrieval_figures
+from openmsra.mcn.evaluation.retrieval import VideoRetrieval
 from openmsra.miniatures.motions import FRAMES, MOTIONS, moving_patch
 from openmsra.registry import DATASETS, MODELS, TRANSFORMS
 from tests.references import mcn as reference

@@ -26,8 +26,8 @@ def main(argv: list[str] | None = None) -> None:
 
     import numpy as np
 
+    from openmsra.common.probes import normalised, ranking, retrieval_figures
     from openmsra.mcn.evaluation.pictures import class_table, contact_sheet
-    from openmsra.mcn.evaluation.retrieval import normalised, ranking, retrieval_figures
 
     stored = dict(np.load(args.features))
     unit = [normalised(stored[f'{role}_feature'], stored[f'{role}_video']) for role in ('query', 'gallery')]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from openmsra.common.boxes import iou
 from openmsra.common.video import Frame
 from openmsra.ftcn.faces.align import loose_box
 from openmsra.ftcn.faces.detectors import Detector, Face
@@ -99,14 +100,6 @@ def cut_tracks(
             if len(images) == len(track.boxes):
                 yield track, images, np.array(corners)
                 del crops[id(track)]
-
-
-def iou(a: np.ndarray, b: np.ndarray) -> float:
-    """Intersection over union of two boxes (4,)."""
-    sides = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
-    shared = float(np.prod(np.clip(sides, 0, None)))
-    union = float(np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2])) - shared
-    return shared / union if union > 0 else 0.0
 
 
 def track_faces(detections: list[list[Face]], overlap: float = 0.5, seed_score: float = 0.8, gap: int = 2) -> list[Track]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from openmsra.common.boxes import area, intersect, iou
+
 
 @dataclass(frozen=True)
 class View:
@@ -46,23 +48,6 @@ class View:
         """The crop as a box (4,) in original pixels."""
         x, y, w, h = self.crop
         return np.array([x, y, x + w, y + h], float)
-
-
-def area(boxes: np.ndarray) -> np.ndarray:
-    """Areas (...) of boxes (..., 4); an empty or inverted box has 0."""
-    sides = np.maximum(boxes[..., 2:] - boxes[..., :2], 0)
-    return sides[..., 0] * sides[..., 1]
-
-
-def intersect(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Intersections (..., 4); inverted, with area 0, where the boxes do not meet."""
-    return np.concatenate([np.maximum(first[..., :2], second[..., :2]), np.minimum(first[..., 2:], second[..., 2:])], axis=-1)
-
-
-def iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """Intersection over union of boxes (..., 4) that broadcast."""
-    common = area(intersect(first, second))
-    return common / (area(first) + area(second) - common)
 
 
 def random_crop(width: int, height: int, scale: tuple, ratio: tuple, rng: np.random.Generator) -> tuple[int, int, int, int]:

@@ -8,7 +8,8 @@ import torch
 from mmcv.transforms import BaseTransform
 from mmengine.dataset import Compose
 
-from openmsra.maskco.data.geometry import View, area, common_region, intersect, random_crop, random_negatives, random_regions
+from openmsra.common.boxes import area, intersect
+from openmsra.maskco.data.geometry import View, common_region, random_crop, random_negatives, random_regions
 from openmsra.registry import TRANSFORMS
 
 

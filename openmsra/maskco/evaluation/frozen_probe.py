@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from mmengine.evaluator import BaseMetric
 
+from openmsra.common.probes import linear_classifier, neighbour_classifier
 from openmsra.registry import METRICS
 
 
@@ -78,17 +79,8 @@ class FrozenProbe(BaseMetric):
 
     def _hits(self, probe: str, features: tuple, labels: tuple) -> np.ndarray:
         """Whether each test row is classified right."""
-        from sklearn.neighbors import KNeighborsClassifier
-
-        model = KNeighborsClassifier(self.neighbours, metric='cosine') if probe == 'knn' else self._linear()
+        model = neighbour_classifier(self.neighbours) if probe == 'knn' else linear_classifier(self.strength)
         return model.fit(features[0], labels[0]).predict(features[1]) == labels[1]
-
-    def _linear(self):
-        from sklearn.linear_model import LogisticRegression
-        from sklearn.pipeline import make_pipeline
-        from sklearn.preprocessing import StandardScaler
-
-        return make_pipeline(StandardScaler(), LogisticRegression(C=self.strength, max_iter=500))
 
     def _image_map(self, bank: list[dict], rest: list[dict]) -> float:
         from sklearn.metrics import average_precision_score
@@ -99,7 +91,7 @@ class FrozenProbe(BaseMetric):
             fitted, tested = (np.array([label in labels for labels in rows]) for rows in present)
             if fitted.all() or not tested.any():
                 continue
-            model = self._linear().fit(_stack(bank, 'feature'), fitted)
+            model = linear_classifier(self.strength).fit(_stack(bank, 'feature'), fitted)
             precisions.append(average_precision_score(tested, model.decision_function(_stack(rest, 'feature'))))
         return 100 * float(np.mean(precisions)) if precisions else float('nan')
 

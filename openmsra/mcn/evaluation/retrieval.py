@@ -1,4 +1,4 @@
-"""Nearest-neighbour retrieval and linear probes of frozen features."""
+"""Nearest-neighbour retrieval of videos, and a linear probe, as a metric."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -6,71 +6,8 @@ from pathlib import Path
 import numpy as np
 from mmengine.evaluator import BaseMetric
 
+from openmsra.common.probes import linear_classifier, normalised, ranking, retrieval_figures
 from openmsra.registry import METRICS
-
-
-def normalised(features: np.ndarray, names: Sequence[str]) -> np.ndarray:
-    """Rows (n, C) scaled to unit length, in double precision.
-
-    Raises:
-        ValueError: a row is zero or not finite; the message names its video.
-    """
-    features = np.asarray(features, float)
-    lengths = np.linalg.norm(features, axis=1)
-    bad = np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))
-    if len(bad):
-        raise ValueError(f'{names[bad[0]]}: its feature is zero or not finite ({len(bad)} such videos); it cannot be compared.')
-    return features / lengths[:, None]
-
-
-def ranking(queries: np.ndarray, gallery: np.ndarray) -> np.ndarray:
-    """Gallery rows (q, g) by falling cosine similarity to each query; ties in the order of the gallery.
-
-    Args:
-        queries, gallery: rows of unit length.
-    """
-    return np.argsort(-(queries @ gallery.T), axis=1, kind='stable')
-
-
-def retrieval_figures(
-    ranks: np.ndarray, query_labels: np.ndarray, gallery_labels: np.ndarray, topk: Sequence[int]
-) -> tuple[dict[str, float], dict[int, dict[str, float]]]:
-    """R@k, mean average precision and the chance of R@1, in percent; and R@k of each query class.
-
-    A query is a hit at k if any of its k nearest gallery videos is of its class. A query whose class the gallery lacks counts
-    as a miss and is left out of the mean average precision.
-
-    Args:
-        ranks: what :func:`ranking` gives.
-
-    Raises:
-        ValueError: k is larger than the gallery.
-    """
-    if max(topk) > ranks.shape[1]:
-        raise ValueError(f'R@{max(topk)} needs as many gallery videos, there are {ranks.shape[1]}: lower topk.')
-    right = gallery_labels[ranks] == query_labels[:, None]
-    hits = {f'R@{k}': 100 * right[:, :k].any(1) for k in topk}
-    found = right.any(1)
-    precision = np.cumsum(right, 1) / np.arange(1, right.shape[1] + 1)
-    average = (precision * right).sum(1)[found] / right.sum(1)[found]
-    chance = (query_labels[:, None] == gallery_labels).mean()
-    figures = {name: float(values.mean()) for name, values in hits.items()}
-    figures |= dict(mAP=100 * float(average.mean()) if found.any() else float('nan'), chance=100 * float(chance))
-    by_class = {
-        int(label): {name: float(values[query_labels == label].mean()) for name, values in hits.items()}
-        for label in np.unique(query_labels)
-    }
-    return figures, by_class
-
-
-def linear_accuracy(features: tuple[np.ndarray, np.ndarray], labels: tuple[np.ndarray, np.ndarray], strength: float) -> float:
-    """Accuracy (%) on the second set of a logistic regression fitted to the first, on standardised features."""
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    probe = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=500)).fit(features[0], labels[0])
-    return 100 * float(probe.score(features[1], labels[1]))
 
 
 @METRICS.register_module()
@@ -118,8 +55,8 @@ class VideoRetrieval(BaseMetric):
         ranks = ranking(unit['query'], unit['gallery'])
         figures, _ = retrieval_figures(ranks, labels['query'], labels['gallery'], self.topk)
         if self.probe is not None:
-            both = [(unit['gallery'], unit['query']), (labels['gallery'], labels['query'])]
-            figures['probe'] = linear_accuracy(*both, self.probe)
+            classifier = linear_classifier(self.probe).fit(unit['gallery'], labels['gallery'])
+            figures['probe'] = 100 * float(classifier.score(unit['query'], labels['query']))
         return figures
 
 

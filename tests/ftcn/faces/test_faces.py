@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from skimage import data
 
+from openmsra.common.boxes import iou
 from openmsra.ftcn.faces.align import landmarks_of_box
 from openmsra.ftcn.faces.detectors import Face, HaarDetector, YuNetDetector, boxes_from_json
-from openmsra.ftcn.faces.tracking import iou, track_faces
+from openmsra.ftcn.faces.tracking import track_faces
 
 
 def face(x, y=0, side=100, score=1.0):

@@ -4,12 +4,10 @@ import numpy as np
 import pytest
 
 import openmsra.maskco  # noqa: F401 - registers the transforms
+from openmsra.common.boxes import area, intersect, iou
 from openmsra.maskco.data.geometry import (
     View,
-    area,
     common_region,
-    intersect,
-    iou,
     random_boxes,
     random_crop,
     random_negatives,
