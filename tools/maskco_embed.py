@@ -26,18 +26,24 @@ def main(argv: list[str] | None = None) -> None:
 
     import numpy as np
 
+    from openmsra.common.images import list_images
     from openmsra.maskco import MaskCoInferencer
-    from openmsra.maskco.inferencer import listed
 
     embed = MaskCoInferencer(args.config, args.checkpoint, args.device, args.size)
-    names = [name for name, _ in listed(args.images)]
+    names = [str(file) for file in list_images(args.images)]
     boxes = _boxes(args.boxes, names) if args.boxes else None
-    rows = embed(args.images, boxes)
+    rows = embed(args.images, boxes=boxes, show_progress=True)
+    readable = [number for number, row in enumerate(rows) if 'error' not in row]
+    for row in rows:
+        if 'error' in row:
+            print(f'skipped {row["image"]}: {row["error"]}')
+    rows, names = [rows[number] for number in readable], [names[number] for number in readable]
     arrays = dict(images=np.array(names), features=np.stack([row['feature'] for row in rows]))
     if boxes:
+        boxes = [np.reshape(boxes[number], (-1, 4)) for number in readable]
         arrays |= dict(
             region_images=np.repeat(names, [len(found) for found in boxes]),
-            regions=np.concatenate([np.reshape(found, (-1, 4)) for found in boxes]),
+            regions=np.concatenate(boxes),
             region_features=np.concatenate([row['region_features'] for row in rows]),
         )
     np.savez(args.out, **arrays)

@@ -23,15 +23,16 @@ def main(argv: list[str] | None = None) -> None:
 
     import numpy as np
 
-    from openmsra.mcn.inferencer import MCNInferencer, neighbours
+    from openmsra.mcn.inferencer import MCNInferencer, embeddings, neighbours
 
-    embedded = MCNInferencer(args.config, args.checkpoint, args.device)(args.videos)
-    skipped = embedded.pop('skipped')
+    rows = MCNInferencer(args.config, args.checkpoint, args.device)(args.videos, show_progress=True)
+    embedded = embeddings(rows)
     args.out.parent.mkdir(parents=True, exist_ok=True)
     np.savez(args.out, **embedded)
     print(f'wrote {args.out}: {len(embedded["video"])} videos, features of length {embedded["feature"].shape[1]}')
-    for name, reason in skipped.items():
-        print(f'skipped {name}: {reason}')
+    for row in rows:
+        if 'error' in row:
+            print(f'skipped {row["video"]}: {row["error"]}')
     if args.neighbours:
         try:
             found = neighbours(embedded, dict(np.load(args.gallery)) if args.gallery else embedded, args.neighbours)

@@ -2,7 +2,7 @@
 
 import io
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +76,21 @@ def read_rgb(
 def list_images(places: Place | Iterable[Place], recursive: bool = True) -> list[Path]:
     """The image files that are meant; see :func:`openmsra.common.files.list_files`."""
     return list_files(places, SUFFIXES, 'images', recursive)
+
+
+def named_images(images: Place | np.ndarray | Sequence) -> list[tuple[str | int, Path | np.ndarray]]:
+    """(name, image) of every image that is meant: files by their path, arrays by their place.
+
+    Args:
+        images: a file, folder or pattern, an array, or several of these.
+    """
+    named: list[tuple[str | int, Path | np.ndarray]] = []
+    for image in images if isinstance(images, list | tuple) else [images]:
+        if isinstance(image, np.ndarray):
+            named.append((len(named), image))
+        else:
+            named += [(str(file), file) for file in list_images(image)]
+    return named
 
 
 def images_of(folder: str | Path) -> list[Path]:

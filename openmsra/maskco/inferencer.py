@@ -5,18 +5,23 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.config import Config
+from torch import Tensor
 
-from openmsra.common.images import list_images, read_rgb
-from openmsra.engine.model import init_model
-from openmsra.errors import CheckpointError
+from openmsra.common.images import named_images, read_rgb
+from openmsra.engine.inferencer import Inferencer
 from openmsra.registry import INFERENCERS
 
 Image = str | Path | np.ndarray
 
 
 @INFERENCERS.register_module()
-class MaskCoInferencer:
-    """Embeddings from the frozen query backbone.
+class MaskCoInferencer(Inferencer):
+    """Embeddings from the frozen query backbone: ``embed(images, boxes=None, batch_size=32, out_dir=None, ...)``.
+
+    ``images`` are a file, a folder (its images and those of its sub-folders, sorted), a pattern, an RGB array (H, W, 3), or a
+    list of these. ``boxes`` holds for each image (R, 4) in its pixels, any R; then the regions are embedded too. The rows are
+    ``dict(image=path or index, feature=(C,))`` and with boxes ``region_features=(R, C)``, arrays of unit length along C. The
+    other arguments are those of :class:`~openmsra.engine.inferencer.Inferencer`.
 
     Args:
         config: of the pre-training.
@@ -28,64 +33,50 @@ class MaskCoInferencer:
         CheckpointError: no checkpoint, or it does not fit the config.
     """
 
+    batch_size = 32
+
     def __init__(
         self, config: str | Path | Config, checkpoint: str | Path, device: str | torch.device = 'cpu', size: int = 224
     ) -> None:
-        if not checkpoint:
-            raise CheckpointError('MaskCoInferencer: give a checkpoint; embeddings of random weights mean nothing.')
-        self.model, self.size = init_model(config, checkpoint, device), size
+        super().__init__(config, checkpoint, device)
+        self.size = size
 
-    @torch.inference_mode()
-    def __call__(self, images: Image | list[Image], boxes: list[np.ndarray] | None = None, batch_size: int = 32) -> list[dict]:
-        """Embed.
-
-        Args:
-            images: a file, a folder (its images, sorted), an RGB array (H, W, 3), or a list of these.
-            boxes: per image (R, 4) in its pixels, any R; then the regions are embedded too.
-            batch_size: images in a forward pass.
-
-        Returns:
-            for each image ``dict(image=path or index, feature=(C,))`` and with boxes ``region_features=(R, C)``,
-            arrays of unit length along C.
+    def list_inputs(self, inputs: Image | list[Image], *, boxes: list[np.ndarray] | None = None) -> list[tuple]:
+        """(name, (image, its boxes)).
 
         Raises:
-            FileNotFoundError: no such file, or a folder without images.
-            ValueError: a file that does not decode, or another number of box arrays than images.
+            ValueError: another number of box arrays than images.
         """
-        found = listed(images)
-        if boxes is not None and len(boxes) != len(found):
-            raise ValueError(f'MaskCoInferencer: {len(boxes)} arrays of boxes for {len(found)} images.')
-        rows = []
-        for start in range(0, len(found), batch_size):
-            chunk = found[start : start + batch_size]
-            pixels = [read_rgb(image) if isinstance(image, Path) else image for _, image in chunk]
-            maps = self._maps(pixels)
-            vectors = torch.nn.functional.normalize(maps.mean((2, 3)), dim=-1).cpu().numpy()
-            rows += [dict(image=name, feature=vector) for (name, _), vector in zip(chunk, vectors, strict=True)]
-            for i in range(len(chunk)) if boxes is not None else ():
-                rows[start + i]['region_features'] = self._regions(maps[i : i + 1], boxes[start + i], pixels[i].shape)
-        return rows
+        named = named_images(inputs)
+        if boxes is None:
+            boxes = [None] * len(named)
+        if len(boxes) != len(named):
+            raise ValueError(f'MaskCoInferencer: {len(boxes)} arrays of boxes for {len(named)} images.')
+        return [(name, (image, own_boxes)) for (name, image), own_boxes in zip(named, boxes, strict=True)]
 
-    def _maps(self, pixels: list[np.ndarray]) -> torch.Tensor:
+    def preprocess(self, item: tuple) -> tuple[Tensor, Tensor | None]:
+        """The resized image (3, S, S) and its boxes (R, 4) there."""
         import mmcv
 
-        resized = np.stack([mmcv.imresize(image, (self.size, self.size), backend='pillow') for image in pixels])
-        data = dict(inputs=torch.from_numpy(resized).permute(0, 3, 1, 2))
-        return self.model(self.model.data_preprocessor(data)['inputs'])[-1]
+        image, boxes = item
+        pixels = read_rgb(image) if isinstance(image, Path) else image
+        resized = mmcv.imresize(pixels, (self.size, self.size), backend='pillow')
+        if boxes is not None:
+            scale = self.size / np.array([pixels.shape[1], pixels.shape[0]] * 2)
+            boxes = torch.as_tensor(np.asarray(boxes, float).reshape(-1, 4) * scale, dtype=torch.float)
+        return torch.from_numpy(resized).permute(2, 0, 1), boxes
 
-    def _regions(self, features: torch.Tensor, boxes: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-        scale = self.size / np.array([shape[1], shape[0], shape[1], shape[0]])
-        scaled = torch.as_tensor(np.asarray(boxes, float).reshape(-1, 4) * scale, dtype=torch.float, device=features.device)
-        pooled = self.model.pool(features, scaled[None], self.size)[0]
-        return torch.nn.functional.normalize(pooled, dim=-1).cpu().numpy()
+    def forward(self, batch: list[tuple[Tensor, Tensor | None]]) -> list[dict[str, Tensor]]:
+        """Unit vectors ``feature`` (C,) and, of images with boxes, ``region_features`` (R, C)."""
+        inputs = self.model.data_preprocessor(dict(inputs=torch.stack([image for image, _ in batch])))['inputs']
+        maps = self.model(inputs)[-1]
+        predictions = [dict(feature=vector) for vector in torch.nn.functional.normalize(maps.mean((2, 3)), dim=-1)]
+        for number, (_, boxes) in enumerate(batch):
+            if boxes is not None:
+                pooled = self.model.pool(maps[number : number + 1], boxes[None].to(maps.device), self.size)[0]
+                predictions[number]['region_features'] = torch.nn.functional.normalize(pooled, dim=-1)
+        return predictions
 
-
-def listed(images: Image | list[Image]) -> list[tuple[str | int, Path | np.ndarray]]:
-    """(name, image) of every image that is meant."""
-    found: list[tuple[str | int, Path | np.ndarray]] = []
-    for image in images if isinstance(images, (list, tuple)) else [images]:
-        if isinstance(image, np.ndarray):
-            found.append((len(found), image))
-            continue
-        found += [(str(file), file) for file in list_images(image)]
-    return found
+    def postprocess(self, prediction: dict[str, Tensor]) -> dict[str, np.ndarray]:
+        """The vectors as arrays."""
+        return {name: vectors.cpu().numpy() for name, vectors in prediction.items()}

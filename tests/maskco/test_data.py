@@ -1,5 +1,8 @@
 """Unlabelled images, scenes of digits, probes, the watch over the queue, embeddings."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +11,7 @@ from PIL import Image
 
 from openmsra.apis import init_model
 from openmsra.engine.checkpoint.io import save_file
-from openmsra.errors import ToolError
+from openmsra.errors import DataError, ToolError
 from openmsra.maskco import FrozenProbe, MaskCoInferencer, PretextWatch, UnlabelledImages
 from openmsra.miniatures.digit_scenes import DigitScenes
 from tools.analysis.maskco_predictions import main as draw_predictions
@@ -163,8 +166,13 @@ def test_embeddings_equal_the_bare_network(folder):
     model = init_model(INSTANT)
     save_file(dict(state_dict=model.state_dict()), folder / 'net.pth')
     inferencer = MaskCoInferencer(INSTANT, folder / 'net.pth', size=32)
-    with pytest.raises(ValueError, match='broken.jpg: not an image'):
-        inferencer(folder)
+    with pytest.raises(DataError, match='none of the 1 inputs.*broken.jpg: not an image'):
+        inferencer(folder / 'broken.jpg')
+    by_name = {Path(row['image']).name: row for row in inferencer(folder, batch_size=2, out_dir=folder / 'out')}
+    assert 'not an image' in by_name.pop('broken.jpg')['error']
+    lines = [json.loads(line) for line in (folder / 'out/results.jsonl').read_text().splitlines()]
+    assert [Path(line['image']).name for line in lines] == ['a.png', 'broken.jpg', 'b.png'] and 'error' in lines[1]
+    np.testing.assert_allclose(lines[2]['feature'], by_name['b.png']['feature'])
     (folder / 'broken.jpg').unlink()
     rows = inferencer(folder, boxes=[np.array([[0, 0, 50, 40]]), np.array([[0, 0, 20, 20], [5, 5, 30, 30]])])
     assert [row['region_features'].shape for row in rows] == [(1, 64), (2, 64)]
@@ -180,16 +188,17 @@ def test_embeddings_equal_the_bare_network(folder):
         inferencer(folder, boxes=[np.zeros((1, 4))])
 
 
-def test_tool_writes_embeddings(folder):
-    (folder / 'broken.jpg').unlink()
+def test_tool_writes_embeddings(folder, capsys):
     save_file(dict(state_dict=init_model(INSTANT).state_dict()), folder / 'net.pth')
     (folder / 'boxes.json').write_text('{"b.png": [[0, 0, 20, 20], [5, 5, 30, 30]]}')
     arguments = [INSTANT, str(folder / 'net.pth'), str(folder), str(folder / 'out.npz'), '--size', '32', '--boxes']
     embed_tool([*arguments, str(folder / 'boxes.json')])
+    assert f'skipped {folder / "broken.jpg"}: ' in capsys.readouterr().out
+    (folder / 'broken.jpg').unlink()
     with np.load(folder / 'out.npz') as arrays:
         assert arrays['images'].tolist() == [str(folder / 'a.png'), str(folder / 'deep' / 'b.png')]
         assert arrays['region_images'].tolist() == [str(folder / 'deep' / 'b.png')] * 2
-        expected = MaskCoInferencer(INSTANT, folder / 'net.pth', size=32)(folder, [[], arrays['regions']])
+        expected = MaskCoInferencer(INSTANT, folder / 'net.pth', size=32)(folder, boxes=[[], arrays['regions']])
         np.testing.assert_allclose(arrays['features'], [row['feature'] for row in expected], atol=1e-6)
         np.testing.assert_allclose(arrays['region_features'], expected[1]['region_features'], atol=1e-6)
     (folder / 'boxes.json').write_text('{"c.png": [[0, 0, 20, 20]]}')

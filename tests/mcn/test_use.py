@@ -12,10 +12,10 @@ from mmengine.registry import DefaultScope
 
 import openmsra.mcn  # noqa: F401 - registers everything
 from openmsra.engine.checkpoint.io import save_file
-from openmsra.errors import CheckpointError, ToolError, VideoError
+from openmsra.errors import CheckpointError, DataError, ToolError
 from openmsra.mcn.evaluation.pictures import activation, class_table
 from openmsra.mcn.export import encoder_weights, recognizer_config
-from openmsra.mcn.inferencer import MCNInferencer, neighbours
+from openmsra.mcn.inferencer import MCNInferencer, embeddings, neighbours
 from openmsra.registry import MODELS
 from tests.mcn.tools import call
 
@@ -103,11 +103,12 @@ def setting(tmp_path_factory):
 
 def test_inferencer(setting):
     embed = MCNInferencer(setting / 'config.py', setting / 'trained.pth')
-    found = embed(setting / 'videos')
+    rows = embed(setting / 'videos', batch_size=4)
+    found = embeddings(rows)
     assert [name[-5:] for name in found['video']] == [f'{k}.avi' for k in range(6)]
     np.testing.assert_allclose(np.linalg.norm(found['feature'], axis=1), 1)
-    assert list(found['skipped']) == [str(setting / 'videos/broken.avi')]
-    alone = embed(setting / 'videos/3.avi')
+    assert [row['video'] for row in rows if 'error' in row] == [str(setting / 'videos/broken.avi')]
+    alone = embeddings(embed(setting / 'videos/3.avi'))
     np.testing.assert_allclose(alone['feature'][0], found['feature'][3], atol=1e-6)
     near = neighbours(found, found, 5)
     nearest = [row['neighbours'][0]['video'][-5:] for row in near]
@@ -121,11 +122,11 @@ def test_inferencer_with_bad_input(setting):
     embed = MCNInferencer(setting / 'config.py', setting / 'trained.pth')
     with pytest.raises(FileNotFoundError, match='nowhere'):
         embed(setting / 'nowhere.avi')
-    with pytest.raises(VideoError, match='none of the 1 videos'):
+    with pytest.raises(DataError, match='none of the 1 inputs.*broken.avi'):
         embed(setting / 'videos/broken.avi')
     with pytest.raises(CheckpointError, match='give a checkpoint'):
         MCNInferencer(setting / 'config.py', '')
-    found = embed(setting / 'videos/0.avi')
+    found = embeddings(embed(setting / 'videos/0.avi'))
     with pytest.raises(ValueError, match='the gallery has 0 other videos'):
         neighbours(found, found, 1)
 

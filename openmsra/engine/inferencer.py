@@ -1,0 +1,193 @@
+"""What the inferencers of all papers share: batches, a progress bar, results as they come, no file that spoils the others."""
+
+import inspect
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.config import Config
+from torch import nn
+from tqdm import tqdm
+
+from openmsra.engine.model import init_model
+from openmsra.errors import CheckpointError, DataError, UserError
+
+RESULTS = 'results.jsonl'
+
+
+class Inferencer(ABC):
+    """Inference with the call of mmengine's ``BaseInferencer``; a child says how an input is read, run and described.
+
+    A child may give keyword-only arguments to :meth:`list_inputs`, :meth:`preprocess`, :meth:`forward`, :meth:`postprocess` and
+    :meth:`draw`; they become options of the call.
+
+    Args:
+        config: of the training.
+        checkpoint: its weights; there is no inference without.
+        device: where the network runs.
+        cfg_options: overrides with dotted keys.
+
+    Raises:
+        CheckpointError: no checkpoint, or it does not fit the config.
+    """
+
+    key = 'image'  # under which a row names its input
+    batch_size = 1  # unless the call says otherwise
+
+    def __init__(
+        self,
+        config: str | Path | Config,
+        checkpoint: str | Path,
+        device: str | torch.device = 'cpu',
+        cfg_options: dict | None = None,
+    ) -> None:
+        if not checkpoint:
+            raise CheckpointError(f'{type(self).__name__}: give a checkpoint; what random weights say means nothing.')
+        self.model = self.load_model(config, checkpoint, device, cfg_options)
+
+    def load_model(
+        self, config: str | Path | Config, checkpoint: str | Path, device: str | torch.device, cfg_options: dict | None
+    ) -> nn.Module:
+        """The network, ready to be used."""
+        return init_model(config, checkpoint, device, cfg_options)
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        inputs: Any,
+        batch_size: int | None = None,
+        return_datasamples: bool = False,
+        show: bool = False,
+        out_dir: str | Path | None = None,
+        show_progress: bool = False,
+        **options,
+    ) -> list[dict]:
+        """Run the network on files or arrays.
+
+        Args:
+            inputs: a file, a folder, a pattern, an array, or several of these; see the child.
+            batch_size: inputs in a forward pass; by default what suits the child.
+            return_datasamples: add what the network gave to each row, as ``data_sample``.
+            show: open the drawings in a viewer, where the child draws.
+            out_dir: folder for ``results.jsonl``, a line for each input as soon as it is done, and for the drawings; ``None``
+                writes nothing.
+            show_progress: show a progress bar.
+            options: of the child.
+
+        Returns:
+            a row for each input, in order. An input that cannot be read spoils nothing: its row has the reason as ``error``.
+
+        Raises:
+            MissingFileError: an input does not exist, or a folder holds nothing of use.
+            DataError: no input at all could be read.
+            ValueError: an unknown option, a batch size below 1.
+        """
+        steps = self._with_options(options)
+        batch_size = self.batch_size if batch_size is None else batch_size
+        if batch_size < 1:
+            raise ValueError(f'{type(self).__name__}: batch_size={batch_size}; at least 1.')
+        named = steps['list_inputs'](inputs)
+        folder = Path(out_dir) if out_dir is not None else None
+        if folder is not None:
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / RESULTS).write_text('', encoding='utf-8')
+        rows: list[dict] = []
+        with tqdm(total=len(named), disable=not show_progress) as bar:
+            for start in range(0, len(named), batch_size):
+                chunk = named[start : start + batch_size]
+                for (_, item), row in zip(chunk, self._run(chunk, steps, return_datasamples), strict=True):
+                    drawing = steps['draw'](item, row) if (folder or show) and 'error' not in row else None
+                    if drawing is not None:
+                        self._present(drawing, row, len(rows), folder, show)
+                    if folder is not None:
+                        _append(folder / RESULTS, row)
+                    rows.append(row)
+                bar.update(len(chunk))
+        if rows and all('error' in row for row in rows):
+            raise DataError(f'none of the {len(rows)} inputs could be read; the first: {rows[0]["error"]}')
+        return rows
+
+    @abstractmethod
+    def list_inputs(self, inputs: Any) -> list[tuple[str | int, Any]]:
+        """Name and input of everything that is meant; nothing is read yet."""
+
+    @abstractmethod
+    def preprocess(self, item: Any) -> Any:
+        """What the network takes.
+
+        Raises:
+            UserError, OSError: the input cannot be read.
+        """
+
+    @abstractmethod
+    def forward(self, batch: list) -> Sequence:
+        """What the network gives, for each of the preprocessed inputs."""
+
+    @abstractmethod
+    def postprocess(self, prediction: Any) -> dict:
+        """A row of plain values and numpy arrays."""
+
+    def draw(self, item: Any, row: dict) -> np.ndarray | None:
+        """A picture of the result (H, W, 3) RGB, or ``None``."""
+        return None
+
+    def _run(self, chunk: list[tuple], steps: dict[str, Callable], return_datasamples: bool) -> list[dict]:
+        rows, prepared = [{self.key: name} for name, _ in chunk], {}
+        for number, (_, item) in enumerate(chunk):
+            try:
+                prepared[number] = steps['preprocess'](item)
+            except (UserError, OSError) as error:
+                rows[number]['error'] = str(error)
+        predictions = steps['forward'](list(prepared.values())) if prepared else ()
+        for number, prediction in zip(prepared, predictions, strict=True):
+            rows[number] |= steps['postprocess'](prediction)
+            if return_datasamples:
+                rows[number]['data_sample'] = prediction
+        return rows
+
+    def _with_options(self, options: dict) -> dict[str, Callable]:
+        """The steps of a run, each with those of the options that it reads."""
+        steps, left = {}, set(options)
+        for name in ('list_inputs', 'preprocess', 'forward', 'postprocess', 'draw'):
+            step = getattr(self, name)
+            read = {key: options[key] for key in self._keywords(step) if key in options}
+            steps[name], left = _bound(step, read), left - read.keys()
+        if left:
+            valid = sorted({key for name in steps for key in self._keywords(getattr(self, name))})
+            raise ValueError(f'{type(self).__name__}: unknown option {", ".join(sorted(left))}; valid are {", ".join(valid)}.')
+        return steps
+
+    @staticmethod
+    def _keywords(step: Callable) -> list[str]:
+        return [key for key, value in inspect.signature(step).parameters.items() if value.kind is value.KEYWORD_ONLY]
+
+    def _present(self, drawing: np.ndarray, row: dict, number: int, folder: Path | None, show: bool) -> None:
+        from PIL import Image
+
+        picture = Image.fromarray(drawing)
+        if folder is not None:  # the number: two inputs may have one name
+            row['drawing'] = f'{number:05d}_{Path(str(row[self.key])).stem}.png'
+            picture.save(folder / row['drawing'])
+        if show:
+            picture.show()
+
+
+def _bound(step: Callable, keywords: dict) -> Callable:
+    return lambda *arguments: step(*arguments, **keywords)
+
+
+def _append(file: Path, row: dict) -> None:
+    plain = {key: value for key, value in row.items() if key != 'data_sample'}
+    with file.open('a', encoding='utf-8') as stream:
+        stream.write(json.dumps(plain, default=_plain, ensure_ascii=False) + '\n')
+
+
+def _plain(value: Any) -> Any:
+    """What JSON has no word for: arrays, tensors and their scalars as lists and numbers."""
+    if hasattr(value, 'tolist'):
+        return value.tolist()
+    raise TypeError(f'{type(value).__name__} cannot be written as JSON')
