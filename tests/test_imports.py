@@ -107,3 +107,11 @@ def test_paper_imports_without_the_dependencies_of_the_others(paper):
     code = f'import sys\nfor name in {blocked}: sys.modules[name] = None\nimport openmsra.{paper}'
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize('paper', ['ckdn', 'ftcn'])
+def test_a_training_does_not_pay_for_libraries_of_reports_and_figures(paper):
+    heavy = ('matplotlib', 'pandas', 'scipy', 'skimage', 'sklearn')
+    code = f'import sys, openmsra.{paper}; print([name for name in {heavy} if name in sys.modules])'
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, cwd=ROOT, check=True)
+    assert done.stdout.splitlines()[-1] == '[]'

@@ -43,7 +43,7 @@ def main(argv: list[str] | None = None) -> None:
     from openmsra.ckdn.data.pairs import swap_signs
     from openmsra.ckdn.inferencer import CKDNInferencer
 
-    keys, pairs = listed(args)
+    keys, pairs = find_pairs(args)
     inferencer = CKDNInferencer(args.config, args.checkpoint, args.device)
     workers = args.workers if len(pairs) > args.batch_size else 0
     rows = inferencer(pairs, args.crop, args.ref_interp, args.batch_size, workers, progress=True)
@@ -65,18 +65,18 @@ def main(argv: list[str] | None = None) -> None:
         )
 
 
-def listed(args: argparse.Namespace) -> tuple[list[tuple[str, str]], list[tuple[Path, Path]]]:
+def find_pairs(args: argparse.Namespace) -> tuple[list[tuple[str, str]], list[tuple[Path, Path]]]:
     """(method, image) and (restored file, degraded file) of all pairs."""
     from openmsra.ckdn.data.pairs import images_by_stem, match, method_folders
 
     folders = method_folders(args.restored) if args.method_dirs else {'': args.restored}
     degraded = images_by_stem(args.degraded)
-    found = {
+    pairs = {
         (method, image): pair
         for method, folder in folders.items()
         for image, pair in match(images_by_stem(folder), degraded, args.allow_missing).items()
     }
-    return list(found), list(found.values())
+    return list(pairs), list(pairs.values())
 
 
 def write(rows: list[dict], failed: list[dict], args: argparse.Namespace) -> None:

@@ -1,13 +1,12 @@
 """CKDN: conditional knowledge distillation for degraded-reference image quality (ICCV 2021, arXiv 2108.07948).
 
-network, designs         the parts, and what they are cut from: ResNets or other networks of torchvision
-model, losses            the four-output network and its slim inference, both training stages
-transforms, preprocessor the official preprocessing
-pairs, crops, inferencer, compare, sheet, maps, export
-                         scoring of image files and folders
-pipal, fr_datasets, photos, photo_archive, degrade, restore
-                         data sets, and degraded inputs for those that have none
-hooks, metrics           the stage switch, correlations
+network, designs   the parts, and what they are cut from: ResNets or other networks of torchvision
+model, losses      the four-output network and its slim inference; the losses of both training stages
+hooks              the switch between the stages
+metrics            the evaluation: correlations of scores with human ones
+inferencer         scores of image files and folders; export writes the network that scores
+data/              data sets, the official preprocessing, pairs of files, and degraded inputs for data sets that have none
+report/            comparison of methods, contact sheet, quality maps
 """
 
 from openmsra import compat

@@ -102,8 +102,8 @@ class CKDNInferencer:
         return [row['logit'] for row in rows if 'error' not in row]
 
     def _score(self, chunk: list[dict], crop: str, batch_size: int) -> list[dict]:
-        whole = [row for row in chunk if 'error' not in row]
-        logits = iter(self._logits([row['tiles'] for row in whole], batch_size))
+        readable = [row for row in chunk if 'error' not in row]
+        logits = iter(self._logits([row['tiles'] for row in readable], batch_size))
         rows = []
         for row in chunk:
             if 'error' not in row:

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
-from scipy import stats
-from scipy.optimize import curve_fit
 
 from openmsra.registry import METRICS
 
@@ -34,6 +32,8 @@ def fit_scores(scores: np.ndarray, targets: np.ndarray, fit: str) -> np.ndarray:
         return scores
     if fit == 'poly3':
         return np.polyval(np.polyfit(scores, targets, 3), scores)
+    from scipy.optimize import curve_fit
+
     spread, sign = scores.std(), np.sign(np.corrcoef(scores, targets)[0, 1]) or 1.0
     if fit == 'logistic4':
         start = (targets.min(), targets.max(), scores.mean(), sign / spread)
@@ -48,6 +48,8 @@ def correlations(scores: np.ndarray, targets: np.ndarray, fit: str = 'none') -> 
     Raises:
         FloatingPointError: scores that are not finite.
     """
+    from scipy import stats
+
     if not np.isfinite(scores).all():
         raise FloatingPointError('scores are not finite: the training has diverged; lower the learning rate.')
     if len(scores) < (3 if fit == 'none' else 7) or np.ptp(scores) == 0 or np.ptp(targets) == 0:

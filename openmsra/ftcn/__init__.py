@@ -1,12 +1,12 @@
 """FTCN: fully temporal convolutions and a temporal transformer detect forged face videos (ICCV 2021, arXiv 2108.06693).
 
-network, heads, model   the network with its options, loss and prediction; fast is its exact rewrite for inference
-clips, synthetic        clips of faces, clips with synthetic forgeries
-perturb                 seven perturbations of clips in five levels
-schedule, metrics       the learning rate, clip- and video-level figures
-layouts, prepare        the videos of public data sets, crops of their faces on the disk
-faces, tracking, align  detectors and tracks of faces, one transform per clip
+network, heads, model   the network with its options; its loss (binary cross-entropy) and its prediction
+fast                    the exact rewrite of the network for inference on a CPU
+schedule                the learning rate of the official settings
+metrics                 clip-, frame- and video-level evaluation
 inferencer, report      scores of a video over time; JSON, CSV, plot and annotated video of them
+data/                   the data set of face clips, its augmentation, and perturbations for tests of robustness
+faces/                  from videos to aligned faces: detectors, tracks, alignment, layouts of public data sets
 """
 
 from openmsra import compat

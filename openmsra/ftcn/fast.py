@@ -76,7 +76,7 @@ class Block:
 
 
 class Stem:
-    """The stem on a range of output rows of a few clips."""
+    """The stem on a range of output rows of a chunk of clips."""
 
     def __init__(self, stem: nn.Module) -> None:
         matrices, self.bias = folded(stem.conv, stem.bn)
@@ -115,10 +115,10 @@ def features(network: nn.Module, clips: Tensor) -> Tensor:
     group = max(1, POSITIONS // (row * rows))
     clips = clips.permute(2, 0, 3, 4, 1)
     out = []
-    for few in clips.split(group, dim=1):
-        few = few.contiguous()
+    for chunk in clips.split(group, dim=1):
+        chunk = chunk.contiguous()
         strips = [
-            _strip(few, low, min(low + rows, height), stem, stages, network.temporal_pool) for low in range(0, height, rows)
+            _strip(chunk, low, min(low + rows, height), stem, stages, network.temporal_pool) for low in range(0, height, rows)
         ]
         out.append(torch.cat(strips, dim=2))
     return torch.cat(out, dim=1).permute(1, 4, 0, 2, 3)

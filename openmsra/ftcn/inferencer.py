@@ -117,7 +117,7 @@ class FTCNInferencer:
         if uneven(times):
             warnings.append('the frame rate varies: a clip is taken as consecutive frames, whatever their times')
         scored = [self._score(track, crops, corners) for track, crops, corners in cut_tracks(frames, tracks, self._crop)]
-        if any(len(one.track.boxes) < self.clip_len for one in scored):
+        if any(len(score.track.boxes) < self.clip_len for score in scored):
             warnings.append(f'a face is seen for less than {self.clip_len} frames: its clips are mirrored, less to rely on')
         return VideoScore(name, times, scored, self._aggregated(scored), warnings)
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import numpy as np
 from mmengine.evaluator import BaseMetric
 from mmengine.logging import print_log
-from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
 from openmsra.registry import METRICS
 
@@ -22,6 +21,8 @@ def detection_figures(labels: np.ndarray, scores: np.ndarray, threshold: float =
     Raises:
         FloatingPointError: a score is not finite.
     """
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
     if not np.isfinite(scores).all():
         raise FloatingPointError('scores are not finite: the training has diverged; lower the learning rate.')
     accuracy = 100 * float(np.mean((scores >= threshold) == labels))
@@ -41,6 +42,8 @@ def detection_figures(labels: np.ndarray, scores: np.ndarray, threshold: float =
 
 def equal_error_rate(labels: np.ndarray, scores: np.ndarray) -> float:
     """Rate at which false alarms and misses are equally frequent, interpolated on the ROC curve."""
+    from sklearn.metrics import roc_curve
+
     alarms, hits, _ = roc_curve(labels, scores, drop_intermediate=False)
     gap = alarms - (1 - hits)
     after = int(np.argmax(gap >= 0))
@@ -51,6 +54,8 @@ def equal_error_rate(labels: np.ndarray, scores: np.ndarray) -> float:
 
 def equal_error_threshold(labels: np.ndarray, scores: np.ndarray) -> float:
     """The score from which on the rates of false alarms and misses are nearest to each other."""
+    from sklearn.metrics import roc_curve
+
     alarms, hits, thresholds = roc_curve(labels, scores, drop_intermediate=False)
     return float(thresholds[np.argmin(np.abs(alarms - (1 - hits)))])
 

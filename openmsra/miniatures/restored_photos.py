@@ -82,7 +82,7 @@ class RestoredPhotos(BaseDataset):
         chosen = np.linspace(0, scenes, labelled, endpoint=False).astype(int)
         return [
             dict(
-                place=(s, d, v),
+                index=(s, d, v),
                 scene=f'{self.pixels["photo"][s]}{s}-{d}',
                 version=VERSIONS[self.split][v],
                 distortion=sorted(LEVELS)[d],
@@ -95,7 +95,7 @@ class RestoredPhotos(BaseDataset):
 
     def prepare_data(self, idx: int) -> dict:
         row = self.get_data_info(idx)
-        s, d, v = row.pop('place')
+        s, d, v = row.pop('index')
         images = dict(restored=self.pixels['restored'][s, d, v], pristine=self.pixels['pristine'][s])
         images['degraded'] = images['pristine'] if self.reference == 'pristine' else self.pixels['degraded'][s, d]
         if self.split == 'train':

@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> None:
 
     if args.detector == 'yunet' and not args.yunet.is_file():
         raise ToolError(f'{args.yunet}: there is no such YuNet model.')
-    rows, out = wanted(args), args.out or args.root
+    rows, out = select_videos(args), args.out or args.root
     out.mkdir(parents=True, exist_ok=True)
     prepare = Preparation(
         args.root,
@@ -72,7 +72,7 @@ def main(argv: list[str] | None = None) -> None:
         args.size,
         f'.{args.format}',
     )
-    results = list(walked(prepare, [row['video'] for row in rows], args.processes))
+    results = list(prepare_all(prepare, [row['video'] for row in rows], args.processes))
     broken = {row['video']: result for row, result in zip(rows, results, strict=True) if isinstance(result, str)}
     lines = [
         line for row, result in zip(rows, results, strict=True) if isinstance(result, dict) for line in clip_lines(row, result)
@@ -86,7 +86,7 @@ def main(argv: list[str] | None = None) -> None:
     )
 
 
-def wanted(args: argparse.Namespace) -> list[dict]:
+def select_videos(args: argparse.Namespace) -> list[dict]:
     """The videos that are asked for.
 
     Raises:
@@ -111,7 +111,7 @@ def wanted(args: argparse.Namespace) -> list[dict]:
     return rows
 
 
-def walked(prepare: Callable, videos: list[str], processes: int) -> Iterable:
+def prepare_all(prepare: Callable, videos: list[str], processes: int) -> Iterable:
     """Results in the order of the videos, with a progress bar."""
     from tqdm import tqdm
     from tqdm.contrib.concurrent import process_map

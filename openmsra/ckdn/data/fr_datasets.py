@@ -52,10 +52,10 @@ def read_live(root: Path) -> Iterator[Row]:
     labels = loadmat(_existing(root / 'dmos_realigned.mat'))
     names = [str(name.item()) for name in loadmat(_existing(root / 'refnames_all.mat'))['refnames_all'].ravel()]
     dmos, copies = labels['dmos_new'].ravel(), labels['orgs'].ravel()
-    places = [(kind, number) for kind, count in LIVE_COUNTS.items() for number in range(1, count + 1)]
-    if not len(names) == len(dmos) == len(places):
-        raise ValueError(f'{root}: {len(places)} images are expected, but there are {len(dmos)} scores and {len(names)} names.')
-    for (kind, number), name, value, copy in zip(places, names, dmos, copies, strict=True):
+    images = [(kind, number) for kind, count in LIVE_COUNTS.items() for number in range(1, count + 1)]
+    if not len(names) == len(dmos) == len(images):
+        raise ValueError(f'{root}: {len(images)} images are expected, but there are {len(dmos)} scores and {len(names)} names.')
+    for (kind, number), name, value, copy in zip(images, names, dmos, copies, strict=True):
         if not copy:
             yield root / kind / f'img{number}.bmp', root / 'refimgs' / name, kind, (115 - float(value)) / 120
 

@@ -4,7 +4,6 @@ from collections import defaultdict
 from itertools import combinations
 
 import numpy as np
-from scipy.stats import rankdata
 
 
 def paired_bootstrap(first: np.ndarray, second: np.ndarray, draws: int = 10_000, seed: int = 0) -> dict[str, float]:
@@ -38,6 +37,8 @@ def compare_methods(rows: list[dict], draws: int = 10_000) -> dict:
     Raises:
         ValueError: fewer than two methods, or no image that all of them have.
     """
+    from scipy.stats import rankdata
+
     scores: dict[str, dict[str, float]] = defaultdict(dict)
     for row in rows:
         scores[row['method']][row['image']] = row['score']

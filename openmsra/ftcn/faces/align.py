@@ -26,8 +26,8 @@ def fit_similarity(source: np.ndarray, target: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: fewer than two different points.
     """
-    (x, y), one, zero = target.T, np.ones(len(target)), np.zeros(len(target))
-    system = np.concatenate([np.stack([x, y, one, zero], 1), np.stack([y, -x, zero, one], 1)])
+    (x, y), ones, zeros = target.T, np.ones(len(target)), np.zeros(len(target))
+    system = np.concatenate([np.stack([x, y, ones, zeros], 1), np.stack([y, -x, zeros, ones], 1)])
     (p, q, dx, dy), _, rank, _ = np.linalg.lstsq(system, source.T.ravel(), rcond=None)
     if rank < 4 or p * p + q * q < 1e-12:
         raise ValueError('landmarks coincide: no similarity transform fits them')

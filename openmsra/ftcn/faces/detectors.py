@@ -37,8 +37,8 @@ class HaarDetector:
 
     def __call__(self, frame: np.ndarray) -> list[Face]:
         grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-        found = self.cascade.detectMultiScale(grey, 1.1, 5, minSize=(self.min_size, self.min_size))
-        boxes = [np.array([x, y, x + w, y + h], float) for x, y, w, h in found]
+        detections = self.cascade.detectMultiScale(grey, 1.1, 5, minSize=(self.min_size, self.min_size))
+        boxes = [np.array([x, y, x + w, y + h], float) for x, y, w, h in detections]
         return [Face(box, landmarks_of_box(box), 1.0) for box in boxes]
 
 
@@ -74,12 +74,12 @@ def boxes_from_json(path: str | Path) -> list[list[Face]]:
     """
     frames = json.loads(Path(path).read_text(encoding='utf-8'))
     try:
-        return [[_given(row) for row in rows] for rows in frames]
+        return [[_parse_face(row) for row in rows] for rows in frames]
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f'{path}: not a list with one list of faces per frame ({error!r}).') from None
 
 
-def _given(row: dict) -> Face:
+def _parse_face(row: dict) -> Face:
     box = np.array(row['box'], float).reshape(4)
     landmarks = np.array(row['landmarks'], float).reshape(5, 2) if 'landmarks' in row else landmarks_of_box(box)
     return Face(box, landmarks, float(row.get('score', 1)))

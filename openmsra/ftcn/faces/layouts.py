@@ -72,8 +72,8 @@ def celebdf(root: Path) -> list[dict]:
     rows = []
     for folder in ('Celeb-real', 'YouTube-real', 'Celeb-synthesis'):
         fake = folder == 'Celeb-synthesis'
-        found = {f'{folder}/{path.name}' for path in (root / folder).glob('*') if path.suffix.lower() in SUFFIXES}
-        for name in sorted(found | {name for name in tests if name.startswith(f'{folder}/')}):
+        present = {f'{folder}/{path.name}' for path in (root / folder).glob('*') if path.suffix.lower() in SUFFIXES}
+        for name in sorted(present | {name for name in tests if name.startswith(f'{folder}/')}):
             if tests.get(name, fake) != fake:
                 raise ToolError(f'{root}/List_of_testing_videos.txt: {name} has the label of the other class.')
             method, source = folder if fake else 'real', Path(name).stem.partition('_')[0]
@@ -102,7 +102,7 @@ def dfdc(root: Path) -> list[dict]:
     ]
 
 
-def listed(root: Path) -> list[dict]:
+def plain_list(root: Path) -> list[dict]:
     """Any videos: ``list.txt`` with lines ``path 0|1 [method [split]]``, 1 is fake; without a split they are tests.
 
     Raises:
@@ -119,7 +119,7 @@ def listed(root: Path) -> list[dict]:
     return rows
 
 
-LAYOUTS = {'ffpp': ffpp, 'celebdf': celebdf, 'dfdc': dfdc, 'list': listed}
+LAYOUTS = {'ffpp': ffpp, 'celebdf': celebdf, 'dfdc': dfdc, 'list': plain_list}
 
 
 def _row(video: Path | str, label: int, method: str, source: str, split: str) -> dict:
@@ -139,9 +139,9 @@ def _text(file: Path) -> list[str]:
     return [line.strip() for line in file.read_text(encoding='utf-8').splitlines() if line.strip()]
 
 
-def _refuse_shared_ids(ids: dict[str, set[str]], place: Path) -> None:
+def _refuse_shared_ids(ids: dict[str, set[str]], folder: Path) -> None:
     names = sorted(ids)
     for k, a in enumerate(names):
         for b in names[k + 1 :]:
             if shared := sorted(ids[a] & ids[b]):
-                raise ToolError(f'{place}: {a} and {b} share the ids {", ".join(shared[:5])}: people would leak between them.')
+                raise ToolError(f'{folder}: {a} and {b} share the ids {", ".join(shared[:5])}: people would leak between them.')

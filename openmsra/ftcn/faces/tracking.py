@@ -116,25 +116,25 @@ def track_faces(detections: list[list[Face]], overlap: float = 0.5, seed_score: 
     Returns:
         tracks in order of their first frame.
     """
-    alive: list[dict[int, Face]] = []
+    active: list[dict[int, Face]] = []
     done: list[dict[int, Face]] = []
     for number, faces in enumerate(detections):
-        done += [track for track in alive if number - max(track) > gap + 1]
-        alive = [track for track in alive if number - max(track) <= gap + 1]
+        done += [track for track in active if number - max(track) > gap + 1]
+        active = [track for track in active if number - max(track) <= gap + 1]
         pairs = sorted(
-            ((iou(track[max(track)].box, face.box), t, f) for t, track in enumerate(alive) for f, face in enumerate(faces)),
+            ((iou(track[max(track)].box, face.box), t, f) for t, track in enumerate(active) for f, face in enumerate(faces)),
             reverse=True,
         )
         taken: set[int] = set()
         used: set[int] = set()
         for value, t, f in pairs:
             if value >= overlap and t not in taken and f not in used:
-                alive[t][number] = faces[f]
+                active[t][number] = faces[f]
                 taken.add(t)
                 used.add(f)
         free = [face for f, face in enumerate(faces) if f not in used and face.score >= seed_score]
-        alive += [{number: face} for face in free]
-    return sorted((_interpolated(track) for track in done + alive), key=lambda track: track.start)
+        active += [{number: face} for face in free]
+    return sorted((_interpolated(track) for track in done + active), key=lambda track: track.start)
 
 
 def _interpolated(track: dict[int, Face]) -> Track:

@@ -18,10 +18,10 @@ def face(x, y=0, side=100, score=1.0):
 
 
 def test_haar_finds_the_astronaut_with_plausible_eyes():
-    (found,) = HaarDetector(60)(data.astronaut())
-    np.testing.assert_allclose((found.box[:2] + found.box[2:]) / 2, (223, 120), atol=15)
-    assert found.landmarks[0, 0] < found.landmarks[2, 0] < found.landmarks[1, 0]
-    assert found.box[1] < found.landmarks[0, 1] < found.landmarks[3, 1] < found.box[3]
+    (detection,) = HaarDetector(60)(data.astronaut())
+    np.testing.assert_allclose((detection.box[:2] + detection.box[2:]) / 2, (223, 120), atol=15)
+    assert detection.landmarks[0, 0] < detection.landmarks[2, 0] < detection.landmarks[1, 0]
+    assert detection.box[1] < detection.landmarks[0, 1] < detection.landmarks[3, 1] < detection.box[3]
     assert HaarDetector(60)(np.zeros((200, 200, 3), np.uint8)) == []
     assert HaarDetector(300)(data.astronaut()) == []
 

@@ -12,7 +12,7 @@ from openmsra.common.video import VideoFile
 from openmsra.errors import ToolError
 from openmsra.ftcn import FaceClips, PackClip
 from openmsra.ftcn.faces.align import align_clip
-from openmsra.ftcn.faces.layouts import celebdf, dfdc, ffpp, listed
+from openmsra.ftcn.faces.layouts import celebdf, dfdc, ffpp, plain_list
 from openmsra.ftcn.faces.prepare import prepare_video
 from openmsra.ftcn.faces.tracking import cut_tracks, find_tracks, loose_crop
 
@@ -106,13 +106,13 @@ def test_dfdc_and_plain_lists(tmp_path):
     with pytest.raises(ToolError, match=r'labels\.csv: not the labels of DFDC'):
         dfdc(tmp_path)
     (tmp_path / 'list.txt').write_text('x/a.mp4 0\nx/b.mp4 1 swap train\n')
-    assert [(row['video'], row['method'], row['split']) for row in listed(tmp_path)] == [
+    assert [(row['video'], row['method'], row['split']) for row in plain_list(tmp_path)] == [
         ('x/a.mp4', 'real', 'test'),
         ('x/b.mp4', 'swap', 'train'),
     ]
     (tmp_path / 'list.txt').write_text('x/a.mp4 fake\n')
     with pytest.raises(ToolError, match=r'list\.txt, line 1'):
-        listed(tmp_path)
+        plain_list(tmp_path)
 
 
 def test_prepared_clips_are_those_of_the_inferencer(tmp_path):
