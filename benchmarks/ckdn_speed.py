@@ -32,7 +32,7 @@ FOLDER_PAIRS = 32
 def run(repeats: int, device: torch.device) -> dict[str, dict]:
     """All rows; times in milliseconds."""
     torch.manual_seed(0)
-    full = CKDN().to(device)
+    full = CKDN(imagenet_weights=None).to(device)
     full.init_weights()
     lean = copy.deepcopy(full).eval()
     full.eval()

@@ -1,46 +1,22 @@
 # Human scores of KADID-10k with degraded inputs made here; the settings are those for PIPAL and were not tuned.
 # The figures are never to be compared with those of the paper.
-_base_ = '../_base_/default_runtime.py'
+_base_ = ['../_base_/default_runtime.py', './_base_ckdn.py', './_base_r50.py']
 
-custom_imports = dict(imports=['openmsra.ckdn'], allow_failed_imports=False)
-inferencer = dict(type='CKDNInferencer')
-
-model = dict(type='CKDN', depth=50, official_stages=True)
-
+scores = dict(type='FRLabelDataset', data_root='data/kadid10k', source='kadid10k')
 rest = [dict(type='ResizeCropPair'), dict(type='PackPair')]
 train_pipeline = [dict(type='LoadPair'), dict(type='SyntheticDegraded'), *rest]
 test_pipeline = [dict(type='LoadPair'), dict(type='SyntheticDegraded', keep_pristine=False), *rest]
+loading = dict(batch_size=8, num_workers=4)
 train_dataloader = dict(
-    batch_size=8,
-    num_workers=4,
+    loading,
     drop_last=True,
-    dataset=dict(type='FRLabelDataset', data_root='data/kadid10k', source='kadid10k', split='train', pipeline=train_pipeline),
+    dataset=dict(scores, split='train', pipeline=train_pipeline),
     sampler=dict(type='DefaultSampler', shuffle=True),
 )
 val_dataloader = dict(
-    batch_size=8,
-    num_workers=4,
-    dataset=dict(type='FRLabelDataset', data_root='data/kadid10k', source='kadid10k', split='val', pipeline=test_pipeline),
-    sampler=dict(type='DefaultSampler', shuffle=False),
+    loading, dataset=dict(scores, split='val', pipeline=test_pipeline), sampler=dict(type='DefaultSampler', shuffle=False)
 )
-test_dataloader = dict(
-    batch_size=8,
-    num_workers=4,
-    dataset=dict(type='FRLabelDataset', data_root='data/kadid10k', source='kadid10k', split='val', pipeline=test_pipeline),
-    sampler=dict(type='DefaultSampler', shuffle=False),
-)
+test_dataloader = val_dataloader
 
-optim_wrapper = dict(
-    optimizer=dict(type='SGD', lr=0.16, momentum=0.9, nesterov=True, weight_decay=1e-4),
-    paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
-)
-train_cfg = dict(by_epoch=True, max_epochs=30, val_interval=1)
-val_cfg = dict()
-test_cfg = dict()
-custom_hooks = [dict(type='TwoStageHook', rank_epochs=10)]
-val_evaluator = dict(type='IQACorrelation', group_by='scene')
-test_evaluator = dict(type='IQACorrelation', group_by='scene')
-auto_scale_lr = dict(base_batch_size=64, enable=False)
-find_unused_parameters = True
 default_hooks = dict(checkpoint=dict(max_keep_ckpts=10, save_best='iqa/SRCC_PLCC_sum', rule='greater'))
 randomness = dict(seed=42, diff_rank_seed=True)

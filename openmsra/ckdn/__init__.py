@@ -2,7 +2,7 @@
 
 network, designs   the parts, and what they are cut from: ResNets or other networks of torchvision
 model, losses      the four-output network and its slim inference; the losses of both training stages
-hooks              the switch between the stages
+hooks              the switch between the stages, the watch over a collapse
 metrics            the evaluation: correlations of scores with human ones
 inferencer         scores of image files and folders; export writes the network that scores
 data/              data sets, the official preprocessing, pairs of files, and degraded inputs for data sets that have none
@@ -18,7 +18,7 @@ from openmsra.ckdn.data.fr_datasets import FRLabelDataset  # noqa: E402
 from openmsra.ckdn.data.pipal import PIPALDataset  # noqa: E402
 from openmsra.ckdn.data.preprocessor import PairDataPreprocessor  # noqa: E402
 from openmsra.ckdn.data.transforms import LoadPair, PackPair, ResizeCropPair  # noqa: E402
-from openmsra.ckdn.hooks import TwoStageHook  # noqa: E402
+from openmsra.ckdn.hooks import CollapseWatchHook, TwoStageHook  # noqa: E402
 from openmsra.ckdn.inferencer import CKDNInferencer  # noqa: E402
 from openmsra.ckdn.losses import CKDNLoss, ConditionalDistillation, elo_expectation  # noqa: E402
 from openmsra.ckdn.metrics import IQACorrelation  # noqa: E402
@@ -28,6 +28,7 @@ __all__ = [
     'CKDN',
     'CKDNInferencer',
     'CKDNLoss',
+    'CollapseWatchHook',
     'ConditionalDistillation',
     'FRLabelDataset',
     'IQACorrelation',

@@ -11,6 +11,7 @@ from torch import Tensor
 from openmsra.ckdn.data.transforms import UNLABELLED
 from openmsra.ckdn.designs import cut_design, load_imagenet, resnet_design
 from openmsra.ckdn.network import BLOCKS, fold_batch_norms, init_convolutions, make_head
+from openmsra.errors import ConfigError
 from openmsra.registry import MODELS
 
 TRAINING_HEADS = ('aux_csp', 'fc1_')
@@ -44,7 +45,9 @@ class CKDN(BaseModel):
             gradients (weight decay shrinks them) and their batch statistics move. Off: they stay untouched.
         keep_training_heads: keep C' and f' when a checkpoint is loaded for inference.
         equal_branches: start T as a copy of Q, as ImageNet weights do.
-        imagenet_weights: local file (keys of torchvision or mmpretrain) to start from; then Q = T.
+        imagenet_weights: what a training starts from, as in the official code; then Q = T. 'torchvision' is the file that
+            torchvision has downloaded for this network, else a file (keys of torchvision or mmpretrain). ``None`` starts from
+            random weights, which the official rate and weight of the alignment do not survive.
         loss: config of the training losses.
 
     Raises:
@@ -67,7 +70,7 @@ class CKDN(BaseModel):
         official_stages: bool = False,
         keep_training_heads: bool = False,
         equal_branches: bool = False,
-        imagenet_weights: str | None = None,
+        imagenet_weights: str | None = 'torchvision',
         loss: dict | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
@@ -94,10 +97,10 @@ class CKDN(BaseModel):
         self.share_branches, self.reference, self.detach = share_branches, reference, detach
         self.distil, self.official_stages = distil and reference == 'degraded', official_stages
         self.keep_training_heads = keep_training_heads
-        self.imagenet_weights, self.imagenet_parts = imagenet_weights, design.imagenet
+        self.imagenet_weights, self.design = imagenet_weights, design
         self.equal_branches = equal_branches and not share_branches
         self.losses = MODELS.build(dict(dict(type='ConditionalDistillation'), **(loss or {})))
-        self.stage = 'score'
+        self.stage: str | None = None
         self.folded = False
 
     def init_weights(self) -> None:
@@ -106,7 +109,7 @@ class CKDN(BaseModel):
             self.dte_1.load_state_dict(self.qse_1.state_dict())
             self.dte_2.load_state_dict(self.qse_2.state_dict())
         if self.imagenet_weights is not None:
-            load_imagenet(self, self.imagenet_parts, self.imagenet_weights)
+            load_imagenet(self, self.design, self.imagenet_weights)
 
     def prepare_inference(self) -> None:
         """Called once weights are loaded for inference: remove what only training needs (C' and f'), unless
@@ -155,7 +158,7 @@ class CKDN(BaseModel):
     def logits(self, difference: Tensor, auxiliary: bool = False) -> Tensor:
         """C and f (or C' and f'): feature difference (B, C, H, W) to logits (B,)."""
         compare, head = (self.aux_csp, self.fc1_) if auxiliary else (self.csp, self.fc_)
-        return head(compare(difference).mean(dim=(2, 3))).flatten()
+        return head(compare(difference).mean(dim=(2, 3))).flatten().float()  # bfloat16 would round scores to three digits
 
     def score_logits(self, restored: Tensor, reference: Tensor | None) -> Tensor:
         """Logits (B,) of the metric; nothing but Q, T, C and f runs."""
@@ -187,13 +190,13 @@ class CKDN(BaseModel):
         from_degraded, from_pristine = self.embed_reference(degraded), self.embed_reference(pristine)
         joint = torch.cat([features - from_degraded, features - from_pristine])
         dr, fr = self.logits(joint).sigmoid().chunk(2)
-        spread = from_pristine.detach().var(dim=0, correction=0).mean()
+        spread = from_pristine.detach().float().var(dim=0, correction=0).mean()
         return dr, fr, self._distance(from_degraded, from_pristine), spread
 
     def _distance(self, from_degraded: Tensor, from_pristine: Tensor) -> Tensor:
         left = from_degraded.detach() if self.detach == 'degraded' else from_degraded
         right = from_pristine.detach() if self.detach == 'pristine' else from_pristine
-        return (left - right).square().mean(dim=(1, 2, 3))
+        return (left.float() - right.float()).square().mean(dim=(1, 2, 3))
 
     def forward(
         self, inputs: dict[str, Tensor], data_samples: list[BaseDataElement] | None = None, mode: str = 'tensor'
@@ -222,11 +225,16 @@ class CKDN(BaseModel):
         return data_samples
 
     def loss(self, inputs: dict[str, Tensor], data_samples: list[BaseDataElement]) -> dict[str, Tensor]:
-        """Losses of the current stage: 'rank' (relative scores only) or 'score'.
+        """Losses of the current stage: 'rank' (relative scores only) or 'score', which :class:`TwoStageHook` sets.
 
         Pairs of other scenes, ``extra_degraded`` and ``extra_pristine``, have no restored image and no score: they take
         part in the alignment only.
         """
+        if self.stage is None:
+            raise ConfigError(
+                "CKDN trains in two stages and nobody has chosen one: add dict(type='TwoStageHook') to custom_hooks "
+                '(a config that sets custom_hooks replaces those of its base; rank_epochs=0 leaves the ranking out).'
+            )
         score = inputs['restored'].new_tensor([sample.gt_score for sample in data_samples])
         if self.official_stages:
             return self._official_loss(inputs, score, data_samples)
@@ -243,7 +251,7 @@ class CKDN(BaseModel):
         gap = diff.detach().mean()
         if extra:
             diff = torch.cat([diff, self._distance(*(self.embed_reference(inputs[role]) for role in extra))])
-        return dict(self.losses.scoring(dr, score, fr, diff), diff=gap, diff_by_spread=gap / spread)
+        return dict(self.losses.scoring(dr, score, fr, diff), diff=gap, spread=spread, diff_by_spread=gap / spread)
 
     def _rank_loss(self, inputs: dict[str, Tensor], score: Tensor, data_samples: list) -> dict[str, Tensor]:
         gap = self.embed_restored(inputs['restored']) - self.embed_restored(inputs['other'])
@@ -261,7 +269,7 @@ class CKDN(BaseModel):
         else:
             losses = self.losses.scoring(dr, score, fr, diff)
         gap = diff.detach().mean()
-        return dict(losses, loss_unused=0 * outputs.sum(), diff=gap, diff_by_spread=gap / spread)
+        return dict(losses, loss_unused=0 * outputs.sum(), diff=gap, spread=spread, diff_by_spread=gap / spread)
 
     @staticmethod
     def _check(inputs: dict[str, Tensor], roles: Sequence[str]) -> None:

@@ -2,21 +2,25 @@
 
 import argparse
 import json
+import logging
+import re
 import runpy
 import zlib
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from mmengine.logging import MessageHub
 from mmengine.structures import BaseDataElement
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
-from openmsra.ckdn import CKDN, CKDNLoss, elo_expectation
+from openmsra.ckdn import CKDN, CKDNLoss, CollapseWatchHook, elo_expectation
 from openmsra.ckdn.data.transforms import ResizeCropPair, center_crop, resize_short_side, to_tensor
 from openmsra.engine.checkpoint.io import load_file, load_weights
-from openmsra.errors import CheckpointError
+from openmsra.errors import CheckpointError, ConfigError, MissingFileError
 from tests.references.ckdn_fill import fill_ckdn, synthetic_image
 from tests.references.oracle_fill import oracle_input
 
@@ -47,8 +51,9 @@ def convert(source: Path, target: Path) -> None:
 
 def tiny(**options) -> CKDN:
     torch.manual_seed(0)
-    model = CKDN(depth=18, base_channels=4, head_dim=16, dropout=0.0, **options)
+    model = CKDN(depth=18, base_channels=4, head_dim=16, dropout=0.0, **{'imagenet_weights': None, **options})
     model.init_weights()
+    model.stage = 'score'
     return model
 
 
@@ -222,8 +227,9 @@ def test_batch_independence_in_evaluation_and_joint_statistics_in_training():
 
 def test_thirty_steps_overfit_eight_pairs():
     torch.manual_seed(0)
-    model, inputs = CKDN(dropout=0.0, distil=False), batch(8)
+    model, inputs = CKDN(dropout=0.0, distil=False, imagenet_weights=None), batch(8)
     model.init_weights()
+    model.stage = 'score'
     labels = samples([0.1, 0.9, 0.3, 0.7, 0.2, 0.8, 0.4, 0.6], [0.5] * 8)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, nesterov=True)
     losses = []
@@ -297,27 +303,80 @@ def test_the_local_scores_of_one_position_are_the_score():
     )
 
 
-@pytest.mark.parametrize('prefix', ['', 'backbone.'])
-def test_imagenet_weights_start_all_parts_and_lacking_ones_are_named(tmp_path, prefix):
-    source = tiny()
-    renamed = {'qse_1': 'conv1', 'qse_2': 'layer1', 'csp': 'layer2'}
-    weights = {
+def resnet_weights(model: CKDN) -> dict[str, torch.Tensor]:
+    """Weights of Q and C under the names that they have in a ResNet."""
+    names = {'qse_1': 'conv1', 'qse_2': 'layer1', 'csp': 'layer2'}
+    return {
         key.replace(part, name, 1): value
-        for key, value in source.state_dict().items()
-        for part, name in renamed.items()
+        for key, value in model.state_dict().items()
+        for part, name in names.items()
         if key.startswith(f'{part}.')
     }
-    torch.save(dict(state_dict={prefix + key: value for key, value in weights.items()}), tmp_path / 'resnet.pth')
-    model = CKDN(depth=18, base_channels=4, head_dim=16, imagenet_weights=str(tmp_path / 'resnet.pth'))
-    model.init_weights()
-    own = model.state_dict()
+
+
+@pytest.mark.parametrize('prefix', ['', 'backbone.'])
+def test_imagenet_weights_start_all_parts_and_lacking_ones_are_named(tmp_path, prefix):
+    weights, file = resnet_weights(tiny()), tmp_path / 'resnet.pth'
+    torch.save(dict(state_dict={prefix + key: value for key, value in weights.items()}), file)
+    model = tiny(imagenet_weights=str(file))
+    state = model.state_dict()
     for part, name in (('dte_1', 'conv1'), ('dte_2', 'layer1'), ('aux_csp', 'layer2')):
         keys = [key for key in weights if key.startswith(f'{name}.')]
-        assert keys and all(torch.equal(own[key.replace(name, part, 1)], weights[key]) for key in keys)
-    del weights['layer2.0.conv1.weight']
-    torch.save(dict(state_dict=weights), tmp_path / 'resnet.pth')
+        assert keys and all(torch.equal(state[key.replace(name, part, 1)], weights[key]) for key in keys)
+    torch.save({key: value for key, value in weights.items() if key != 'layer2.0.conv1.weight'}, file)
     with pytest.raises(CheckpointError, match=r'csp.*0\.conv1\.weight'):
         model.init_weights()
+    torch.save(resnet_weights(CKDN(depth=18, head_dim=16)), file)
+    with pytest.raises(CheckpointError, match=r'conv1\.weight has the shape \(64, 3, 7, 7\), qse_1 of this model \(4, 3, 7, 7\)'):
+        model.init_weights()
+
+
+def test_the_file_of_the_official_code_counts_no_batches(tmp_path):
+    """torchvision's first ResNet-50 is older than ``num_batches_tracked``."""
+    weights = {key: value for key, value in resnet_weights(tiny()).items() if not key.endswith('num_batches_tracked')}
+    torch.save(weights, tmp_path / 'resnet.pth')
+    state = tiny(imagenet_weights=str(tmp_path / 'resnet.pth')).state_dict()
+    assert torch.equal(state['dte_2.0.bn1.weight'], weights['layer1.0.bn1.weight'])
+    assert state['dte_2.0.bn1.num_batches_tracked'] == 0
+
+
+def test_the_plain_comparator_takes_the_branches_only(tmp_path):
+    weights = resnet_weights(tiny())
+    torch.save(weights, tmp_path / 'resnet.pth')
+    state = tiny(comparator='plain', imagenet_weights=str(tmp_path / 'resnet.pth')).state_dict()
+    assert torch.equal(state['dte_2.1.conv2.weight'], weights['layer1.1.conv2.weight'])
+
+
+@pytest.mark.parametrize(
+    'name, options', [('resnet50', {}), ('resnet34', dict(depth=34)), ('vgg16_bn', dict(backbone='vgg16_bn'))]
+)
+def test_without_imagenet_weights_nothing_trains(name, options, monkeypatch, tmp_path):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    message = rf'(?s)checkpoints/{name}-\w+\.pth.*models\.{name}\(weights=.*imagenet_weights=None'
+    with pytest.raises(MissingFileError, match=message):
+        CKDN(**options).init_weights()
+
+
+def test_a_training_without_stages_is_refused():
+    model = tiny()
+    model.stage = None
+    with pytest.raises(ConfigError, match='TwoStageHook'):
+        model.loss(batch(), samples([0.2, 0.6], [0.5, 0.5]))
+
+
+def test_a_collapse_is_named_once_an_epoch(caplog):
+    hub = MessageHub('test_a_collapse')
+    runner = SimpleNamespace(message_hub=hub, epoch=0, logger=logging.getLogger('ckdn'))
+    watch = CollapseWatchHook(share=0.1)
+    for epoch, spread in ((0, 2.0), (0, 0.21), (0, 0.19), (0, 0.1), (1, 0.1), (1, 2.0), (2, 19.0), (2, 21.0)):
+        runner.epoch = epoch
+        watch.after_train_iter(runner, 0, outputs=dict(spread=torch.tensor(spread), diff=torch.tensor(0.005)))
+    watch.after_train_iter(runner, 0, outputs=dict(loss_rank=1.0))
+    words = [re.search(r'T is (\w+).* is (\S+), (\S+) times', record.message).groups() for record in caplog.records]
+    assert words == [('collapsing', '0.19', '0.095'), ('collapsing', '0.1', '0.05'), ('running', '21', '10.5')]
+    again = CollapseWatchHook(share=0.1)  # of a resumed training
+    again.after_train_iter(runner, 0, outputs=dict(spread=torch.tensor(0.1), diff=torch.tensor(0.005)))
+    assert len(caplog.records) == 4
 
 
 def test_branch_and_comparator_are_cut_out_of_other_networks(tmp_path):
@@ -335,6 +394,7 @@ def test_branch_and_comparator_are_cut_out_of_other_networks(tmp_path):
     expected = model.fc_(source.features[2:5](features[0] - features[1]).mean(dim=(2, 3))).sigmoid().flatten()
     torch.testing.assert_close(model(inputs), expected)
     model.train()
+    model.stage = 'score'
     losses = model.loss(inputs, samples([0.2, 0.8], [0.5, 0.5]))
     sum(value for name, value in losses.items() if name.startswith('loss')).backward()
     touched = {name.partition('.')[0] for name, p in model.named_parameters() if p.grad is not None}

@@ -26,7 +26,7 @@ def images() -> Path:
 @torch.no_grad()
 def test_pyiqa_gives_the_same_scores_on_the_same_weights(images):
     torch.manual_seed(0)
-    model = CKDN()
+    model = CKDN(imagenet_weights=None)
     model.init_weights()
     model.eval().prepare_inference()
     restored, degraded = torch.randn(2, 2, 3, 288, 288) * torch.tensor([1.0, 0.1]).view(2, 1, 1, 1)

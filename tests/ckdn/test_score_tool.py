@@ -27,7 +27,7 @@ CONFIG = ROOT / 'configs/ckdn/ckdn_r18_1xb8-2e_photos_instant.py'
 @pytest.fixture(scope='module')
 def checkpoint(tmp_path_factory) -> Path:
     torch.manual_seed(0)
-    model = CKDN(depth=18, base_channels=8, head_dim=64)
+    model = CKDN(depth=18, base_channels=8, head_dim=64, imagenet_weights=None)
     model.init_weights()
     file = tmp_path_factory.mktemp('ckdn') / 'weights.pth'
     torch.save(dict(state_dict=model.state_dict()), file)
