@@ -29,7 +29,7 @@ from openmsra.ftcn.faces.align import landmarks_of_box
 from openmsra.ftcn.faces.detectors import Face
 
 FRAMES, CLIP = 40, (1, 3, 32, 224, 224)
-CONFIG = Path(__file__).resolve().parents[1] / 'configs/ftcn/ftcn-tt_r50_8xb4-100e_ffpp-c23.py'
+CONFIG = Path(__file__).resolve().parents[1] / 'configs/ftcn/ftcn-tt_r50_8xb2-100e_ffpp-c23.py'
 
 
 def run(repeats: int, device: torch.device) -> dict[str, dict]:

@@ -15,7 +15,7 @@ from openmsra.common.video import Frame, ImageFolder, VideoFile, list_videos, re
 from openmsra.engine.launch import run_tool
 from openmsra.errors import MissingFileError, VideoError
 
-CONFIG = Path(__file__).resolve().parents[1] / 'configs/ftcn/ftcn-tt_r50_8xb4-100e_ffpp-c23.py'
+CONFIG = Path(__file__).resolve().parents[1] / 'configs/ftcn/ftcn-tt_r50_8xb2-100e_ffpp-c23.py'
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:

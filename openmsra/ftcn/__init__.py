@@ -3,6 +3,7 @@
 network, heads, model   the network with its options; its loss (binary cross-entropy) and its prediction
 fast                    the exact rewrite of the network for inference on a CPU
 schedule                the learning rate of the official settings
+hooks                   precise statistics of the batch norms
 metrics                 clip-, frame- and video-level evaluation
 inferencer, report      scores of a video over time; JSON, CSV, plot and annotated video of them
 data/                   the data set of face clips, its augmentation, and perturbations for tests of robustness
@@ -16,6 +17,7 @@ compat.bridge_torchvision()
 from openmsra.common.clips import ClipDataPreprocessor  # noqa: E402
 from openmsra.ftcn.data.clips import AugmentClip, FaceClips, PackClip  # noqa: E402
 from openmsra.ftcn.data.perturb import PerturbClip  # noqa: E402
+from openmsra.ftcn.hooks import PreciseBNHook  # noqa: E402
 from openmsra.ftcn.inferencer import FTCNInferencer, TrackScore, VideoScore  # noqa: E402
 from openmsra.ftcn.metrics import VideoForgeryMetric  # noqa: E402
 from openmsra.ftcn.model import FTCN  # noqa: E402
@@ -29,6 +31,7 @@ __all__ = [
     'FaceClips',
     'PackClip',
     'PerturbClip',
+    'PreciseBNHook',
     'TrackScore',
     'VideoForgeryMetric',
     'VideoScore',

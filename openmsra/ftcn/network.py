@@ -177,11 +177,12 @@ def init_weights(network: nn.Module, official_init: bool = False) -> None:
     """Kaiming fan-out for convolutions, 0 for the scale of each block's last norm.
 
     ``official_init`` leaves PyTorch's default on the convolutions that the official conversion replaces after its
-    initialisation: the stem, the middle convolutions and the strided projections.
+    initialisation: the stem, the middle convolutions and the strided projections, where their spatial kernel or stride is gone.
     """
     for name, module in network.named_modules():
         if isinstance(module, nn.Conv3d):
-            if official_init and name.endswith(REPLACED):
+            converted = module.kernel_size[1:] == (1, 1) and module.stride == (1, 1, 1)
+            if official_init and converted and name.endswith(REPLACED):
                 nn.init.kaiming_uniform_(module.weight, a=math.sqrt(5))
             else:
                 nn.init.kaiming_normal_(module.weight, mode='fan_out', nonlinearity='relu')

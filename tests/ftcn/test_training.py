@@ -1,5 +1,6 @@
 """Clips, augmentation, schedule and figures of FTCN."""
 
+import io
 import json
 import math
 
@@ -7,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from openmsra.ftcn import AugmentClip, FaceClips, PackClip, VideoForgeryMetric, WarmupCosineLR
 from openmsra.ftcn.data.clips import clip_starts, reflect
@@ -108,6 +110,18 @@ def test_augmentation_is_the_same_in_all_frames(choice):
     out = AugmentClip(**options).transform(dict(clip=clip))['clip']
     assert (out == out[:1]).all() and not np.array_equal(out, clip)
     assert np.array_equal(clip[0], frame)
+
+
+def test_jpeg_takes_the_channels_for_what_they_are(monkeypatch):
+    """Pillow's JPEG of the same quality, in RGB, is the reference; blue is compressed more than red."""
+    monkeypatch.setattr(np.random, 'randint', lambda low, high: low)  # the lowest quality
+    rng = np.random.default_rng(0)
+    frame = cv2.resize(rng.integers(0, 256, (8, 8, 3)).astype(np.uint8), (64, 64), interpolation=cv2.INTER_CUBIC)
+    only_jpeg = dict.fromkeys(('flip', 'erase', 'light', 'scale'), 0.0) | dict(jpeg=1.0)
+    (out,) = AugmentClip(**only_jpeg).transform(dict(clip=frame[None]))['clip']
+    stream = io.BytesIO()
+    Image.fromarray(frame).save(stream, 'JPEG', quality=60)
+    np.testing.assert_allclose(out.astype(int), np.asarray(Image.open(stream), int), atol=4)
 
 
 @pytest.mark.parametrize('method', METHODS)

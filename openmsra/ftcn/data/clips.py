@@ -152,6 +152,12 @@ class FaceClips(BaseDataset):
         return int(np.random.choice(self.groups[group]))
 
 
+def _jpeg(frame: np.ndarray, quality: int) -> np.ndarray:
+    """An RGB frame (H, W, 3) behind JPEG; OpenCV's order of the channels decides which of them are compressed most."""
+    file = cv2.imencode('.jpg', cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+    return cv2.cvtColor(cv2.imdecode(file, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
+
+
 @TRANSFORMS.register_module()
 class AugmentClip(BaseTransform):
     """Flip, brightness, lower resolution, JPEG and black erasing, each drawn once for a clip.
@@ -180,8 +186,8 @@ class AugmentClip(BaseTransform):
             lower = [cv2.resize(frame, small, interpolation=cv2.INTER_AREA) for frame in clip]
             clip = np.stack([cv2.resize(frame, (width, height)) for frame in lower])
         if np.random.rand() < self.jpeg:
-            quality = [cv2.IMWRITE_JPEG_QUALITY, int(np.random.randint(60, 101))]
-            clip = np.stack([cv2.imdecode(cv2.imencode('.jpg', frame, quality)[1], cv2.IMREAD_COLOR) for frame in clip])
+            quality = int(np.random.randint(60, 101))
+            clip = np.stack([_jpeg(frame, quality) for frame in clip])
         if np.random.rand() < self.erase:
             side = np.sqrt(np.random.uniform(0.02, 0.2))
             top, left = (int(np.random.rand() * n * (1 - side)) for n in (height, width))

@@ -1,4 +1,4 @@
 # The network ends after stage 3.
-_base_ = 'ftcn-tt_r50_8xb4-100e_ffpp-c23.py'
+_base_ = 'ftcn-tt_r50_8xb2-100e_ffpp-c23.py'
 
 model = dict(backbone=dict(stop_stage=3))

@@ -1,5 +1,5 @@
 # Leave one out: trained without Face2Face, tested on it.
-_base_ = 'ftcn-tt_r50_8xb4-100e_ffpp-c23.py'
+_base_ = 'ftcn-tt_r50_8xb2-100e_ffpp-c23.py'
 
 methods = ['Deepfakes', 'FaceSwap', 'NeuralTextures']
 train_dataloader = dict(dataset=dict(methods=methods))

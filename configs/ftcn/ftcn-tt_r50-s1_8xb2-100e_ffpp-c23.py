@@ -1,4 +1,4 @@
 # Spatial kernel kept in the stem.
-_base_ = 'ftcn-tt_r50_8xb4-100e_ffpp-c23.py'
+_base_ = 'ftcn-tt_r50_8xb2-100e_ffpp-c23.py'
 
 model = dict(backbone=dict(spatial_kernels=(7, 1, 1, 1, 1)))

@@ -1,5 +1,5 @@
 # One against one: trained on Face2Face alone, tested on all four manipulations.
-_base_ = 'ftcn-tt_r50_8xb4-100e_ffpp-c23.py'
+_base_ = 'ftcn-tt_r50_8xb2-100e_ffpp-c23.py'
 
 train_dataloader = dict(dataset=dict(methods=['Face2Face']))
 val_dataloader = dict(dataset=dict(methods=['Face2Face']))
