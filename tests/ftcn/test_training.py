@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from openmsra.errors import ImageError
 from openmsra.ftcn import AugmentClip, FaceClips, PackClip, VideoForgeryMetric, WarmupCosineLR
 from openmsra.ftcn.data.clips import clip_starts, reflect
 from openmsra.ftcn.metrics import detection_figures
@@ -188,7 +189,7 @@ def test_face_clips(crops):
             **options,
         )
     (crops / '3' / '000.png').write_bytes(b'broken')
-    with pytest.raises(OSError, match='not a readable image'):
+    with pytest.raises(ImageError, match='not an image'):
         test[0]
     for file in (crops / '3').glob('*'):
         file.unlink()
