@@ -17,8 +17,8 @@ import torch
 from benchmarks import autoformer_search_timing
 from benchmarks.timing import interleaved, ratio
 from openmsra.autoformer import AutoFormerSupernet, arch_rng
-from openmsra.autoformer.attention import RelativePositionIndex
 from openmsra.autoformer.elastic import ElasticAttention
+from openmsra.autoformer.relative_position import RelativePositionIndex
 from openmsra.autoformer.search.complexity import Geometry, params_of
 from tests.references.autoformer_attention import naive_attention, table_index
 

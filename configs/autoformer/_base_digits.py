@@ -56,7 +56,6 @@ param_scheduler = [
 ]
 auto_scale_lr = dict(base_batch_size=32, enable=False)
 
-custom_hooks = [dict(type='ArchSamplingHook')]
 default_hooks = dict(visualization=dict(type='mmpretrain.VisualizationHook', enable=False))
 visualizer = dict(type='mmpretrain.UniversalVisualizer')
 find_unused_parameters = True

@@ -108,7 +108,6 @@ param_scheduler = [
 ]
 auto_scale_lr = dict(base_batch_size=1024, enable=False)
 
-custom_hooks = [dict(type='ArchSamplingHook')]
 default_hooks = dict(
     logger=dict(interval=100),
     visualization=dict(type='mmpretrain.VisualizationHook', enable=False),

@@ -22,4 +22,3 @@ val_cfg = None
 val_dataloader = None
 val_evaluator = None
 param_scheduler = None
-custom_hooks = []

@@ -16,6 +16,5 @@ model = dict(
     loss=dict(type='mmpretrain.LabelSmoothLoss', label_smooth_val=0.1, num_classes=10, mode='original'),
     data_preprocessor=dict(type='mmpretrain.ClsDataPreprocessor', mean=[4.8], std=[6.08], num_classes=10),
 )
-custom_hooks = []
 val_cfg = dict(_delete_=True)
 test_cfg = dict(_delete_=True)

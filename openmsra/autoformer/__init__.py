@@ -20,11 +20,10 @@ from openmsra.autoformer.loops import SubnetTestLoop, SubnetValLoop  # noqa: E40
 from openmsra.autoformer.search.complexity import count_flops, count_params  # noqa: E402
 from openmsra.autoformer.search.loop import EvolutionLoop  # noqa: E402
 from openmsra.autoformer.space import SearchSpace, arch_rng  # noqa: E402
-from openmsra.autoformer.supernet import ArchSamplingHook, AutoFormerSupernet, extract_subnet  # noqa: E402
+from openmsra.autoformer.supernet import AutoFormerSupernet, extract_subnet  # noqa: E402
 from openmsra.autoformer.vit import AutoFormerViT  # noqa: E402
 
 __all__ = [
-    'ArchSamplingHook',
     'AutoFormerInferencer',
     'AutoFormerSupernet',
     'AutoFormerViT',

@@ -9,14 +9,11 @@ about three quarters of theirs. Maths and symbols are those of that module:
 Products with relative vectors are taken with all R of them at once; ``seen`` picks those that a query sees.
 """
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-if TYPE_CHECKING:
-    from openmsra.autoformer.attention import RelativePositionIndex
+from openmsra.autoformer.relative_position import RelativePositionIndex
 
 
 class ExplicitRelativeAttention(torch.autograd.Function):
@@ -30,7 +27,7 @@ class ExplicitRelativeAttention(torch.autograd.Function):
         value: Tensor,
         key_vectors: Tensor,
         value_vectors: Tensor,
-        index: 'RelativePositionIndex',
+        index: RelativePositionIndex,
         scale: float,
     ) -> Tensor:
         """See ``relative_attention``; the vectors are (R, d)."""
@@ -64,7 +61,7 @@ class ExplicitRelativeAttention(torch.autograd.Function):
         return d_x[..., :dim], d_key.view(shape), d_value.view(shape), d_key_vectors, d_value_vectors, None, None
 
 
-def _with_seen_products(x: Tensor, vectors: Tensor, index: 'RelativePositionIndex') -> Tensor:
+def _with_seen_products(x: Tensor, vectors: Tensor, index: RelativePositionIndex) -> Tensor:
     """[x, products of x with the vectors that it sees in each feature], (B, h, N, d + F); none for the class token."""
     dim, features = x.shape[-1], index.seen.shape[1]
     out = x.new_empty(*x.shape[:3], dim + index.indicator.shape[1])
@@ -74,7 +71,7 @@ def _with_seen_products(x: Tensor, vectors: Tensor, index: 'RelativePositionInde
     return out
 
 
-def _with_indicator(x: Tensor, index: 'RelativePositionIndex') -> Tensor:
+def _with_indicator(x: Tensor, index: RelativePositionIndex) -> Tensor:
     """[x, U], (B, h, N, d + F)."""
     dim = x.shape[-1]
     out = x.new_empty(*x.shape[:3], dim + index.indicator.shape[1])
@@ -82,7 +79,7 @@ def _with_indicator(x: Tensor, index: 'RelativePositionIndex') -> Tensor:
     return out
 
 
-def _per_vector(x: Tensor, dim: int, index: 'RelativePositionIndex') -> Tensor:
+def _per_vector(x: Tensor, dim: int, index: RelativePositionIndex) -> Tensor:
     """The features of x (B, h, N, d + F), each at the vector that is seen there, (B, h, N, R)."""
     out = x.new_zeros(*x.shape[:3], len(index.selection))
     features = x[:, :, 1:, dim : dim + index.seen.shape[1]]

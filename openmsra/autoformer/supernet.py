@@ -1,83 +1,45 @@
 """The AutoFormer supernet: all architectures of a space in one set of weights (sec. 3)."""
 
+import copy
+
 import torch
-import torch.nn.functional as F
-from mmcv.cnn.bricks import DropPath
-from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
+from mmengine.dist import broadcast_object_list
+from mmengine.logging import MessageHub
 from torch import Tensor, nn
 
-from openmsra.autoformer.elastic import (
-    ElasticAttention,
-    ElasticLayerNorm,
-    ElasticLinear,
-    ElasticMlp,
-    ElasticPatchEmbed,
-)
+from openmsra.autoformer.elastic import ElasticBlock, ElasticLayerNorm, ElasticLinear, ElasticPatchEmbed
+from openmsra.autoformer.losses import hard_distillation_loss, inplace_distillation_loss, targets_of
 from openmsra.autoformer.search.complexity import count_flops, count_params
 from openmsra.autoformer.space import Arch, SearchSpace, arch_rng, normalize
-from openmsra.autoformer.vit import LN_EPS, AutoFormerViT, Block, PatchEmbed, VisionTransformerBase, targets_of
+from openmsra.autoformer.vit import LN_EPS, AutoFormerViT, Block, PatchEmbed, VisionTransformerBase, patches_to_tokens
 from openmsra.engine.checkpoint.io import load_file, load_weights
-from openmsra.registry import HOOKS, MODELS
-
-
-class ElasticBlock(Block):
-    """A transformer block whose sizes are set per architecture; depth is handled by the supernet."""
-
-    def __init__(
-        self,
-        space: SearchSpace,
-        max_distance: int,
-        roles: str,
-        drop_path: float,
-        drop_rate: float,
-        attn_drop_rate: float,
-        bias_layout: str,
-        scale_output: bool,
-    ) -> None:
-        nn.Module.__init__(self)
-        e, hidden = space.super_embed_dim, int(space.super_embed_dim * space.super_mlp_ratio)
-        self.norm1, self.norm2 = ElasticLayerNorm(e), ElasticLayerNorm(e)
-        self.attn = ElasticAttention(
-            e, space.super_num_heads, space.head_dim, max_distance, roles, attn_drop_rate, bias_layout, scale_output
-        )
-        self.mlp = ElasticMlp(e, hidden, drop_rate, scale_output)
-        self.drop, self.drop_path = nn.Dropout(drop_rate), DropPath(drop_path)
-
-    def set_sizes(self, embed_dim: int, num_heads: int, mlp_ratio: float) -> None:
-        """Choose the active slices."""
-        self.attn.heads_active = num_heads
-        self.mlp.hidden_active = int(embed_dim * mlp_ratio)
+from openmsra.errors import ConfigError
+from openmsra.registry import MODELS
 
 
 class Stem(nn.Module):
-    """Patch embedding, tokens, final norm and head of one width; classical sharing owns one for each width."""
+    """Patch embedding, tokens, final norm and head of one width, of which classical sharing has one for each width."""
 
-    def __init__(self, net: 'AutoFormerSupernet', embed_dim: int, elastic: bool) -> None:
+    def __init__(
+        self, in_channels: int, patch_size: int, embed_dim: int, num_classes: int, pos_embed: nn.Parameter | None
+    ) -> None:
         super().__init__()
-        patch_embed = ElasticPatchEmbed if elastic else PatchEmbed
-        self.patch_embed = patch_embed(net.in_channels, net.patch_size, embed_dim)
+        self.patch_embed = PatchEmbed(in_channels, patch_size, embed_dim)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, embed_dim))
-        if net.abs_pos:
-            self.pos_embed = nn.Parameter(torch.zeros(1, 1 + net.grid[0] * net.grid[1], embed_dim))
-        self.norm = ElasticLayerNorm(embed_dim) if elastic else nn.LayerNorm(embed_dim, eps=LN_EPS)
-        self.head = ElasticLinear(embed_dim, net.num_classes) if elastic else nn.Linear(embed_dim, net.num_classes)
-
-    @staticmethod
-    def tokens(stem: nn.Module, images: Tensor) -> Tensor:
-        """Images to tokens (B, N, e) with the parameters of ``stem``."""
-        patches = stem.patch_embed(images)
-        embed_dim = patches.shape[-1]
-        tokens = torch.cat([stem.cls_token[..., :embed_dim].expand(len(patches), -1, -1), patches], 1)
-        return tokens + stem.pos_embed[..., :embed_dim] if hasattr(stem, 'pos_embed') else tokens
+        self.pos_embed = pos_embed
+        self.norm = nn.LayerNorm(embed_dim, eps=LN_EPS)
+        self.head = nn.Linear(embed_dim, num_classes)
 
 
 @MODELS.register_module()
 class AutoFormerSupernet(VisionTransformerBase):
     """One vision transformer that contains every architecture of a search space.
 
-    A call uses the architecture chosen by :meth:`set_subnet` (the largest of the space at first). Training draws one
-    per iteration (``ArchSamplingHook``) or, with ``sandwich``, the largest, the smallest and some random ones.
+    A call uses the architecture chosen by :meth:`set_subnet` (the largest of the space at first). Only the loss in training
+    mode draws its own: one random architecture for each iteration or, with ``sandwich``, the largest, the smallest and some
+    random ones. The draw is a function of the run's seed and iteration, so it is the same on all processes (whatever
+    ``randomness.diff_rank_seed`` says) and after a resume, and no config can leave it out. A training loop other than
+    mmengine's calls :meth:`sample_subnets` before each step.
 
     Args:
         space: 'tiny', 'small', 'base' or the fields of :class:`~openmsra.autoformer.space.SearchSpace`.
@@ -122,15 +84,15 @@ class AutoFormerSupernet(VisionTransformerBase):
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
-        self_space = SearchSpace.from_config(space)
-        _one_of('sharing', sharing, ('entangled', 'classical'))
-        _one_of('qkv_bias_layout', qkv_bias_layout, ('prefix', 'interleaved'))
+        space = SearchSpace.from_config(space)
+        _check_choice('sharing', sharing, ('entangled', 'classical'))
+        _check_choice('qkv_bias_layout', qkv_bias_layout, ('prefix', 'interleaved'))
         super().__init__(
             num_classes,
             img_size,
             patch_size,
             in_channels,
-            self_space.head_dim,
+            space.head_dim,
             max_relative_position,
             relative_position,
             abs_pos,
@@ -140,54 +102,72 @@ class AutoFormerSupernet(VisionTransformerBase):
             data_preprocessor,
             init_cfg,
         )
-        self.space, self.sharing, self.qkv_bias_layout = self_space, sharing, qkv_bias_layout
-        self.scale_output, self.drop_rate, self.drop_path_rate = scale_output, drop_rate, drop_path_rate
+        self.space, self.sharing, self.qkv_bias_layout = space, sharing, qkv_bias_layout
+        self.scale_output = scale_output
+        self.drop_path_rate, self.drop_rate, self.attn_drop_rate = drop_path_rate, drop_rate, attn_drop_rate
         self.sandwich = _checked_sandwich(sandwich)
-        rates = torch.linspace(0, drop_path_rate, self_space.super_depth).tolist()
+        drop_path_rates = torch.linspace(0, drop_path_rate, space.super_depth).tolist()
         if sharing == 'entangled':
-            self._build_entangled(rates, drop_rate, attn_drop_rate)
+            self._build_entangled(drop_path_rates)
         else:
-            self._build_classical(rates, drop_rate, attn_drop_rate)
+            self._build_classical(drop_path_rates)
         self.reset_parameters()
         self._teacher = [_frozen(teacher)] if teacher else []  # in a list: not part of the state dict
-        self.set_subnet(self_space.largest())
-        self.train_subnets = {'': self.get_subnet()}
+        self._sampled: dict[str, Arch] | None = None
+        self._run_seed: tuple[str, int] | None = None  # name of a run, and its seed on the first process
+        self.set_subnet(space.largest())
 
-    def _build_entangled(self, rates: list[float], drop_rate: float, attn_drop_rate: float) -> None:
-        for name, child in Stem(self, self.space.super_embed_dim, elastic=True).named_children():
-            self.add_module(name, child)
-        self.cls_token = nn.Parameter(torch.zeros(1, 1, self.space.super_embed_dim))
-        if self.abs_pos:
-            self.pos_embed = nn.Parameter(torch.zeros(1, 1 + self.grid[0] * self.grid[1], self.space.super_embed_dim))
+    def _build_entangled(self, drop_path_rates: list[float]) -> None:
+        """One set of weights of the greatest size; its names are those of an ordinary vision transformer."""
+        space = self.space
+        self.patch_embed = ElasticPatchEmbed(self.in_channels, self.patch_size, space.super_embed_dim)
+        self.norm = ElasticLayerNorm(space.super_embed_dim)
+        self.head = ElasticLinear(space.super_embed_dim, self.num_classes)
+        self.cls_token = nn.Parameter(torch.zeros(1, 1, space.super_embed_dim))
+        self.pos_embed = self._absolute_positions(space.super_embed_dim)
         self.blocks = nn.ModuleList(
             ElasticBlock(
-                self.space,
+                space,
                 self.max_relative_position,
                 self.roles,
-                rate,
-                drop_rate,
-                attn_drop_rate,
+                drop_path_rate,
+                self.drop_rate,
+                self.attn_drop_rate,
                 self.qkv_bias_layout,
                 self.scale_output,
             )
-            for rate in rates
+            for drop_path_rate in drop_path_rates
         )
 
-    def _build_classical(self, rates: list[float], drop_rate: float, attn_drop_rate: float) -> None:
+    def _build_classical(self, drop_path_rates: list[float]) -> None:
+        """A stem for each width, and for each layer a block for each combination of choices."""
         space = self.space
-        self.stems = nn.ModuleDict({str(e): Stem(self, e, elastic=False) for e in space.embed_dim})
+        self.stems = nn.ModuleDict(
+            {
+                str(e): Stem(self.in_channels, self.patch_size, e, self.num_classes, self._absolute_positions(e))
+                for e in space.embed_dim
+            }
+        )
         self.blocks = nn.ModuleList(
             nn.ModuleDict(
                 {
                     _block_key(e, heads, ratio): Block(
-                        e, heads, ratio, space.head_dim, self.max_relative_position, self.roles, rate, drop_rate, attn_drop_rate
+                        e,
+                        heads,
+                        ratio,
+                        space.head_dim,
+                        self.max_relative_position,
+                        self.roles,
+                        drop_path_rate,
+                        self.drop_rate * e / space.super_embed_dim,
+                        self.attn_drop_rate,
                     )
                     for e in space.embed_dim
                     for heads in space.num_heads
                     for ratio in space.mlp_ratio
                 }
             )
-            for rate in rates
+            for drop_path_rate in drop_path_rates
         )
 
     def set_subnet(self, arch: Arch) -> None:
@@ -201,17 +181,6 @@ class AutoFormerSupernet(VisionTransformerBase):
         if self.sharing == 'classical' and not self.space.contains(arch):
             raise ValueError(f'architecture {arch}: with classical sharing only the choices of the space own weights.')
         self._arch = arch
-        if self.sharing == 'entangled':
-            self.patch_embed.out_active = arch['embed_dim']
-            for block, heads, ratio in zip(self.blocks, arch['num_heads'], arch['mlp_ratio'], strict=False):
-                block.set_sizes(arch['embed_dim'], heads, ratio)
-        if self.drop_rate:
-            self._scale_dropout(arch)
-
-    def _scale_dropout(self, arch: Arch) -> None:
-        for module in self.blocks.modules():
-            if isinstance(module, nn.Dropout):
-                module.p = self.drop_rate * arch['embed_dim'] / self.space.super_embed_dim
 
     def get_subnet(self) -> Arch:
         """The active architecture."""
@@ -221,11 +190,37 @@ class AutoFormerSupernet(VisionTransformerBase):
         """Choose what the next training step trains: a function of (seed, iteration) alone."""
         rng = arch_rng(seed, iteration)
         if self.sandwich is None:
-            self.train_subnets = {'': self.space.sample(rng)}
-            self.set_subnet(self.train_subnets[''])
+            self._sampled = {'': self.space.sample(rng)}
+            self.set_subnet(self._sampled[''])
             return
         draws = {f'random{i}': self.space.sample(rng) for i in range(self.sandwich['num_random'])}
-        self.train_subnets = dict(largest=self.space.largest(), smallest=self.space.smallest(), **draws)
+        self._sampled = dict(largest=self.space.largest(), smallest=self.space.smallest(), **draws)
+
+    def _next_subnets(self) -> dict[str, Arch]:
+        """What this training step trains; each draw serves one step, so that a forgotten draw is an error."""
+        if self._sampled is None:
+            self.sample_subnets(*self._seed_and_iteration())
+        subnets, self._sampled = self._sampled, None
+        return subnets
+
+    def _seed_and_iteration(self) -> tuple[int, int]:
+        """Of the run that trains this network; mmengine's RuntimeInfoHook tells both.
+
+        Raises:
+            ConfigError: nobody tells them.
+        """
+        hub = MessageHub.get_current_instance()
+        if not {'seed', 'iter'} <= set(hub.runtime_info):
+            raise ConfigError(
+                'AutoFormerSupernet: nothing tells the seed and the iteration, which the architecture of a training step is '
+                'drawn from. Keep default_hooks.runtime_info (RuntimeInfoHook) or, in a training loop of your own, call '
+                'sample_subnets(seed, iteration) before each step.'
+            )
+        if self._run_seed is None or self._run_seed[0] != hub.instance_name:
+            seed = [hub.get_info('seed')]
+            broadcast_object_list(seed)  # with randomness.diff_rank_seed each process has its own
+            self._run_seed = hub.instance_name, seed[0]
+        return self._run_seed[1], hub.get_info('iter')
 
     def active_blocks(self) -> list[nn.Module]:
         """The blocks that the active architecture runs, in order."""
@@ -236,39 +231,43 @@ class AutoFormerSupernet(VisionTransformerBase):
         return [choices[_block_key(self._arch['embed_dim'], heads, ratio)] for choices, heads, ratio in sizes]
 
     def active_stem(self) -> nn.Module:
-        """The module that owns stem and head of the active architecture."""
+        """The module that owns patch embedding, tokens, final norm and head of the active architecture."""
         return self if self.sharing == 'entangled' else self.stems[str(self._arch['embed_dim'])]
 
     def logits(self, images: Tensor) -> Tensor:
         """Logits (B, K) of the active architecture."""
         stem = self.active_stem()
-        tokens = Stem.tokens(stem, images)
-        for block in self.active_blocks():
-            tokens = block(tokens, self.relative_index)
+        if self.sharing == 'entangled':
+            patches = stem.patch_embed(images, self._arch['embed_dim'])
+            slices = list(zip(self._arch['num_heads'], self._arch['mlp_ratio'], strict=True))
+        else:  # every module has the size of the architecture
+            patches, slices = stem.patch_embed(images), [()] * self._arch['depth']
+        tokens = patches_to_tokens(patches, stem.cls_token, stem.pos_embed)
+        for block, sizes in zip(self.active_blocks(), slices, strict=True):
+            tokens = block(tokens, self.relative_index, *sizes)
         return stem.head(self.pool(stem.norm(tokens)))
 
     def loss(self, images: Tensor, data_samples: list) -> dict[str, Tensor]:
-        """Losses of the architectures chosen by :meth:`sample_subnets`; with a sandwich one entry for each."""
-        targets, losses, soft_target = targets_of(data_samples), {}, None
-        for name, arch in self.train_subnets.items():
+        """In training mode the losses of the architectures drawn for this step, with a sandwich one entry for each; else the
+        loss of the active one."""
+        targets, losses, largest_logits = targets_of(data_samples), {}, None
+        for name, arch in (self._next_subnets() if self.training else {'': self._arch}).items():
             self.set_subnet(arch)
             logits = self.logits(images)
-            if soft_target is not None:
-                losses[f'loss_{name}'] = F.cross_entropy(logits, soft_target)
+            if largest_logits is not None:
+                losses[f'loss_{name}'] = inplace_distillation_loss(logits, largest_logits)
                 continue
-            losses[f'loss_{name}' if name else 'loss'] = self._hard_loss(images, logits, targets)
-            if self.sandwich and self.sandwich['distill']:
-                soft_target = logits.detach().softmax(-1)
+            losses[f'loss_{name}' if name else 'loss'] = self._classification_loss(images, logits, targets)
+            if name == 'largest' and self.sandwich['distill']:
+                largest_logits = logits
         return losses
 
-    def _hard_loss(self, images: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
-        loss = self.loss_module(logits, targets)
+    def _classification_loss(self, images: Tensor, logits: Tensor, targets: Tensor) -> Tensor:
         if not self._teacher:
-            return loss
-        teacher = self._teacher[0].to(images.device)
+            return self.loss_module(logits, targets)
         with torch.no_grad():
-            labels = teacher(images, mode='tensor').argmax(-1)
-        return 0.5 * loss + 0.5 * self.loss_module(logits, labels)
+            teacher_logits = self._teacher[0].to(images.device)(images, mode='tensor')
+        return hard_distillation_loss(self.loss_module, logits, targets, teacher_logits)
 
     def count_params(self, arch: Arch) -> int:
         """Parameters of a sub-network, from the closed form."""
@@ -298,7 +297,7 @@ def _block_key(embed_dim: int, num_heads: int, mlp_ratio: float) -> str:
     return f'{embed_dim}_{num_heads}_{float(mlp_ratio)}'.replace('.', 'p')
 
 
-def _one_of(name: str, value: str, valid: tuple[str, ...]) -> None:
+def _check_choice(name: str, value: str, valid: tuple[str, ...]) -> None:
     if value not in valid:
         raise ValueError(f'{name}={value!r} is none of {", ".join(map(repr, valid))}.')
 
@@ -318,18 +317,11 @@ def _frozen(teacher: dict) -> nn.Module:
     return model.eval().requires_grad_(False)
 
 
-@HOOKS.register_module()
-class ArchSamplingHook(Hook):
-    """Draws the architecture of each training iteration from (seed, iteration), the same on every rank."""
-
-    def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        model.sample_subnets(runner.seed, runner.iter)
-
-
 @torch.no_grad()
 def extract_subnet(supernet: AutoFormerSupernet, arch: Arch) -> AutoFormerViT:
     """Copy one architecture out of a supernet as an ordinary network with the same logits.
+
+    The network shares nothing with the supernet: either may move to another device.
 
     Args:
         supernet: a trained supernet; its active architecture is left as it was.
@@ -338,7 +330,7 @@ def extract_subnet(supernet: AutoFormerSupernet, arch: Arch) -> AutoFormerViT:
     before = supernet.get_subnet()
     supernet.set_subnet(arch)
     arch = supernet.get_subnet()
-    net = AutoFormerViT(
+    network = AutoFormerViT(
         arch,
         supernet.num_classes,
         supernet.img_size,
@@ -350,25 +342,27 @@ def extract_subnet(supernet: AutoFormerSupernet, arch: Arch) -> AutoFormerViT:
         supernet.abs_pos,
         supernet.global_pool,
         supernet.drop_path_rate * (arch['depth'] - 1) / max(supernet.space.super_depth - 1, 1),
+        supernet.drop_rate * arch['embed_dim'] / supernet.space.super_embed_dim,
+        supernet.attn_drop_rate,
         init_std=supernet.init_std,
     )
-    net.loss_module = supernet.loss_module
-    net.data_preprocessor = supernet.data_preprocessor
+    network.loss_module = copy.deepcopy(supernet.loss_module)
+    network.data_preprocessor = copy.deepcopy(supernet.data_preprocessor)
     stem = supernet.active_stem()
-    for name, parameter in net.named_parameters():
+    for name, parameter in network.named_parameters():
         if not name.startswith('blocks.'):
             _copy_leading(parameter, stem.get_parameter(name))
-    for target, source in zip(net.blocks, supernet.active_blocks(), strict=True):
+    for target, source in zip(network.blocks, supernet.active_blocks(), strict=True):
         _copy_block(target, source, supernet)
     supernet.set_subnet(before)
-    return net.train(supernet.training)
+    return network.train(supernet.training)
 
 
 def _copy_block(target: Block, source: Block, supernet: AutoFormerSupernet) -> None:
     for name, parameter in target.named_parameters():
         _copy_leading(parameter, source.get_parameter(name))
     if supernet.sharing == 'entangled':
-        weights, biases = source.attn.role_weights(target.norm1.normalized_shape[0])
+        weights, biases = source.attn.role_weights(target.attn.num_heads, target.norm1.normalized_shape[0])
         target.attn.qkv.weight.copy_(torch.cat(weights))
         target.attn.qkv.bias.copy_(biases.flatten())
         if supernet.scale_output:

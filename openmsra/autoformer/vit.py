@@ -6,11 +6,14 @@ Shape legend: B batch, N = n + 1 tokens, e width, h heads, d head_dim, f MLP wid
 import torch
 import torch.nn.functional as F
 from mmcv.cnn.bricks import DropPath
+from mmengine.logging import print_log
 from mmengine.model import BaseModel
 from mmengine.model.weight_init import trunc_normal_
 from torch import Tensor, nn
 
-from openmsra.autoformer.attention import RelativePositionIndex, relative_attention
+from openmsra.autoformer.attention import relative_attention
+from openmsra.autoformer.losses import targets_of
+from openmsra.autoformer.relative_position import RelativePositionIndex
 from openmsra.autoformer.space import Arch, normalize
 from openmsra.engine.checkpoint.io import load_file, load_weights
 from openmsra.registry import MODELS
@@ -118,6 +121,23 @@ class PatchEmbed(nn.Module):
         return self.proj(images).flatten(2).transpose(1, 2)
 
 
+def patches_to_tokens(patches: Tensor, cls_token: Tensor, pos_embed: Tensor | None) -> Tensor:
+    """The class token before the patches, and absolute positions on both.
+
+    Args:
+        patches: (B, n, e).
+        cls_token: (1, 1, E) with E >= e; its leading e channels count.
+        pos_embed: (1, N, E), likewise; ``None`` without absolute positions.
+
+    Returns:
+        (B, N, e).
+    """
+    embed_dim = patches.shape[-1]
+    # the batch size is read from the shape and not with len: traced for export, that would become a constant
+    tokens = torch.cat([cls_token[..., :embed_dim].expand(patches.shape[0], -1, -1), patches], 1)
+    return tokens if pos_embed is None else tokens + pos_embed[..., :embed_dim]
+
+
 def resize_pos_embed(pos_embed: Tensor, old: tuple[int, int], new: tuple[int, int]) -> Tensor:
     """Interpolate absolute positions (1, 1 + n, e) bicubically to another grid; the class token's stays."""
     if old == new:
@@ -192,6 +212,10 @@ class VisionTransformerBase(BaseModel):
             rel_pos_v='v' in self.roles,
         )
 
+    def _absolute_positions(self, embed_dim: int) -> nn.Parameter | None:
+        """Absolute positions (1, N, e) of the grid, or nothing where the network has none."""
+        return nn.Parameter(torch.zeros(1, 1 + self.grid[0] * self.grid[1], embed_dim)) if self.abs_pos else None
+
     def reset_parameters(self) -> None:
         """Truncated normal for linear weights, tokens and tables, zero biases; convolutions as the framework does."""
         for module in self.modules():
@@ -247,13 +271,6 @@ class VisionTransformerBase(BaseModel):
         return tokens[:, 1:].mean(1) if self.global_pool else tokens[:, 0]
 
 
-def targets_of(data_samples: list) -> Tensor:
-    """Labels (B,), or soft labels (B, K) where Mixup or CutMix made them."""
-    if 'gt_score' in data_samples[0]:
-        return torch.stack([sample.gt_score for sample in data_samples])
-    return torch.cat([sample.gt_label for sample in data_samples])
-
-
 @MODELS.register_module()
 class AutoFormerViT(VisionTransformerBase):
     """One architecture as an ordinary vision transformer, without anything of the supernet.
@@ -307,8 +324,7 @@ class AutoFormerViT(VisionTransformerBase):
         e, depth = self.arch['embed_dim'], self.arch['depth']
         self.patch_embed = PatchEmbed(in_channels, patch_size, e)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, e))
-        if abs_pos:
-            self.pos_embed = nn.Parameter(torch.zeros(1, 1 + self.grid[0] * self.grid[1], e))
+        self.pos_embed = self._absolute_positions(e)
         rates = torch.linspace(0, drop_path_rate, depth).tolist()
         self.blocks = nn.ModuleList(
             Block(e, heads, ratio, head_dim, max_relative_position, relative_position, rate, drop_rate, attn_drop_rate)
@@ -320,10 +336,7 @@ class AutoFormerViT(VisionTransformerBase):
 
     def logits(self, images: Tensor) -> Tensor:
         """See :meth:`VisionTransformerBase.logits`."""
-        tokens = self.patch_embed(images)
-        tokens = torch.cat([self.cls_token.expand(tokens.shape[0], -1, -1), tokens], 1)
-        if self.abs_pos:
-            tokens = tokens + self.pos_embed
+        tokens = patches_to_tokens(self.patch_embed(images), self.cls_token, self.pos_embed)
         for block in self.blocks:
             tokens = block(tokens, self.relative_index)
         return self.head(self.pool(self.norm(tokens)))
@@ -341,17 +354,15 @@ def load_pretrained(model: AutoFormerViT, path: str) -> None:
     Raises:
         CheckpointError: something other than head and positions does not fit.
     """
-    from mmengine.logging import print_log
-
     checkpoint = load_file(path)
-    state, own = dict(checkpoint.get('state_dict', checkpoint)), model.state_dict()
+    state, initial = dict(checkpoint.get('state_dict', checkpoint)), model.state_dict()
     positions = state.get('pos_embed')
     if positions is not None and model.abs_pos and positions.shape[1] != model.pos_embed.shape[1]:
         side = round((positions.shape[1] - 1) ** 0.5)
         old = tuple(checkpoint.get('meta', {}).get('grid', (side, side)))
         state['pos_embed'] = resize_pos_embed(positions, old, model.grid)
         print_log(f'{path}: absolute positions interpolated from {old} to {model.grid} patches', 'current')
-    if 'head.weight' in state and state['head.weight'].shape != own['head.weight'].shape:
+    if 'head.weight' in state and state['head.weight'].shape != initial['head.weight'].shape:
         print_log(f'{path}: the head of {len(state["head.weight"])} classes starts anew with {model.num_classes}', 'current')
-        state.update({key: own[key] for key in ('head.weight', 'head.bias')})
+        state.update({key: initial[key] for key in ('head.weight', 'head.bias')})
     load_weights(model, state, path)

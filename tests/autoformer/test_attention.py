@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from openmsra.autoformer.attention import RelativePositionIndex, relative_attention
+from openmsra.autoformer.attention import relative_attention
+from openmsra.autoformer.relative_position import RelativePositionIndex
 from tests.references.autoformer_attention import naive_attention, table_index
 
 GRIDS = [((1, 1), 2), ((3, 3), 1), ((4, 4), 4), ((2, 5), 3), ((5, 2), 9), ((14, 14), 14)]

@@ -178,14 +178,12 @@ def test_entangled_step_moves_the_larger_network_and_classical_does_not():
 
 def test_smaller_qkv_is_a_sub_matrix_of_the_larger_head_by_head():
     attention = _net().blocks[0].attn
-    attention.heads_active = 3
-    large = attention.role_weights(32)[0]
-    attention.heads_active = 2
-    small = attention.role_weights(16)[0]
+    large = attention.role_weights(3, 32)[0]
+    small = attention.role_weights(2, 16)[0]
     storage = attention.qkv.weight.untyped_storage().data_ptr()
-    for one, other in zip(small, large, strict=True):
-        assert torch.equal(one, other[:16, :16])
-        assert one.untyped_storage().data_ptr() == storage, 'a copy on the forward path'
+    for narrow, wide in zip(small, large, strict=True):
+        assert torch.equal(narrow, wide[:16, :16])
+        assert narrow.untyped_storage().data_ptr() == storage, 'a copy on the forward path'
 
 
 @torch.no_grad()

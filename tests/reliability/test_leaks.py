@@ -28,7 +28,7 @@ class WatchMemory(Hook):
 
 def _resident(rank: int, world_size: int, path: Path, work_dir: Path) -> dict[int, int]:
     cfg = short_config(path, work_dir, batches=4, epochs=STEPS // 4)
-    cfg.custom_hooks = [*cfg.custom_hooks, dict(type='WatchMemory')]
+    cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='WatchMemory')]
     cfg.default_hooks.checkpoint.update(interval=500, max_keep_ckpts=1)
     runner = train(cfg)
     return next(hook for hook in runner.hooks if isinstance(hook, WatchMemory)).resident

@@ -50,7 +50,7 @@ def trained_weights(runner) -> dict[str, torch.Tensor]:
 
 def _run(rank: int, world_size: int, path: Path, work_dir: Path, iteration: int, poisoned: int, max_skips: int) -> dict:
     cfg = short_config(path, work_dir, batches=2, epochs=3)
-    cfg.custom_hooks = [*cfg.custom_hooks, dict(type='Poison', iteration=iteration, rank=poisoned)]
+    cfg.custom_hooks = [*cfg.get('custom_hooks', []), dict(type='Poison', iteration=iteration, rank=poisoned)]
     cfg.default_hooks.non_finite.max_skips = max_skips
     runner, error = build(cfg), None
     try:

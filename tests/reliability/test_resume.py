@@ -97,7 +97,7 @@ def test_training_does_not_depend_on_validations(tmp_path):
         whole = load_config(AUTOFORMER)
         cfg.val_dataloader, cfg.val_cfg, cfg.val_evaluator = whole.val_dataloader, whole.val_cfg, whole.val_evaluator
         cfg.train_cfg.val_interval = interval
-        cfg.custom_hooks.append(dict(type='DrawInValidation'))
+        cfg.custom_hooks = [dict(type='DrawInValidation')]
         train(cfg)
     states = [final_state(tmp_path / name) for name in ('often', 'once')]
     assert not differences(*({key: state[key] for key in ('weights', 'optimizer', 'progress')} for state in states))
@@ -153,7 +153,7 @@ def test_resume_at_iteration_100000(path, tmp_path):
     late['progress']['position'] = (epoch, 0 if by_epoch else 100_000)
     torch.save(late, tmp_path / 'late.pth')
     cfg.train_cfg.update(max_epochs=epoch + 1) if by_epoch else cfg.train_cfg.update(max_iters=100_001)
-    cfg.work_dir, cfg.custom_hooks = str(tmp_path / 'late'), [*cfg.custom_hooks, dict(type='StartWatch')]
+    cfg.work_dir, cfg.custom_hooks = str(tmp_path / 'late'), [*cfg.get('custom_hooks', []), dict(type='StartWatch')]
     cfg.default_hooks.checkpoint.interval = 10
     watch = next(hook for hook in train(cfg, resume=tmp_path / 'late.pth').hooks if isinstance(hook, StartWatch))
     print(f'{path.stem}: {watch.seconds:.2f} s')

@@ -113,7 +113,7 @@ def write_configs(cfg: Config, supernet: AutoFormerSupernet, arch: dict, folder:
     given = cfg.model.to_dict()
     kept = {key: given[key] for key in _NETWORK_KEYS if key in given}
     model = dict(_delete_=True, type='AutoFormerViT', arch=arch, head_dim=supernet.head_dim, **kept)
-    alone = dict(custom_hooks=[], val_cfg=dict(_delete_=True), test_cfg=dict(_delete_=True), find_unused_parameters=False)
+    alone = dict(val_cfg=dict(_delete_=True), test_cfg=dict(_delete_=True), find_unused_parameters=False)
     subnets = [str((folder / 'best.json').resolve())]
     base_lr = cfg.optim_wrapper.optimizer.lr
     tuned = dict(
