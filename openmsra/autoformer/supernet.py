@@ -115,6 +115,7 @@ class AutoFormerSupernet(VisionTransformerBase):
         self._teacher = [_frozen(teacher)] if teacher else []  # in a list: not part of the state dict
         self._sampled: dict[str, Arch] | None = None
         self._run_seed: tuple[str, int] | None = None  # name of a run, and its seed on the first process
+        self._last_iteration: tuple[str, int] | None = None
         self.set_subnet(space.largest())
 
     def _build_entangled(self, drop_path_rates: list[float]) -> None:
@@ -207,7 +208,7 @@ class AutoFormerSupernet(VisionTransformerBase):
         """Of the run that trains this network; mmengine's RuntimeInfoHook tells both.
 
         Raises:
-            ConfigError: nobody tells them.
+            ConfigError: nobody tells them, or they stand still.
         """
         hub = MessageHub.get_current_instance()
         if not {'seed', 'iter'} <= set(hub.runtime_info):
@@ -220,7 +221,14 @@ class AutoFormerSupernet(VisionTransformerBase):
             seed = [hub.get_info('seed')]
             broadcast_object_list(seed)  # with randomness.diff_rank_seed each process has its own
             self._run_seed = hub.instance_name, seed[0]
-        return self._run_seed[1], hub.get_info('iter')
+        iteration = hub.get_info('iter')
+        if self._last_iteration == (hub.instance_name, iteration):
+            raise ConfigError(
+                f'AutoFormerSupernet: iteration {iteration} of the run {hub.instance_name!r} is trained again. Has that run '
+                'ended? Outside of a run call sample_subnets(seed, iteration) before each step.'
+            )
+        self._last_iteration = hub.instance_name, iteration
+        return self._run_seed[1], iteration
 
     def active_blocks(self) -> list[nn.Module]:
         """The blocks that the active architecture runs, in order."""

@@ -124,6 +124,29 @@ def test_extracted_network_has_the_same_logits_and_the_counted_parameters(change
         assert type(plain.blocks[0]).__module__ == 'openmsra.autoformer.vit'
 
 
+@pytest.mark.parametrize('sharing', ['entangled', 'classical'])
+def test_extracted_network_shares_nothing_with_the_supernet(sharing):
+    """Either may move to another device (the latency table measures on the CPU) or train on."""
+    preprocessor = dict(type='mmpretrain.ClsDataPreprocessor', mean=[0.5], std=[2.0], num_classes=5)
+    loss = dict(type='mmpretrain.CrossEntropyLoss', class_weight=[1.0, 2.0, 1.0, 1.0, 1.0])
+    net = _net(sharing=sharing, data_preprocessor=preprocessor, loss=loss)
+    network = extract_subnet(net, SMALL)
+    modules = {id(module) for module in net.modules()}
+    assert not [name for name, module in network.named_modules() if id(module) in modules]
+    tensors = {tensor.untyped_storage().data_ptr() for tensor in (*net.parameters(), *net.buffers())}
+    theirs = (*network.named_parameters(), *network.named_buffers())
+    assert not [name for name, tensor in theirs if tensor.untyped_storage().data_ptr() in tensors]
+    network.to('meta')
+    assert net.data_preprocessor.mean.device.type == 'cpu'
+    assert net.test_step(dict(inputs=list(IMAGES), data_samples=None))[0].pred_score.isfinite().all()
+
+
+def test_extracted_network_keeps_the_dropout_of_its_slice():
+    network = extract_subnet(_net(drop_rate=0.4, attn_drop_rate=0.1), SMALL)
+    assert network.blocks[0].mlp.drop.p == pytest.approx(0.4 * 16 / 32)
+    assert network.blocks[0].attn.dropout == 0.1
+
+
 def test_gradient_stays_inside_the_slices():
     net = _net()
     net.set_subnet(SMALL)
