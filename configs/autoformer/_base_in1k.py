@@ -1,8 +1,5 @@
 # Supernet training on ImageNet-1k as published: 500 epochs, batch 1024, DeiT augmentation with repeated augmentation.
-_base_ = '../_base_/default_runtime.py'
-
-custom_imports = dict(imports=['openmsra.autoformer'], allow_failed_imports=False)
-inferencer = dict(type='AutoFormerInferencer')
+_base_ = ['../_base_/default_runtime.py', './_base_images.py']
 
 model = dict(
     type='AutoFormerSupernet',
@@ -29,7 +26,8 @@ train_pipeline = [
     dict(type='mmpretrain.RandomResizedCrop', scale=224, backend='pillow', interpolation='bicubic'),
     dict(type='mmpretrain.RandomFlip', prob=0.5, direction='horizontal'),
     dict(
-        type='mmpretrain.RandAugment',
+        type='RandAugment',
+        _scope_='mmpretrain',  # its policies are built in there
         policies='timm_increasing',
         num_policies=2,
         total_level=10,
@@ -56,10 +54,6 @@ test_pipeline = [
 ]
 train_dataloader = dict(
     batch_size=128,
-    num_workers=8,
-    persistent_workers=True,
-    pin_memory=True,
-    drop_last=True,
     dataset=dict(
         type='mmpretrain.ImageNet',
         data_root='{{$IMAGENET_ROOT:data/imagenet}}',
@@ -70,16 +64,12 @@ train_dataloader = dict(
 )
 val_dataloader = dict(
     batch_size=256,
-    num_workers=8,
-    persistent_workers=True,
-    pin_memory=True,
     dataset=dict(
         type='mmpretrain.ImageNet',
         data_root='{{$IMAGENET_ROOT:data/imagenet}}',
         split='val',
         pipeline=test_pipeline,
     ),
-    sampler=dict(type='DefaultSampler', shuffle=False),
 )
 test_dataloader = val_dataloader
 val_evaluator = dict(type='mmpretrain.Accuracy', topk=(1, 5))
@@ -101,15 +91,18 @@ optim_wrapper = dict(
         custom_keys=dict(cls_token=dict(decay_mult=0.0), pos_embed=dict(decay_mult=0.0)),
     ),
 )
-# The cosine runs from epoch 0, as in the official code: after the 20 warm-up epochs it is not at its top any more.
+# The cosine runs from epoch 0, as in the official code: after the 20 warm-up epochs it is not at its top any more. mmengine's
+# LinearLR is at its end in epoch end - 1.
 param_scheduler = [
-    dict(type='LinearLR', start_factor=1e-3, by_epoch=True, begin=0, end=20),
+    dict(type='LinearLR', start_factor=1e-3, by_epoch=True, begin=0, end=21),
     dict(type='CosineAnnealingLR', T_max=500, eta_min=1e-5, by_epoch=True, begin=0, end=500),
 ]
 auto_scale_lr = dict(base_batch_size=1024, enable=False)
 
 default_hooks = dict(
     logger=dict(interval=100),
+    # in 16 bit a loss may overflow now and then (gradients that do are the loss scaler's business); many are a fault
+    non_finite=dict(max_skips=100),
     visualization=dict(type='mmpretrain.VisualizationHook', enable=False),
 )
 visualizer = dict(type='mmpretrain.UniversalVisualizer')

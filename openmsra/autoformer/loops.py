@@ -22,24 +22,23 @@ def resolve_subnets(space: SearchSpace, wanted: list) -> dict[str, dict]:
     Args:
         space: the search space of the supernet.
         wanted: each entry 'smallest', 'middle', 'largest', 'random:N' (N draws, always the same), the path of a JSON
-            file with one architecture, or an architecture itself (with an optional 'name').
+            file with one architecture, an architecture itself, or ``dict(name=..., arch=architecture)``.
 
     Raises:
         ValueError: another word, or an architecture that does not fit the space.
         FileNotFoundError: no such architecture file.
     """
-    found: dict[str, dict] = {}
+    subnets: dict[str, dict] = {}
     for entry in wanted:
-        found |= _resolve(space, entry)
-    return found
+        subnets |= _resolve(space, entry)
+    return subnets
 
 
 def _resolve(space: SearchSpace, entry: str | dict) -> dict[str, dict]:
     if isinstance(entry, dict):
-        arch = dict(entry)
-        name = arch.pop('name', f'd{arch.get("depth")}_e{arch.get("embed_dim")}')
+        arch = dict(entry.get('arch', entry))
         space.validate(arch)
-        return {name: arch}
+        return {entry.get('name', f'd{arch["depth"]}_e{arch["embed_dim"]}'): arch}
     if entry in NAMED:
         return {entry: getattr(space, entry)()}
     if entry.startswith('random:') and entry[7:].isdigit():

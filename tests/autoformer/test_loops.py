@@ -13,7 +13,7 @@ ARCH = dict(embed_dim=24, depth=2, num_heads=[2, 3], mlp_ratio=[1.0, 2.0])
 
 def test_names_draws_files_and_architectures(tmp_path):
     (tmp_path / 'mine.json').write_text(json.dumps(ARCH))
-    found = resolve_subnets(SPACE, ['smallest', 'random:3', str(tmp_path / 'mine.json'), dict(name='given', **ARCH), ARCH])
+    found = resolve_subnets(SPACE, ['smallest', 'random:3', str(tmp_path / 'mine.json'), dict(name='given', arch=ARCH), ARCH])
     assert list(found) == ['smallest', 'random_000', 'random_001', 'random_002', 'mine', 'given', 'd2_e24']
     assert found['smallest'] == dict(embed_dim=16, depth=2, num_heads=[2, 2], mlp_ratio=[1.0, 1.0])
     assert found['mine'] == found['given'] == found['d2_e24'] == ARCH
