@@ -1,7 +1,7 @@
 """What a search leaves on disk while it runs, so that it can go on after a kill: a state file and journals of scores.
 
-The state (random stream, history, candidates of the generation) is replaced atomically when a generation begins. Each
-score is appended to a journal when it is known, one file for each process, so that no process waits for another.
+The state (random stream, history, candidates of the generation) is written anew when a generation begins. Each score is
+appended to a journal when it is known, one file for each process, so that no process waits for another.
 """
 
 import json
@@ -9,25 +9,17 @@ import os
 import time
 from pathlib import Path
 
+from openmsra.engine.checkpoint.files import write_durably
+
 FSYNC_SECONDS = 1.0  # a killed process loses nothing; a machine that loses power loses at most this much
 
 
-def write_atomically(path: Path, content: dict | list) -> None:
-    """Write JSON so that a reader, or a process killed here, sees the old file or the new one and nothing between."""
-    temporary = path.with_name(f'{path.name}.tmp')
-    with temporary.open('w', encoding='utf-8') as file:
-        json.dump(content, file)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
+def write_json(path: Path, content: dict | list) -> None:
+    """Write JSON so that ``path`` holds the old or the complete new content at any time."""
+    write_durably(path, lambda stream: stream.write(json.dumps(content).encode()))
 
 
-def read_json(path: Path) -> dict | None:
-    """The content of a JSON file, or None where there is none."""
-    return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else None
-
-
-class Journal:
+class ScoreJournal:
     """Append-only scores of candidates, one JSON line each, on disk at the latest a second after they are known.
 
     Args:

@@ -12,8 +12,9 @@ from torch import nn
 from torch.utils.benchmark import Timer
 
 from openmsra.autoformer.search.budgets import Cost
-from openmsra.autoformer.search.journal import read_json, write_atomically
+from openmsra.autoformer.search.journal import write_json
 from openmsra.autoformer.space import SearchSpace
+from openmsra.common.annotations import read_json
 from openmsra.errors import ConfigError
 
 
@@ -160,12 +161,12 @@ def cached_latency(
         machine=_machine(settings.device),
         torch=torch.__version__,
     )
-    saved = read_json(file)
-    if saved is not None and saved['key'] == key:
-        return LatencyTable.from_json(saved['table'])
+    if file.is_file():
+        saved = read_json(file, dict(key=dict, table=dict))
+        if saved['key'] == key:
+            return LatencyTable.from_json(saved['table'])
     table = measure_latency(build, space, image_shape, settings)
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(file, dict(key=key, table=table.to_json()))
+    write_json(file, dict(key=key, table=table.to_json()))
     return table
 
 

@@ -6,21 +6,23 @@ from dataclasses import asdict, fields
 from functools import partial
 from pathlib import Path
 
+import torch
 from mmengine import dist
 from mmengine.model import is_model_wrapper
 from mmengine.registry import DATASETS
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
-from torch.utils.data import DataLoader, SequentialSampler
+from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from openmsra.autoformer.search.budgets import Budgets, supernet_costs
 from openmsra.autoformer.search.evolution import Evolution, EvolutionSettings
-from openmsra.autoformer.search.journal import Journal, read_json, write_atomically
+from openmsra.autoformer.search.journal import ScoreJournal, write_json
 from openmsra.autoformer.search.latency import LatencySettings, LatencyTable, cached_latency
 from openmsra.autoformer.search.report import recipe_of, write_configs, write_report
 from openmsra.autoformer.search.scoring import ScoringSet, inherited_accuracy
 from openmsra.autoformer.supernet import extract_subnet
+from openmsra.common.annotations import read_json
 from openmsra.errors import ConfigError
 from openmsra.registry import LOOPS
 from openmsra.suggest import did_you_mean
@@ -44,9 +46,11 @@ class EvolutionLoop(BaseLoop):
         latency: arguments of :class:`LatencySettings`; a table is measured when this or a budget on latency is given.
         checkpoint: of the supernet; ``load_from`` does the same, and ``--resume`` remembers either.
         allow_random_weights: search without a checkpoint (tests of speed).
-        seed: of the search; default: the runner's.
-        fp16: mixed precision in scoring.
-        cache_gib: the most memory that each process may use to hold the scoring split.
+        seed: of the search; default: the runner's (that of the first process, where each has its own).
+        amp_dtype: 'float16' or 'bfloat16' for mixed precision in scoring, as in the official code; ``None`` for full precision.
+        cache_gib: the most memory that each process may use to hold the scoring split ready for the network. A larger split is
+            decoded once, into a file that the processes of a machine share; see :class:`ScoringSet`.
+        cache_folder: where that file goes; default: the work directory. It is deleted when the search has ended.
         recipe: training config that the written configs inherit from; default: the first base of the search's config.
 
     Raises:
@@ -58,24 +62,33 @@ class EvolutionLoop(BaseLoop):
     def __init__(
         self,
         runner: Runner,
-        dataloader: DataLoader | dict,
+        dataloader: dict,
         budgets: dict,
         evolution: dict | None = None,
         latency: dict | None = None,
         checkpoint: str | None = None,
         allow_random_weights: bool = False,
         seed: int | None = None,
-        fp16: bool = False,
+        amp_dtype: str | None = None,
         cache_gib: float = 4.0,
+        cache_folder: str | None = None,
         recipe: str | None = None,
     ) -> None:
-        super().__init__(runner, _whole_split(runner, dataloader))
+        super().__init__(runner, None)
+        self.dataset = DATASETS.build(dataloader['dataset'])
+        self.loader_settings = {**dataloader, 'drop_last': False, 'dataset': self.dataset}
+        self.dataloader = self._load(range(len(self.dataset)))
         self.supernet = runner.model.module if is_model_wrapper(runner.model) else runner.model
         self.evolution_settings = _from_config(EvolutionSettings, evolution or {}, 'train_cfg.evolution')
         self.latency_settings = _from_config(LatencySettings, latency or {}, 'train_cfg.latency')
         self.ranges, self.with_latency = dict(budgets), latency is not None or 'latency' in budgets
-        self.seed = runner.seed if seed is None else seed
-        self.fp16, self.cache_gib = fp16, cache_gib
+        shared_seed = [runner.seed if seed is None else seed]
+        dist.broadcast_object_list(shared_seed)
+        self.seed = shared_seed[0]
+        if amp_dtype not in (None, 'float16', 'bfloat16'):
+            raise ConfigError(f"EvolutionLoop: amp_dtype={amp_dtype!r} is none of None, 'float16', 'bfloat16'.")
+        self.amp_dtype, self.cache_gib = amp_dtype, cache_gib
+        self.cache_folder = Path(cache_folder or runner.work_dir)
         self.recipe = recipe_of(runner.cfg, recipe)
         self.rank, self.world_size = dist.get_dist_info()
         self.folder = Path(runner.work_dir)
@@ -95,7 +108,9 @@ class EvolutionLoop(BaseLoop):
         if self.checkpoint:
             self.runner.load_checkpoint(str(self.checkpoint))
         self.supernet.eval()
-        self.images = ScoringSet(self.dataloader, self.supernet.data_preprocessor, self.cache_gib)
+        self.images = ScoringSet(
+            self._load, len(self.dataset), self.supernet.data_preprocessor, self.cache_gib, self.cache_folder, self._images_key()
+        )
         budgets = self._budgets()
         evolution = Evolution(self.supernet.space, budgets, self.evolution_settings, self.seed)
         settings = self._settings()
@@ -108,11 +123,12 @@ class EvolutionLoop(BaseLoop):
             write_report(evolution, settings, self.folder, self.checkpoint)
             write_configs(self.runner.cfg, self.supernet, evolution.best(1)[0].arch, self.folder, self.recipe)
         dist.barrier()
+        self.images.delete_files()
         self.supernet.set_subnet(evolution.best(1)[0].arch)
         return self.runner.model
 
     def _search(self, evolution: Evolution, settings: dict) -> None:
-        journal = Journal(self.folder / 'journal', self.rank)
+        journal = ScoreJournal(self.folder / 'journal', self.rank)
         known = self._known_scores(journal)
         generations, population = self.evolution_settings.generations, self.evolution_settings.population
         total, done = generations * population, len(evolution.history)
@@ -128,46 +144,48 @@ class EvolutionLoop(BaseLoop):
         self._save(evolution, settings)
         journal.close()
 
-    def _score(self, pending: list[dict], generation: int, journal: Journal, known: dict, progress: tqdm) -> list[float]:
+    def _score(self, pending: list[dict], generation: int, journal: ScoreJournal, known: dict, progress: tqdm) -> list[float]:
         """Scores of a generation in the order of its candidates; this process scores every W-th one that is not known."""
         genomes = [self.supernet.space.genome(arch) for arch in pending]
         missing = [i for i, genome in enumerate(genomes) if genome not in known]
         # dealt out by size, so that no process waits long for another at the end of the generation
         missing.sort(key=lambda i: -self.supernet.count_flops(pending[i]))
         progress.update(len(pending) - len(missing))
-        mine = {}
+        scored_here, amp_dtype = {}, getattr(torch, self.amp_dtype) if self.amp_dtype else None
         for i in missing[self.rank :: self.world_size]:
-            mine[i] = inherited_accuracy(self.supernet, pending[i], self.images, self.fp16)
-            journal.append(generation, pending[i], mine[i])
+            scored_here[i] = inherited_accuracy(self.supernet, pending[i], self.images, amp_dtype)
+            journal.append(generation, pending[i], scored_here[i])
             progress.update(self.world_size)
         journal.sync()
-        scored = {i: score for part in dist.all_gather_object(mine) for i, score in part.items()}
+        scored = {i: score for part in dist.all_gather_object(scored_here) for i, score in part.items()}
         return [known[genome] if i not in scored else scored[i] for i, genome in enumerate(genomes)]
 
-    def _known_scores(self, journal: Journal) -> dict:
+    def _known_scores(self, journal: ScoreJournal) -> dict:
         """Scores that earlier processes, here or on other machines, have left in their journals."""
         lines = [line for part in dist.all_gather_object(journal.read()) for line in part]
         return {self.supernet.space.genome(line['arch']): line['score'] for line in lines}
 
     def _saved_state(self) -> dict | None:
         journals = sorted((self.folder / 'journal').glob('*.jsonl'))
-        box = [read_json(self.state_file), bool(journals)]  # what rank 0 sees counts
-        dist.broadcast_object_list(box)
-        if box[1] and not box[0]:  # their scores may belong to other weights
+        fields = dict(settings=dict, evolution=dict)
+        seen = [read_json(self.state_file, fields) if self.state_file.is_file() else None, bool(journals)]
+        dist.broadcast_object_list(seen)  # what the first process sees counts
+        state, has_journals = seen
+        if has_journals and not state:  # their scores may belong to other weights
             raise ConfigError(
                 f'{self.folder} holds journals of a search whose {self.state_file.name} is gone: delete '
                 'its journal folder, or choose another --work-dir.'
             )
         if self.runner._resume and self.runner._load_from:
             raise ConfigError('A search resumes from its work directory: give --resume without a path.')
-        if box[0] and not self.runner._resume:
+        if state and not self.runner._resume:
             raise ConfigError(f'{self.folder} already holds a search: add --resume, or choose another --work-dir.')
-        return box[0]
+        return state
 
     def _save(self, evolution: Evolution, settings: dict) -> None:
         if self.rank == 0:
             state = dict(settings=settings, checkpoint=self.checkpoint, evolution=evolution.state_dict())
-            write_atomically(self.state_file, state)
+            write_json(self.state_file, state)
 
     def _budgets(self) -> Budgets:
         costs = supernet_costs(self.supernet)
@@ -177,16 +195,24 @@ class EvolutionLoop(BaseLoop):
 
     def _latency_table(self) -> LatencyTable:
         """Measured by one process and shared, so that all of them accept the same candidates."""
-        box = [None]
+        measured = [None]
         if self.rank == 0:
             net, images = self.supernet, (self.supernet.in_channels, *self.supernet.img_size)
             build = partial(extract_subnet, net)
             table = cached_latency(self.folder / 'latency.json', build, net.space, images, self.latency_settings)
-            box[0] = table.to_json()
-        dist.broadcast_object_list(box)
-        table = LatencyTable.from_json(box[0])
+            measured[0] = table.to_json()
+        dist.broadcast_object_list(measured)
+        table = LatencyTable.from_json(measured[0])
         self.runner.logger.info(f'Latency table: error against end-to-end times {table.check}')
         return table
+
+    def _load(self, indices: range) -> DataLoader:
+        """A loader of some images of the split, in order: candidates are divided among the processes, images are not."""
+        return self.runner.build_dataloader({**self.loader_settings, 'sampler': indices})
+
+    def _images_key(self) -> str:
+        """What the images of the split depend on: the config of the data set."""
+        return repr(self.runner.cfg.train_dataloader.dataset.to_dict())
 
     def _settings(self) -> dict:
         """What a resumed search must have in common with the one that was killed."""
@@ -197,17 +223,9 @@ class EvolutionLoop(BaseLoop):
             evolution={name: value for name, value in evolution.items() if name != 'generations'},
             seed=self.seed,
             images=len(self.images),
-            fp16=self.fp16,
+            amp_dtype=self.amp_dtype,
             weights=_fingerprint(self.supernet),
         )
-
-
-def _whole_split(runner: Runner, dataloader: DataLoader | dict) -> DataLoader:
-    """Every process scores on the whole split, in order: candidates are divided among the processes, images are not."""
-    if isinstance(dataloader, DataLoader):
-        return dataloader
-    dataset = DATASETS.build(dataloader['dataset'])
-    return runner.build_dataloader({**dataloader, 'dataset': dataset, 'sampler': SequentialSampler(dataset)})
 
 
 def _fingerprint(network: nn.Module) -> int:
@@ -218,14 +236,14 @@ def _fingerprint(network: nn.Module) -> int:
     return crc
 
 
-def _from_config(kind: type, given: dict, place: str):
-    """``kind(**given)`` for a dataclass; an unknown key or a bad value is an error that names the place in the config."""
+def _from_config(kind: type, settings: dict, place: str):
+    """``kind(**settings)`` for a dataclass; an unknown key or a bad value is an error that names the place in the config."""
     valid = [field.name for field in fields(kind)]
-    for key in given:
+    for key in settings:
         if key not in valid:
             raise ConfigError(f"{place}: nothing reads the key '{key}'. {did_you_mean(key, valid)}")
     try:
-        return kind(**given)
+        return kind(**settings)
     except (TypeError, ValueError) as error:
         raise ConfigError(f'{place}: {error}') from None
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from openmsra.autoformer.search.evolution import Evolution, Scored
-from openmsra.autoformer.search.journal import write_atomically
+from openmsra.autoformer.search.journal import write_json
 from openmsra.autoformer.supernet import AutoFormerSupernet, extract_subnet
 from openmsra.engine.checkpoint.io import save_file
 from openmsra.errors import ConfigError
@@ -50,8 +50,8 @@ def write_report(evolution: Evolution, settings: dict, folder: Path, checkpoint:
         pareto={name: [history[i] for i in front] for name, front in fronts.items()},
         history=history,
     )
-    write_atomically(folder / 'search.json', report)
-    write_atomically(folder / 'best.json', best[0]['arch'])
+    write_json(folder / 'search.json', report)
+    write_json(folder / 'best.json', best[0]['arch'])
     draw_pareto(history, fronts, folder / 'pareto.png')
 
 

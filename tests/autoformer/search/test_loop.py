@@ -51,6 +51,12 @@ def test_killed_in_the_middle_of_a_generation_and_resumed_equals_uninterrupted(t
     assert len(scored) == 18, 'a candidate was scored twice'
 
 
+def test_split_in_one_file_gives_the_same_search_and_is_deleted(tmp_path, checkpoint):
+    held, mapped = (_run(tmp_path / str(gib), checkpoint, **{'train_cfg.cache_gib': gib}) for gib in (1.0, 0.0))
+    assert mapped['history'] == held['history']
+    assert not list((tmp_path / '0.0').glob('scoring_*'))
+
+
 def test_two_processes_find_the_same(tmp_path, checkpoint, run_tool):
     whole = _run(tmp_path / 'one', checkpoint)
     options = [f'train_cfg.evolution.{key}={value}' for key, value in SMALL.items()]
@@ -63,6 +69,7 @@ def test_two_processes_find_the_same(tmp_path, checkpoint, run_tool):
         '--cfg-options',
         *options,
         f'train_cfg.checkpoint={checkpoint}',
+        'randomness.diff_rank_seed=True',  # the processes must walk the same path all the same
     )
     both = json.loads((tmp_path / 'two' / 'search.json').read_text())
     assert both['history'] == whole['history']
