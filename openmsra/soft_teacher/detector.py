@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from openmsra.registry import MODELS
 from openmsra.soft_teacher.extensions.class_thresholds import ClassThresholds
 from openmsra.soft_teacher.extensions.one_stage import OneStageBranch
+from openmsra.soft_teacher.precision import keep_coordinates_in_float32
 from openmsra.soft_teacher.pseudo_labels import PseudoLabels
 from openmsra.soft_teacher.settings import check_head_settings, read_settings
 from openmsra.soft_teacher.two_stage import TwoStageBranch
@@ -57,6 +58,7 @@ class SoftTeacher(SemiBaseDetector):
                 raise ValueError(f"semi_test_cfg: {key}={value!r}; values are 'teacher' and 'student'. {hint}")
         super().__init__(detector, semi_train_cfg or {}, dict(semi_test_cfg or {}), data_preprocessor, init_cfg)
         self.freeze(self.teacher)
+        keep_coordinates_in_float32(self)
         self.unsup_weight, self.iteration = self.settings.unsup_weight, 0
         self.pseudo_labels: PseudoLabels | None = None
         branch = OneStageBranch if isinstance(self.student, SingleStageDetector) else TwoStageBranch
