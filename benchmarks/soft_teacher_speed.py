@@ -55,9 +55,11 @@ def _models() -> tuple:
     cfg.detector.backbone.init_cfg = None
     settings = dict(cfg.semi_train_cfg, pseudo_label_initial_score_thr=0.5, reg_pseudo_thr=10.0, min_pseudo_bbox_wh=(1e-2, 1e-2))
     cfg.semi_train_cfg = dict(settings, teacher_proposal_cfg='test')
+    cfg.mean_teacher = dict(interval=2)  # stands still in iteration 1; mmdet moves its teacher outside of the model
     with DefaultScope.overwrite_default_scope('openmsra'):
         ours = MODELS.build(cfg)
         peer = MMDetSoftTeacher(copy.deepcopy(cfg.detector), ConfigDict(settings, sup_weight=1.0), ConfigDict())
+    ours.iteration = 1
     ours.student.init_weights()
     ours.teacher.load_state_dict(ours.student.state_dict())
     peer.load_state_dict(ours.state_dict())

@@ -112,6 +112,7 @@ model = dict(
         unsup_weight=2.0,
     ),
     semi_test_cfg=dict(predict_on='teacher'),
+    mean_teacher=dict(momentum=0.99, keep_loaded_teacher=True),
 )
 
 branches = ['sup', 'unsup_teacher', 'unsup_student']
@@ -195,10 +196,7 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, begin=0, end=20, by_epoch=False),
     dict(type='MultiStepLR', milestones=[150], gamma=0.1, by_epoch=False),
 ]
-custom_hooks = [
-    dict(type='MeanTeacher', momentum=0.99, keep_loaded_teacher=True),
-    dict(type='PseudoLabelMonitor', interval=50, picture_interval=200),
-]
+custom_hooks = [dict(type='PseudoLabelMonitor', interval=50, picture_interval=200)]
 default_hooks = dict(checkpoint=dict(by_epoch=False, interval=400, max_keep_ckpts=1))
 log_processor = dict(by_epoch=False, window_size=20)
 auto_scale_lr = dict(base_batch_size=8, enable=False)

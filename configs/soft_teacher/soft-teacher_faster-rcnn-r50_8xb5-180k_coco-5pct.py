@@ -1,8 +1,6 @@
 # 5 % of COCO, fold 1.
 _base_ = '_base_coco.py'
 
-labelled = _base_.labelled
-labelled.ann_file = 'annotations/semi_supervised/instances_train2017.1@5.json'
-unlabelled = _base_.unlabelled
-unlabelled.ann_file = 'annotations/semi_supervised/instances_train2017.1@5-unlabeled.json'
-train_dataloader = dict(dataset=dict(datasets=[labelled, unlabelled]))
+train_dataloader = _base_.train_dataloader
+train_dataloader.dataset.datasets[0].ann_file = 'annotations/semi_supervised/instances_train2017.1@5.json'
+train_dataloader.dataset.datasets[1].ann_file = 'annotations/semi_supervised/instances_train2017.1@5-unlabeled.json'

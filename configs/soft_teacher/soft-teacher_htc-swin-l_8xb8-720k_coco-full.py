@@ -1,6 +1,6 @@
 # HTC with Swin-L, boxes and masks. The paper reports 60.4 box and 52.4 mask AP with HTC++ but its code and schedule were never
 # published: sizes follow the paper's text (short side 400 to 1400, long side to 1600), schedule and thresholds are those of R50.
-_base_ = '_base_coco.py'
+_base_ = '_base_coco_full.py'
 
 bbox_head = dict(
     type='Shared2FCBBoxHead',
@@ -80,30 +80,14 @@ model = dict(
     data_preprocessor=dict(
         data_preprocessor=dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True, pad_mask=True)
     ),
-    semi_train_cfg=dict(unsup_weight=2.0, mask_margin=0.1),
+    semi_train_cfg=dict(mask_margin=0.1),
 )
 resize = dict(type='RandomResize', resize_type='mmdet.Resize', scale=[(1600, 400), (1600, 1400)], keep_ratio=True)
-labelled = _base_.labelled
-labelled.ann_file = 'annotations/instances_train2017.json'
-labelled.pipeline[1].with_mask = True
-labelled.pipeline[2].sup[0] = resize
-unlabelled = _base_.unlabelled
-unlabelled.ann_file = 'annotations/instances_unlabeled2017.json'
-unlabelled.data_prefix = dict(img='unlabeled2017/')
-unlabelled.pipeline[2].unsup_teacher[0] = resize
-unlabelled.pipeline[2].unsup_student[0] = resize
-train_dataloader = dict(
-    batch_size=8,
-    num_workers=8,
-    dataset=dict(datasets=[labelled, unlabelled]),
-    sampler=dict(batch_size=8, source_ratio=[1, 1]),
-)
+train_dataloader = _base_.train_dataloader
+train_dataloader.dataset.datasets[0].pipeline[1].with_mask = True
+train_dataloader.dataset.datasets[0].pipeline[2].sup[0] = resize
+train_dataloader.dataset.datasets[1].pipeline[2].unsup_teacher[0] = resize
+train_dataloader.dataset.datasets[1].pipeline[2].unsup_student[0] = resize
 optim_wrapper = dict(optimizer=dict(_delete_=True, type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05))
-train_cfg = dict(max_iters=720000)
-param_scheduler = [
-    dict(type='LinearLR', start_factor=0.001, begin=0, end=500, by_epoch=False),
-    dict(type='MultiStepLR', milestones=[480000, 640000], gamma=0.1, by_epoch=False),
-]
 val_evaluator = dict(metric=['bbox', 'segm'])
 test_evaluator = dict(metric=['bbox', 'segm'])
-auto_scale_lr = dict(base_batch_size=64, enable=False)

@@ -25,8 +25,7 @@ model = dict(
     ),
     semi_train_cfg=dict(mask_margin=0.1),
 )
-labelled = _base_.labelled
-labelled.pipeline[1].with_mask = True
-train_dataloader = dict(dataset=dict(datasets=[labelled, _base_.unlabelled]))
+train_dataloader = _base_.train_dataloader
+train_dataloader.dataset.datasets[0].pipeline[1].with_mask = True
 val_evaluator = dict(metric=['bbox', 'segm'])
 test_evaluator = dict(metric=['bbox', 'segm'])

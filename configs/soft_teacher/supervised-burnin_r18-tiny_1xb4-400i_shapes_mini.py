@@ -1,6 +1,12 @@
 # Burn-in of the miniature: labelled images alone. All arms start from its checkpoint.
 _base_ = '_base_shapes.py'
 
+model = dict(
+    semi_train_cfg=dict(unsup_weight=0.0),
+    semi_test_cfg=dict(predict_on='student'),
+    mean_teacher=dict(keep_loaded_teacher=False),
+)
+custom_hooks = []
 train_dataloader = dict(
     _delete_=True,
     batch_size=4,
@@ -10,5 +16,4 @@ train_dataloader = dict(
 )
 train_cfg = dict(max_iters=400, val_interval=400)
 param_scheduler = [dict(type='LinearLR', start_factor=0.01, begin=0, end=30, by_epoch=False)]
-custom_hooks = [dict(type='MeanTeacher', momentum=0.99)]
 auto_scale_lr = dict(base_batch_size=4, enable=False)

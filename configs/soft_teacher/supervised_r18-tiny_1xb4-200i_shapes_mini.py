@@ -1,6 +1,7 @@
 # The baseline of the miniature: as many labelled images again, without the unlabelled ones. Its EMA is evaluated beside it.
 _base_ = '_base_shapes.py'
 
+model = dict(semi_train_cfg=dict(unsup_weight=0.0), semi_test_cfg=dict(predict_on='student'))
 train_dataloader = dict(
     _delete_=True,
     batch_size=4,

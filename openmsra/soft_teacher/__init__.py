@@ -1,10 +1,11 @@
 """Soft Teacher: semi-supervised object detection and instance segmentation (ICCV 2021, arXiv 2106.09018).
 
-detector        student and teacher, one training step (sec. 3.1); settings: its options
+detector        student and teacher, one training step (sec. 3.1); mean_teacher: the EMA; settings: the options
 pseudo_labels   what the teacher detects, and which boxes supervise which part of the loss
-losses          box jitter (sec. 3.3) and soft background weights (sec. 3.2) as functions; geometry: boxes between views
+losses          box jitter (sec. 3.3) and soft background weights (sec. 3.2) as functions
+geometry        boxes between views; precision: coordinates in float32
 two_stage       the unsupervised loss of Faster, Mask, Cascade R-CNN and HTC; roi_stages: their heads under one interface
-hooks           EMA, schedules, export; inferencer: images in, drawn boxes and COCO results out
+hooks           export as a plain detector; inferencer: images in, drawn boxes and COCO results out
 extensions/     beyond the paper: one-stage detectors, masks, score thresholds by class
 data/           labelled and unlabelled images, splits, mixed batches, augmentations, two views whose matrices are checked
 evaluation/     both networks in one validation
@@ -25,7 +26,7 @@ from openmsra.soft_teacher.data.transforms import EmptyAnnotations, EraseSquares
 from openmsra.soft_teacher.data.views import ViewBranches  # noqa: E402
 from openmsra.soft_teacher.detector import BranchDataPreprocessor, SoftTeacher  # noqa: E402
 from openmsra.soft_teacher.evaluation.loop import TeacherStudentValLoop  # noqa: E402
-from openmsra.soft_teacher.hooks import ExportTeacher, MeanTeacher, UnsupWeightSchedule  # noqa: E402
+from openmsra.soft_teacher.hooks import ExportDetector  # noqa: E402
 from openmsra.soft_teacher.inferencer import SoftTeacherInferencer  # noqa: E402
 from openmsra.soft_teacher.monitor.hook import PseudoLabelMonitor  # noqa: E402
 
@@ -33,9 +34,8 @@ __all__ = [
     'BranchDataPreprocessor',
     'EmptyAnnotations',
     'EraseSquares',
-    'ExportTeacher',
+    'ExportDetector',
     'LabelledCoco',
-    'MeanTeacher',
     'MultiSourceSampler',
     'OneColourOp',
     'OneGeometricOp',
@@ -45,6 +45,5 @@ __all__ = [
     'TeacherStudentValLoop',
     'UnlabelledCoco',
     'UnlabelledFolder',
-    'UnsupWeightSchedule',
     'ViewBranches',
 ]

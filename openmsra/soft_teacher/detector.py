@@ -1,14 +1,17 @@
 """The detector: a student that learns by gradient and a teacher that follows it."""
 
+import torch
 from mmdet.models.data_preprocessors import MultiBranchDataPreprocessor
 from mmdet.models.detectors import SemiBaseDetector, SingleStageDetector
 from mmdet.models.utils import rename_loss_dict, reweight_loss_dict
 from mmdet.structures import DetDataSample
 from torch import Tensor, nn
 
+from openmsra.errors import ConfigError
 from openmsra.registry import MODELS
 from openmsra.soft_teacher.extensions.class_thresholds import ClassThresholds
 from openmsra.soft_teacher.extensions.one_stage import OneStageBranch
+from openmsra.soft_teacher.mean_teacher import MeanTeacher, WeightSchedule, progress_of_run
 from openmsra.soft_teacher.precision import keep_coordinates_in_float32
 from openmsra.soft_teacher.pseudo_labels import PseudoLabels
 from openmsra.soft_teacher.settings import check_head_settings, read_settings
@@ -24,21 +27,22 @@ class SoftTeacher(SemiBaseDetector):
     """End-to-end semi-supervised detection with a soft teacher (ICCV 2021, arXiv 2106.09018).
 
     A batch has labelled images (branch ``sup``) and two views of unlabelled ones (``unsup_teacher``, ``unsup_student``);
-    without the latter, and during the burn-in, only the supervised loss is taken. The hook ``MeanTeacher`` moves the teacher.
+    during the burn-in and with ``unsup_weight=0`` (a supervised baseline) only the supervised loss is taken. The detector
+    moves its teacher itself, before each loss of a training.
 
     Args:
         detector: config of an mmdet detector; student and teacher are built from it.
+        mean_teacher: arguments of :class:`MeanTeacher`; by default the teacher of the paper.
         semi_train_cfg: see :class:`Settings`; unknown keys are errors.
         semi_test_cfg: ``predict_on``, ``forward_on``, ``extract_feat_on``: 'teacher' or 'student' ('teacher' by default).
 
     Attributes:
-        iteration: number of the training iteration, set by the hook.
-        unsup_weight: alpha; a schedule may change it.
+        iteration: of the training, from 0; ``None`` (the default) asks the runner.
         pseudo_labels: of the last iteration, for monitors; ``None`` during the burn-in.
 
     Raises:
-        ValueError: a setting out of range or unknown.
-        TypeError: a detector of an unsupported kind.
+        ValueError: a setting out of range or unknown (``mean_teacher``: a ConfigError).
+        TypeError: a detector of an unsupported kind, or an unknown argument of ``mean_teacher``.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class SoftTeacher(SemiBaseDetector):
         semi_test_cfg: dict | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
+        mean_teacher: dict | None = None,
     ) -> None:
         self.settings = read_settings(semi_train_cfg)
         for name in ('train_cfg', 'test_cfg'):
@@ -59,7 +64,8 @@ class SoftTeacher(SemiBaseDetector):
         super().__init__(detector, semi_train_cfg or {}, dict(semi_test_cfg or {}), data_preprocessor, init_cfg)
         self.freeze(self.teacher)
         keep_coordinates_in_float32(self)
-        self.unsup_weight, self.iteration = self.settings.unsup_weight, 0
+        self.mean_teacher = MeanTeacher(**(mean_teacher or {}))
+        self.iteration: int | None = None
         self.pseudo_labels: PseudoLabels | None = None
         branch = OneStageBranch if isinstance(self.student, SingleStageDetector) else TwoStageBranch
         self.class_thresholds = None
@@ -97,18 +103,29 @@ class SoftTeacher(SemiBaseDetector):
 
         Raises:
             ValueError: an unknown branch, or the two views do not show the same images.
+        ConfigError: there are no unlabelled images though ``unsup_weight`` is not 0, or nothing counts the iterations.
         """
         inputs, samples, settings = multi_batch_inputs, multi_batch_data_samples, self.settings
         if unknown := set(inputs) - set(BRANCHES):
             raise ValueError(f'SoftTeacher: unknown branches {sorted(unknown)}; valid are {", ".join(BRANCHES)}.')
+        if 'unsup_teacher' not in inputs and settings.unsup_weight:
+            raise ConfigError(
+                'SoftTeacher: the batch has no unlabelled images (branch unsup_teacher), so this would be supervised training. '
+                'Add an unlabelled data set whose ViewBranches make unsup_teacher and unsup_student, '
+                'or set model.semi_train_cfg.unsup_weight=0 for a supervised baseline.'
+            )
+        iteration = progress_of_run('iter') if self.iteration is None else self.iteration
+        momentum = self.mean_teacher.update(self.teacher, self.student, iteration, settings.burn_in_iters)
         losses = rename_loss_dict(
             'sup_', reweight_loss_dict(self.student.loss(inputs['sup'], samples['sup']), settings.sup_weight)
         )
         losses['sup_boxes'] = inputs['sup'].new_tensor(_mean_count([s.gt_instances for s in samples['sup']]))
         if self.class_thresholds is not None:
             self.class_thresholds.see_labels([sample.gt_instances for sample in samples['sup']])
+        if momentum is not None:
+            losses['ema_momentum'] = torch.tensor(momentum, dtype=torch.float64)
         self.pseudo_labels = None
-        if 'unsup_teacher' not in inputs or self.iteration < settings.burn_in_iters:
+        if 'unsup_teacher' not in inputs or iteration < settings.burn_in_iters:
             return losses
         order = strong_order(samples['unsup_teacher'], samples['unsup_student'])
         strong, views = inputs['unsup_student'][order], [samples['unsup_student'][i] for i in order]
@@ -119,9 +136,16 @@ class SoftTeacher(SemiBaseDetector):
         unsup = self.unsup_branch.loss(strong, views, pseudo_labels)
         counts = {name: _mean_count(select(pseudo_labels)) for name, select in self.unsup_branch.selections().items()}
         empty = settings.skip_unsup_if_empty and not counts['cls']
-        weight = 0.0 if empty else self.unsup_weight
-        losses |= rename_loss_dict('unsup_', reweight_loss_dict(unsup, weight))
+        weight = self._unsup_weight(iteration)
+        if isinstance(settings.unsup_weight, WeightSchedule):
+            losses['unsup_weight'] = torch.tensor(weight, dtype=torch.float64)
+        losses |= rename_loss_dict('unsup_', reweight_loss_dict(unsup, 0.0 if empty else weight))
         return losses | {f'unsup_boxes_{name}': strong.new_tensor(count) for name, count in counts.items()}
+
+    def _unsup_weight(self, iteration: int) -> float:
+        """alpha of an iteration."""
+        weight = self.settings.unsup_weight
+        return weight.value_at(iteration, progress_of_run('max_iters')) if isinstance(weight, WeightSchedule) else weight
 
 
 def strong_order(weak: list[DetDataSample], strong: list[DetDataSample]) -> list[int]:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, fields
 
 from openmsra.soft_teacher.losses import BG_WEIGHTS, CLS_NORMS, JITTER_DISTS, JITTER_NORMS
+from openmsra.soft_teacher.mean_teacher import WeightSchedule
 from openmsra.suggest import did_you_mean
 
 CHOICES = dict(
@@ -41,7 +42,8 @@ class Settings:
         bg_weight: see :func:`background_weights`; 'none' leaves out the soft teacher.
         use_teacher_proposal: the student's R-CNN learns from the projected proposals of the teacher.
         teacher_proposal_cfg: post-processing of the teacher's RPN, 'train' (official) or 'test' (mmdet).
-        sup_weight, unsup_weight: lambda and alpha of the two losses.
+        sup_weight, unsup_weight: lambda and alpha of the two losses; alpha may be the arguments of :class:`WeightSchedule`, and 0
+            trains a supervised baseline.
         burn_in_iters: iterations with labelled images alone.
         skip_unsup_if_empty: no unsupervised loss where a batch has no pseudo box for the classification: an untrained teacher
             then does not push everything to background.
@@ -70,7 +72,7 @@ class Settings:
     use_teacher_proposal: bool = False
     teacher_proposal_cfg: str = 'train'
     sup_weight: float = 1.0
-    unsup_weight: float = 4.0
+    unsup_weight: float | WeightSchedule = 4.0
     burn_in_iters: int = 0
     skip_unsup_if_empty: bool = False
     mask_margin: float = 0.0
@@ -79,6 +81,8 @@ class Settings:
         for name, valid in CHOICES.items():
             if getattr(self, name) not in valid:
                 raise ValueError(f'semi_train_cfg.{name}={getattr(self, name)!r}; valid are {", ".join(map(repr, valid))}.')
+        if not isinstance(self.unsup_weight, WeightSchedule) and not self.unsup_weight >= 0:
+            raise ValueError(f'semi_train_cfg.unsup_weight={self.unsup_weight} must not be negative.')
         if self.jitter_times < 2:
             raise ValueError(f'semi_train_cfg.jitter_times={self.jitter_times}: a spread needs at least 2.')
         for name in ('pseudo_label_initial_score_thr', 'rpn_pseudo_thr', 'cls_pseudo_thr'):
@@ -137,4 +141,6 @@ def read_settings(cfg: dict | None) -> Settings:
     values = dict(cfg or {})
     if 'min_pseudo_bbox_wh' in values:
         values['min_pseudo_bbox_wh'] = tuple(values['min_pseudo_bbox_wh'])
+    if isinstance(values.get('unsup_weight'), dict):
+        values['unsup_weight'] = WeightSchedule(**values['unsup_weight'])
     return Settings(**values)

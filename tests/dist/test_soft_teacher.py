@@ -15,7 +15,6 @@ def _train(rank: int, world_size: int) -> dict:
     from mmengine.registry import MODELS, DefaultScope
 
     import openmsra.soft_teacher  # noqa: F401 - registers the detector
-    from openmsra.common.ema import ema_update
     from openmsra.engine.config.files import load_config
     from openmsra.soft_teacher.data.sampler import MultiSourceSampler
     from tests.soft_teacher.conftest import CONFIG, make_batch
@@ -23,13 +22,14 @@ def _train(rank: int, world_size: int) -> dict:
     torch.manual_seed(0)
     cfg = load_config(CONFIG).model
     cfg.semi_train_cfg = dict(pseudo_label_initial_score_thr=0.1, rpn_pseudo_thr=0.3, cls_pseudo_thr=0.3, reg_pseudo_thr=0.06)
+    cfg.mean_teacher = dict(momentum=0.5, keep_loaded_teacher=True)
     with DefaultScope.overwrite_default_scope('openmsra'):
         model = MODELS.build(cfg).train()
     model.init_weights()
     ddp = MMDistributedDataParallel(model, broadcast_buffers=False)
     optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], 0.05)
     for step in range(3):
-        ema_update(model.teacher, model.student, 0.5)
+        model.iteration = step
         inputs, samples = copy.deepcopy(make_batch(seed=10 * step + rank))
         losses = ddp(inputs, samples, mode='loss')
         optimiser.zero_grad(set_to_none=True)

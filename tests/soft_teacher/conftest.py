@@ -28,6 +28,7 @@ def tiny_cfg():
     cfg.semi_train_cfg = dict(
         pseudo_label_initial_score_thr=0.1, rpn_pseudo_thr=0.3, cls_pseudo_thr=0.3, reg_pseudo_thr=0.06, unsup_weight=2.0
     )
+    cfg.mean_teacher = dict(momentum=1.0, keep_loaded_teacher=True)  # stands still, so that a test knows its weights
     return cfg
 
 
@@ -41,6 +42,7 @@ def build(tiny_cfg):
         cfg.semi_train_cfg.update(settings)
         torch.manual_seed(seed)
         model = MODELS.build(cfg)
+        model.iteration = 0  # without a runner nothing else counts
         model.student.init_weights()
         _make_opinionated(model.student)
         _make_opinionated(model.teacher)

@@ -5,10 +5,11 @@ import copy
 import pytest
 import torch
 from mmdet.models.detectors import SoftTeacher as MMDetSoftTeacher
+from mmengine.logging import MessageHub
 
-from openmsra.common.ema import ema_update
+from openmsra.errors import ConfigError
 from openmsra.soft_teacher.detector import strong_order
-from openmsra.soft_teacher.hooks import MeanTeacher
+from openmsra.soft_teacher.mean_teacher import MeanTeacher, WeightSchedule
 from openmsra.soft_teacher.settings import read_settings
 
 
@@ -207,23 +208,75 @@ def test_burn_in_is_supervised(build, batch):
 
 
 def test_ramp_starts_again_after_the_burn_in():
-    hook = MeanTeacher(momentum=0.9)
-    assert [hook.momentum_at(t, burn_in=3) for t in range(6)] == pytest.approx([0, 1 / 2, 2 / 3, 0, 1 / 2, 2 / 3])
+    ramp = MeanTeacher(momentum=0.9)
+    assert [ramp.momentum_at(t, burn_in=3) for t in range(6)] == pytest.approx([0, 1 / 2, 2 / 3, 0, 1 / 2, 2 / 3])
     assert MeanTeacher(momentum=0.9, restart=False).momentum_at(3, burn_in=3) == pytest.approx(3 / 4)
     assert MeanTeacher(momentum=0.9, keep_loaded_teacher=True).momentum_at(0) == pytest.approx(0.9)
     decayed = MeanTeacher(momentum=0.99, decay_steps=[2000], decay_factor=0.1)
     assert [decayed.momentum_at(t) for t in (1999, 2000, 2500)] == pytest.approx([0.99, 0.999, 0.999], abs=6e-4)
 
 
-def test_teacher_does_not_move_without_the_hook(build, batch):
+@pytest.mark.parametrize('wrong', [dict(momentum=1.5), dict(interval=0), dict(buffers='cpoy')])
+def test_wrong_settings_of_the_teacher_are_named(wrong):
+    with pytest.raises(ConfigError, match=next(iter(wrong))):
+        MeanTeacher(**wrong)
+
+
+def test_the_loss_moves_the_teacher_as_its_schedule_says(build, batch):
+    """t <- m t + (1 - m) s before the losses, by hand for three students; evaluation moves nothing."""
     model = build()
+    model.mean_teacher = MeanTeacher(momentum=0.6)
+    name = 'roi_head.bbox_head.fc_cls.weight'
+    expected = torch.zeros_like(model.teacher.get_parameter(name))
+    for model.iteration, momentum in enumerate((0.0, 0.5, 0.6)):  # min(m, t / (t + 1))
+        with torch.no_grad():
+            model.student.get_parameter(name).normal_(0, 0.3)
+        expected = momentum * expected + (1 - momentum) * model.student.get_parameter(name)
+        assert model.loss(*copy.deepcopy(batch))['ema_momentum'].item() == pytest.approx(momentum)
+        torch.testing.assert_close(model.teacher.get_parameter(name), expected, atol=1e-6, rtol=0)
     before = copy.deepcopy(model.teacher.state_dict())
-    optimiser = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], 0.1)
-    _total(model.loss(*copy.deepcopy(batch))).backward()
-    optimiser.step()
-    assert all(torch.equal(before[name], value) for name, value in model.teacher.state_dict().items())
-    ema_update(model.teacher, model.student, 0.0)
-    assert all(torch.equal(a, b) for a, b in zip(model.teacher.parameters(), model.student.parameters()))
+    model.eval().predict(batch[0]['sup'], copy.deepcopy(batch[1]['sup']))
+    assert all(torch.equal(value, before[key]) for key, value in model.teacher.state_dict().items())
+
+
+def test_without_a_count_of_iterations_training_is_refused(build, batch):
+    model = build()
+    model.iteration = None
+    MessageHub.get_instance('a run that counts nothing')
+    with pytest.raises(ConfigError, match='which iteration'):
+        model.loss(*copy.deepcopy(batch))
+
+
+def test_without_unlabelled_images_training_is_refused_unless_alpha_is_0(build, batch):
+    labelled = ({'sup': batch[0]['sup']}, {'sup': batch[1]['sup']})
+    with pytest.raises(ConfigError, match='unsup_weight=0'):
+        build().loss(*copy.deepcopy(labelled))
+    losses = build(unsup_weight=0.0).loss(*copy.deepcopy(labelled))
+    assert losses['sup_loss_cls'] > 0 and not any('unsup' in name for name in losses)
+
+
+def test_scheduled_alpha_scales_the_unsupervised_terms(build, batch):
+    losses = {}
+    for alpha in (2.0, dict(steps=[0, 5], values=[1.0, 3.0])):
+        model = build(unsup_weight=alpha)
+        model.iteration = 7
+        MessageHub.get_instance('schedule').update_info('max_iters', 10)
+        torch.manual_seed(2)
+        losses[str(alpha)] = _numbers(model.loss(*copy.deepcopy(batch)))
+    fixed, scheduled = losses.values()
+    assert scheduled['unsup_weight'] == 3.0 and 'unsup_weight' not in fixed
+    assert scheduled['unsup_loss_cls'] == pytest.approx(1.5 * fixed['unsup_loss_cls'], rel=1e-5)
+
+
+def test_weight_schedule():
+    steps = WeightSchedule([0, 10, -20], [0.0, 1.0, 4.0])
+    assert [steps.value_at(t, 100) for t in (0, 9, 10, 79, 80)] == [0, 0, 1, 1, 4]
+    ramp = WeightSchedule([10, 20], [0.0, 4.0], linear=True)
+    assert [ramp.value_at(t, 100) for t in (0, 15, 99)] == [0, 2, 4]
+    with pytest.raises(ConfigError, match='one value for each step'):
+        WeightSchedule([1], [])
+    with pytest.raises(ConfigError, match='negative'):
+        WeightSchedule([1], [-1.0])
 
 
 def test_pairs_are_matched_by_image(batch):
@@ -241,6 +294,7 @@ def test_pairs_are_matched_by_image(batch):
         (dict(bg_weight='techer'), "'teacher'"),
         (dict(cls_pseudo_thr=0.3), 'must not be lower'),
         (dict(cls_pseudo_thr=1.2), r'\[0, 1\]'),
+        (dict(unsup_weight=-1.0), 'must not be negative'),
     ],
 )
 def test_wrong_settings_are_named(settings, words):

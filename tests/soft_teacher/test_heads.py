@@ -243,6 +243,7 @@ def _dense_model(tiny_cfg, dense, **settings):
     )
     torch.manual_seed(0)
     model = MODELS.build(cfg)
+    model.iteration = 0
     model.student.init_weights()
     with torch.no_grad():
         for detector in (model.student, model.teacher):

@@ -13,12 +13,14 @@ from tests.soft_teacher.conftest import CONFIG
 def train(tmp_path_factory):
     """Train the instant config for six iterations, the burn-in ends after three; returns the work dir."""
 
-    def run(name: str, resume_from: str | None = None):
+    def run(name: str, resume_from: str | None = None, custom_hooks: list | None = None):
         cfg = load_config(CONFIG)
         cfg.work_dir, cfg.launcher = str(tmp_path_factory.mktemp(name)), 'none'
         cfg.model.semi_train_cfg.burn_in_iters = 3
         cfg.train_cfg.update(max_iters=6, val_interval=100)
         cfg.default_hooks.checkpoint.update(interval=2, max_keep_ckpts=-1)
+        if custom_hooks is not None:
+            cfg.custom_hooks = custom_hooks
         cfg.load_from, cfg.resume = resume_from, resume_from is not None
         build_runner(cfg).train()
         return cfg.work_dir
@@ -38,3 +40,15 @@ def test_resumed_run_is_the_same_run(train):
     assert not any('teacher' in str(group.get('name', '')) for group in first['optimizer']['param_groups'])
     moments = [state['exp_avg'] for state in first['optimizer']['state'].values()]
     assert all(torch.equal(a, b['exp_avg']) for a, b in zip(moments, second['optimizer']['state'].values(), strict=True))
+
+
+def test_custom_hooks_cannot_take_the_method_away(train):
+    """A child config replaces the list of hooks: the teacher moves and the burn-in ends all the same."""
+    usual, bare = (load_file(f'{train(name, custom_hooks=hooks)}/iter_6.pth') for name, hooks in (('usual', None), ('bare', [])))
+    for name, value in usual['state_dict'].items():
+        assert torch.equal(value, bare['state_dict'][name]), name
+    key = 'roi_head.bbox_head.fc_cls.weight'
+    assert not torch.equal(bare['state_dict'][f'teacher.{key}'], bare['state_dict'][f'student.{key}'])
+    logged = bare['message_hub']['log_scalars']
+    assert logged['train/ema_momentum']['values'].tolist() == pytest.approx([0, 1 / 2, 2 / 3, 0, 1 / 2, 2 / 3])
+    assert len(logged['train/unsup_loss_cls']['values']) == 3, 'the burn-in of three iterations has ended'

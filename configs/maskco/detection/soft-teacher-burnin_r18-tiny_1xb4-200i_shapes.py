@@ -23,7 +23,10 @@ model = dict(
         ),
         rpn_head=dict(anchor_generator=dict(strides=[4, 8], scales=[4.0, 6.4])),
         roi_head=dict(bbox_roi_extractor=dict(featmap_strides=[4, 8])),
-    )
+    ),
+    semi_train_cfg=dict(unsup_weight=0.0),
+    semi_test_cfg=dict(predict_on='student'),
+    mean_teacher=dict(keep_loaded_teacher=False),
 )
 
 train_dataloader = dict(
@@ -34,6 +37,6 @@ train_dataloader = dict(
     sampler=dict(type='InfiniteSampler', shuffle=True),
 )
 val_cfg = dict(networks=('student',))
-custom_hooks = [dict(type='MeanTeacher', momentum=0.99)]
+custom_hooks = []
 default_hooks = dict(checkpoint=None)
 auto_scale_lr = dict(base_batch_size=4, enable=False)

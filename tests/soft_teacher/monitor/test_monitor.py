@@ -16,7 +16,7 @@ from mmengine.structures import InstanceData
 
 from openmsra.engine.checkpoint.io import load_weights, save_file
 from openmsra.errors import CheckpointError, DataError
-from openmsra.soft_teacher.hooks import UnsupWeightSchedule, plain_detector
+from openmsra.soft_teacher.hooks import plain_detector
 from openmsra.soft_teacher.inferencer import SoftTeacherInferencer
 from openmsra.soft_teacher.monitor.browse import pseudo_labels_of_views
 from openmsra.soft_teacher.monitor.hook import PseudoLabelMonitor
@@ -182,15 +182,6 @@ def test_inferencer_draws_and_writes_results(build, tmp_path):
         inferencer(folder / 'c.png')
     with pytest.raises(CheckpointError, match='give a checkpoint'):
         SoftTeacherInferencer(CONFIG, '')
-
-
-def test_weight_schedule():
-    steps = UnsupWeightSchedule([0, 10, -20], [0.0, 1.0, 4.0])
-    assert [steps.value_at(t, 100) for t in (0, 9, 10, 79, 80)] == [0, 0, 1, 1, 4]
-    ramp = UnsupWeightSchedule([10, 20], [0.0, 4.0], linear=True)
-    assert [ramp.value_at(t, 100) for t in (0, 15, 99)] == [0, 2, 4]
-    with pytest.raises(ValueError, match='one value for each step'):
-        UnsupWeightSchedule([1], [])
 
 
 def test_test_settings_are_checked(tiny_cfg):
