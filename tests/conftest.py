@@ -36,3 +36,18 @@ def run_tool():
         return done
 
     return run
+
+
+@pytest.fixture(scope='session')
+def data_trees(tmp_path_factory) -> Path:
+    """A folder with ``data/`` in it, where every config finds its data (see tests/trees.py); CIFAR's checksums are let pass."""
+    from openmsra import compat
+    from tests import trees
+
+    compat.bridge_torchvision()
+    import mmpretrain.datasets.cifar as cifar
+
+    patch = pytest.MonkeyPatch()
+    patch.setattr(cifar, 'check_md5', lambda *_: True)
+    yield trees.plant(tmp_path_factory.mktemp('trees'))
+    patch.undo()
