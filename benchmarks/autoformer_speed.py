@@ -28,21 +28,19 @@ def run(repeats: int, device: torch.device) -> dict[str, dict]:
     batch = 4 if device.type == 'cpu' else 128
     images = torch.randn(batch, 3, 224, 224, device=device)
     labels = torch.randint(1000, (batch,), device=device)
-    ours, naive, static = _networks(device)
-    sides = {name: _step(net, images, labels) for name, net in dict(ours=ours, naive=naive, static=static).items()}
+    nets = _networks(device)
+    sides = {name: _step(net, images, labels) for name, net in nets.items()}
     times = interleaved(sides, repeats, device)
     return {
         'naive': {**ratio(times, 'ours', 'naive'), 'target': 0.60},
-        'static': {**ratio(times, 'ours', 'static'), 'target': 1.15},
+        **({'static': {**ratio(times, 'ours', 'static'), 'target': 1.15}} if 'static' in nets else {}),
         'budget': _budget(),
-        'switch': _switch(ours),
+        'switch': _switch(nets['ours']),
         **(autoformer_search_timing.measure(repeats=3) if device.type == 'cpu' else {}),
     }
 
 
-def _networks(device: torch.device) -> tuple[torch.nn.Module, ...]:
-    import timm  # imports torchvision, which openmsra has made importable by now
-
+def _networks(device: torch.device) -> dict[str, torch.nn.Module]:
     nets = []
     for attention in (ElasticAttention, NaiveAttention):
         torch.manual_seed(0)
@@ -53,7 +51,18 @@ def _networks(device: torch.device) -> tuple[torch.nn.Module, ...]:
     with torch.no_grad():
         images = torch.randn(1, 3, 224, 224, device=device)
         torch.testing.assert_close(nets[0](images), nets[1](images), atol=1e-4, rtol=1e-4)
-    arch = nets[0].get_subnet()
+    static = _timm_network(nets[0].get_subnet())
+    named = dict(ours=nets[0], naive=nets[1])
+    return named if static is None else dict(named, static=static.to(device).train())
+
+
+def _timm_network(arch: dict) -> torch.nn.Module | None:
+    """timm's network of the same widths; ``None`` where timm is not installed."""
+    try:
+        import timm  # imports torchvision, which openmsra has made importable by now
+    except ImportError:
+        print('timm is not installed (pip install -r requirements/benchmarks.txt): no comparison with it')
+        return None
     static = timm.models.VisionTransformer(
         embed_dim=arch['embed_dim'],
         depth=arch['depth'],
@@ -68,7 +77,7 @@ def _networks(device: torch.device) -> tuple[torch.nn.Module, ...]:
         block.attn.proj = torch.nn.Linear(width, arch['embed_dim'])
         block.attn.head_dim, block.attn.scale, block.attn.attn_dim = 64, 64**-0.5, width
     assert static.blocks[0].attn.fused_attn
-    return (*nets, static.to(device).train())
+    return static
 
 
 class NaiveAttention(ElasticAttention):

@@ -1,0 +1,418 @@
+"""What only a GPU can show, in one command of less than eight minutes:  python benchmarks/gpu_check.py
+
+instant   every instant config trains with fixed algorithms, resumes in the middle to the same bits, is tested on the GPU and on
+          the CPU, and trains with mixed precision
+outputs   loss and gradient of every instant model on the GPU against the CPU, in float32 with and without TF32
+memory    peak memory and time of a training step of every published recipe: its batch, its pipeline, generated pictures
+speed     the rows of benchmarks/*_speed.py
+
+Results go to a JSON file with the name of the card after each step; what fails is noted there and the next step goes on. The data
+are generated. Without mmcv's compiled operators Soft Teacher is left out. With --device cpu --quick it tests itself.
+"""
+
+import argparse
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+PAPERS = ('autoformer', 'ckdn', 'ftcn', 'maskco', 'mcn', 'soft_teacher')
+STAGES = ('instant', 'outputs', 'memory', 'speed')
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--device', default='cuda', choices=['cuda', 'cpu'])
+    parser.add_argument('--quick', action='store_true', help='few steps, one recipe of each paper: a test of this program')
+    parser.add_argument('--stages', nargs='+', default=STAGES, choices=STAGES)
+    parser.add_argument('--papers', nargs='+', default=PAPERS, choices=PAPERS)
+    parser.add_argument('--budget-seconds', type=float, default=470, help='when this is used up, what is left is skipped')
+    parser.add_argument('--jobs', type=int, default=min(6, os.cpu_count() or 1), help='trainings at the same time')
+    parser.add_argument('--repeats', type=int, default=5, help='of each timing')
+    parser.add_argument('--out', type=Path, help='JSON file (default: benchmarks/results/gpu_check_CARD.json)')
+    parser.add_argument('--part', nargs=2, metavar=('STAGE', 'PAPER'), help=argparse.SUPPRESS)  # in a process of its own
+    args = parser.parse_args()
+    if args.part:
+        stage, paper = args.part
+        {'outputs': outputs, 'memory': memory}[stage](paper, args)
+        return
+    check = Check(args)
+    for stage in args.stages:
+        getattr(check, stage)()
+        check.save()
+    check.say(f'wrote {check.out}')
+
+
+class Check:
+    """The stages, what they have found, and the clock."""
+
+    def __init__(self, args: argparse.Namespace) -> None:
+        import torch
+
+        self.args, self.start = args, time.monotonic()
+        card = torch.cuda.get_device_name() if args.device == 'cuda' else 'CPU'
+        slug = re.sub(r'\W+', '-', card).strip('-').lower()
+        self.out = args.out or ROOT / f'benchmarks/results/gpu_check_{slug}.json'
+        self.papers = list(args.papers)
+        self.result: dict = dict(
+            card=card,
+            torch=torch.__version__,
+            cuda=torch.version.cuda,
+            cudnn=torch.backends.cudnn.version() if args.device == 'cuda' else None,
+            python=platform.python_version(),
+            revision=_revision(),
+            quick=args.quick,
+        )
+        if 'soft_teacher' in self.papers and not _has_operators():
+            self.papers.remove('soft_teacher')
+            self.result['left_out'] = 'soft_teacher: mmcv has no compiled operators here'
+            self.say(self.result['left_out'])
+        self.say(f'{card}, torch {torch.__version__}, {len(self.papers)} papers, stages {" ".join(args.stages)}')
+
+    @property
+    def left(self) -> float:
+        return self.args.budget_seconds - (time.monotonic() - self.start)
+
+    def say(self, text: str) -> None:
+        print(f'[{time.monotonic() - self.start:5.0f}s] {text}', flush=True)
+
+    def save(self) -> None:
+        self.result['seconds'] = round(time.monotonic() - self.start, 1)
+        self.out.parent.mkdir(parents=True, exist_ok=True)
+        self.out.write_text(json.dumps(self.result, indent=1) + '\n', encoding='utf-8')
+
+    def instant(self) -> None:
+        rows = self.result['instant'] = {}
+        with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(self.args.jobs) as pool:
+
+            def chain(paper: str) -> None:
+                rows[paper] = {}
+                try:
+                    self._instant(paper, Path(folder) / paper, rows[paper])
+                except Exception as error:  # noqa: BLE001 - noted, the next goes on
+                    rows[paper]['failed'] = f'{type(error).__name__}: {error}'
+                facts = ', '.join(f'{key} {value}' for key, value in rows[paper].items() if not isinstance(value, dict))
+                self.say(f'instant {paper}: {facts}'[:600])
+                self.save()
+
+            list(pool.map(chain, self.papers))
+
+    def _instant(self, paper: str, folder: Path, row: dict) -> None:
+        config = str(next(ROOT.glob(f'configs/{paper}/*_instant.py')).relative_to(ROOT))
+        few = ['--cfg-options', *_few_steps(config)] if self.args.quick else []
+        row['config'] = config
+        whole = self._tool('tools/train.py', config, '--work-dir', folder / 'whole', '--deterministic', *few)
+        row['deterministic'] = _verdict(whole)
+        env = {}
+        if whole.returncode and 'CUBLAS_WORKSPACE_CONFIG' in whole.stderr + whole.stdout:
+            env = dict(CUBLAS_WORKSPACE_CONFIG=':4096:8')
+            whole = self._tool('tools/train.py', config, '--work-dir', folder / 'whole', '--deterministic', *few, **env)
+            row['deterministic_with_cublas_setting'] = _verdict(whole)
+        if whole.returncode:
+            whole = self._tool('tools/train.py', config, '--work-dir', folder / 'whole', *few)
+            row['fp32'] = _verdict(whole)
+        checkpoints = sorted((folder / 'whole').glob('*_[0-9]*.pth'), key=lambda file: int(file.stem.rpartition('_')[2]))
+        if len(checkpoints) > 1:
+            *_, middle, last = checkpoints
+            resumed = self._tool(
+                'tools/train.py', config, '--work-dir', folder / 'resumed', '--resume', middle, '--deterministic', *few, **env
+            )
+            row['resume'] = _verdict(resumed)
+            if not resumed.returncode:
+                row['resume'] = _same_weights(last, folder / 'resumed' / last.name)
+        if checkpoints:
+            scores = {}
+            for device in ('cuda', 'cpu') if self.args.device == 'cuda' else ('cpu',):
+                where = folder / f'test_{device}'
+                hidden = dict(CUDA_VISIBLE_DEVICES='') if device == 'cpu' else {}
+                tested = self._tool('tools/test.py', config, checkpoints[-1], '--work-dir', where, **hidden)
+                scores[device] = _scores(where) if not tested.returncode else _verdict(tested)
+            row['scores'] = scores
+        for dtype in self._amp_types():
+            amp = self._tool('tools/train.py', config, '--work-dir', folder / f'amp_{dtype}', *dtype.split(), *few)
+            row[dtype.removeprefix('--')] = _verdict(amp)
+
+    def _amp_types(self) -> list[str]:
+        if self.args.device == 'cpu':
+            return []
+        both = '--amp-dtype' in (ROOT / 'tools/train.py').read_text()
+        return ['--amp --amp-dtype float16', '--amp --amp-dtype bfloat16'] if both else ['--amp']
+
+    def outputs(self) -> None:
+        self._by_paper('outputs', parallel=True)
+
+    def memory(self) -> None:
+        self._by_paper('memory', parallel=False)
+
+    def _by_paper(self, stage: str, parallel: bool) -> None:
+        rows = self.result[stage] = {}
+
+        def part(paper: str) -> None:
+            with tempfile.TemporaryDirectory() as folder:
+                file = Path(folder) / 'rows.json'
+                extra = ['--quick'] if self.args.quick else []
+                command = ['benchmarks/gpu_check.py', '--part', stage, paper, '--device', self.args.device, '--out', file, *extra]
+                done = self._tool(*command, '--budget-seconds', f'{max(self.left - 5, 5):.0f}')
+                rows[paper] = json.loads(file.read_text()) if file.is_file() else {}
+                if done.returncode:
+                    rows[paper]['failed'] = _verdict(done)
+            self.say(f'{stage} {paper}: {len(rows[paper])} rows')
+            self.save()
+
+        with ThreadPoolExecutor(self.args.jobs if parallel else 1) as pool:
+            list(pool.map(part, self.papers))
+
+    def speed(self) -> None:
+        rows = self.result['speed'] = {}
+        repeats = 1 if self.args.quick else self.args.repeats
+        for number, paper in enumerate(self.papers):
+            if self.args.quick and number:
+                break
+            share = max(self.left, 0) / (len(self.papers) - number) * 1.8
+            code = (
+                'import json, sys, torch; sys.path.insert(0, "."); torch.set_num_threads(1)\n'
+                f'from benchmarks import {paper}_speed\n'
+                f'print("ROWS" + json.dumps({paper}_speed.run({repeats}, torch.device("{self.args.device}"))))'
+            )
+            done = self._run([sys.executable, '-c', code], min(share, self.left))
+            lines = [line for line in done.stdout.splitlines() if line.startswith('ROWS')]
+            rows[paper] = json.loads(lines[-1][4:]) if lines else dict(failed=_verdict(done))
+            self.say(f'speed {paper}: {_ratios(rows[paper])}')
+            self.save()
+
+    def _tool(self, *arguments: str | Path, **env: str) -> subprocess.CompletedProcess:
+        return self._run([sys.executable, *map(str, arguments)], self.left, **env)
+
+    def _run(self, command: list[str], seconds: float, **env: str) -> subprocess.CompletedProcess:
+        if seconds <= 1:
+            return subprocess.CompletedProcess(command, 124, '', 'skipped: the time is used up')
+        environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONWARNINGS': 'ignore', **env}
+        if self.args.device == 'cpu':
+            environment['CUDA_VISIBLE_DEVICES'] = ''
+        environment['PYTHONPATH'] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])])
+        try:
+            return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=seconds)
+        except subprocess.TimeoutExpired as error:
+            said = [stream.decode() if isinstance(stream, bytes) else stream or '' for stream in (error.stdout, error.stderr)]
+            return subprocess.CompletedProcess(command, 124, said[0], f'{said[1]}\ntimed out after {seconds:.0f} s')
+
+
+def outputs(paper: str, args: argparse.Namespace) -> None:
+    """Loss and gradient norm of the instant model on the device and on the CPU, same weights and batch."""
+    import torch
+    from mmengine.registry import DefaultScope
+
+    from benchmarks.recipes import batch_of, gradient_step
+    from openmsra.engine.config.files import load_config
+    from openmsra.engine.runner import OpenMSRARunner
+
+    cfg = load_config(next(ROOT.glob(f'configs/{paper}/*_instant.py')))
+    rows = {}
+    with tempfile.TemporaryDirectory() as folder:
+        cfg.work_dir, cfg.log_level = folder, 'ERROR'
+        runner = OpenMSRARunner.from_cfg(cfg)
+        with DefaultScope.overwrite_default_scope('openmsra'):
+            loop = runner.build_train_loop(runner._train_loop)
+        runner._init_model_weights()
+        data = batch_of(loop.dataloader, cfg.train_dataloader.batch_size)
+        for name, device, tf32 in (('cpu', 'cpu', False), ('float32', args.device, False), ('tf32', args.device, True)):
+            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = tf32
+            try:
+                torch.manual_seed(0)
+                model = _moved(runner.model, device)
+                rows[name] = gradient_step(model, _copied(data))
+            except Exception as error:  # noqa: BLE001 - noted, the next goes on
+                rows[name] = dict(failed=_reason(error))
+    for name in ('float32', 'tf32'):
+        if 'loss' in rows[name] and 'loss' in rows['cpu']:
+            rows[name]['apart'] = {key: abs(rows[name][key] / rows['cpu'][key] - 1) for key in ('loss', 'gradient_norm')}
+    args.out.write_text(json.dumps(rows))
+
+
+def memory(paper: str, args: argparse.Namespace) -> None:
+    """Peak memory of two training steps of each recipe of a paper; recipes that share network and batch are measured once."""
+    import torch
+
+    from benchmarks.recipes import published
+    from openmsra.engine.config.files import load_config
+    from tests import trees
+
+    start, rows, seen = time.monotonic(), {}, {}
+    with tempfile.TemporaryDirectory() as folder:
+        trees.plant(Path(folder), _trees_of(paper))
+        _let_cifar_pass()
+        os.chdir(folder)
+        for path in published(paper)[: 1 if args.quick else None]:
+            cfg = load_config(path)
+            if 'optim_wrapper' not in cfg or cfg.train_cfg.get('type') == 'EvolutionLoop':
+                continue
+            key = json.dumps([cfg.model, cfg.train_dataloader.batch_size, cfg.optim_wrapper], default=str, sort_keys=True)
+            if key in seen:
+                rows[path.stem] = dict(same_as=seen[key])
+                continue
+            seen[key] = path.stem
+            if time.monotonic() - start > args.budget_seconds:
+                rows[path.stem] = dict(failed='skipped: the time is used up')
+                continue
+            try:
+                rows[path.stem] = _measured_step(cfg, args, Path(folder) / 'work')
+            except torch.cuda.OutOfMemoryError as error:
+                rows[path.stem] = dict(failed=f'out of memory: {_reason(error)}', batch=cfg.train_dataloader.batch_size)
+            except Exception as error:  # noqa: BLE001 - noted, the next goes on
+                rows[path.stem] = dict(failed=_reason(error), trace=traceback.format_exc()[-1500:])
+            if args.device == 'cuda':
+                torch.cuda.empty_cache()
+            print(path.stem, rows[path.stem], flush=True)
+            args.out.write_text(json.dumps(rows))
+        os.chdir(ROOT)
+    args.out.write_text(json.dumps(rows))
+
+
+def _measured_step(cfg, args: argparse.Namespace, work_dir: Path) -> dict:
+    import torch
+    from mmengine.registry import DefaultScope
+
+    from benchmarks.recipes import batch_of, shrink_batch, without_weights
+    from openmsra.engine.runner import OpenMSRARunner
+
+    cfg.work_dir, cfg.log_level, cfg.model = str(work_dir), 'ERROR', without_weights(cfg.model)
+    cfg.train_dataloader.update(num_workers=0, persistent_workers=False, pin_memory=False)
+    if args.quick:
+        shrink_batch(cfg, 2)
+        if args.device == 'cpu':
+            cfg.optim_wrapper.type = 'OptimWrapper'
+            for key in ('loss_scale', 'dtype'):
+                cfg.optim_wrapper.pop(key, None)
+    batch = cfg.train_dataloader.batch_size
+    runner = OpenMSRARunner.from_cfg(cfg)
+    with DefaultScope.overwrite_default_scope('openmsra'):
+        loop = runner._train_loop = runner.build_train_loop(runner._train_loop)
+        wrapper = runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+        data = batch_of(loop.dataloader, batch)
+        if cfg.train_cfg.get('by_epoch'):
+            loop._epoch = loop.max_epochs - 1  # what begins late has begun
+        for point in ('before_train', 'before_train_epoch'):
+            runner.call_hook(point)
+        wrapper.initialize_count_status(runner.model, 0, 10)
+        runner.model.train()
+        if args.device == 'cuda':
+            torch.cuda.reset_peak_memory_stats()
+            before = torch.cuda.memory_allocated()
+        seconds = []
+        for step in range(1 if args.quick else 3):
+            runner.call_hook('before_train_iter', batch_idx=step, data_batch=data)
+            begun = time.perf_counter()
+            losses = runner.model.train_step(_copied(data), wrapper)
+            if args.device == 'cuda':
+                torch.cuda.synchronize()
+            seconds.append(time.perf_counter() - begun)
+    row = dict(batch=batch, step_seconds=min(seconds), losses={key: float(value) for key, value in losses.items()})
+    if args.device == 'cuda':
+        row |= dict(
+            peak_gib=torch.cuda.max_memory_allocated() / 2**30,
+            reserved_gib=torch.cuda.max_memory_reserved() / 2**30,
+            model_gib=before / 2**30,
+        )
+    return row
+
+
+def _trees_of(paper: str) -> set[str]:
+    return {
+        'autoformer': {'imagenet', 'cifar10', 'cifar100', 'stanford_cars', 'flowers102', 'oxford_pets'},
+        'ckdn': {'PIPAL', 'kadid10k', 'tid2013', 'live', 'csiq'},
+        'ftcn': {'ffpp', 'celebdf', 'dfdc'},
+        'maskco': {'imagenet', 'coco', 'cc3m'},
+        'mcn': {'ucf101', 'hmdb51', 'kinetics400'},
+        'soft_teacher': {'coco'},
+    }[paper]
+
+
+def _let_cifar_pass() -> None:
+    """The generated archives cannot have the checksums of the real ones."""
+    from openmsra import compat
+
+    compat.bridge_torchvision()
+    import mmpretrain.datasets.cifar as cifar
+
+    cifar.check_md5 = lambda *_: True
+
+
+def _copied(data):
+    import copy
+
+    return copy.deepcopy(data)
+
+
+def _moved(model, device: str):
+    """A copy of a model on a device."""
+    import copy
+
+    return copy.deepcopy(model).to(device)
+
+
+def _few_steps(config: str) -> list[str]:
+    from openmsra.engine.config.files import load_config
+
+    cfg = load_config(ROOT / config)
+    limit = 'max_epochs=2' if cfg.train_cfg.get('by_epoch', True) else 'max_iters=4'
+    return [f'train_cfg.{limit}', 'train_dataloader.num_batch_per_epoch=2']
+
+
+def _verdict(done: subprocess.CompletedProcess) -> str:
+    if not done.returncode:
+        return 'ok'
+    lines = [line for line in (done.stderr or done.stdout).strip().splitlines() if line.strip()]
+    return f'exit code {done.returncode}: {" | ".join(lines[-3:])[-600:]}'
+
+
+def _reason(error: Exception) -> str:
+    return f'{type(error).__name__}: {str(error)[:400]}'
+
+
+def _same_weights(one: Path, other: Path) -> str:
+    """'equal to the bit', or how many tensors differ and by how much."""
+    import torch
+
+    states = [torch.load(file, map_location='cpu', weights_only=False)['state_dict'] for file in (one, other)]
+    if set(states[0]) != set(states[1]):
+        return 'other names'
+    apart = [
+        float((states[0][key].double() - states[1][key].double()).abs().max()) for key in states[0] if states[0][key].numel()
+    ]
+    differing = sum(value > 0 for value in apart)
+    return 'equal to the bit' if not differing else f'{differing} of {len(apart)} tensors differ, by up to {max(apart):.3g}'
+
+
+def _scores(folder: Path) -> dict:
+    file = max(folder.glob('*/*.json'), key=lambda path: path.stat().st_mtime)
+    return {key: value for key, value in json.loads(file.read_text().splitlines()[-1]).items() if 'time' not in key}
+
+
+def _ratios(rows: dict) -> str:
+    if 'failed' in rows:
+        return rows['failed']
+    return ', '.join(f'{name} {row["ratio"]:.3g}' for name, row in rows.items() if isinstance(row, dict) and 'ratio' in row)
+
+
+def _revision() -> str | None:
+    done = subprocess.run(['git', 'rev-parse', 'HEAD'], cwd=ROOT, capture_output=True, text=True)
+    return done.stdout.strip() or None
+
+
+def _has_operators() -> bool:
+    import importlib.util
+
+    return importlib.util.find_spec('mmcv') is not None and importlib.util.find_spec('mmcv._ext') is not None
+
+
+if __name__ == '__main__':
+    main()
