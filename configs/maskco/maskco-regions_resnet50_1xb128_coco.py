@@ -9,7 +9,7 @@ test_dataloader = dict(
             dict(
                 type='CocoRegions',
                 data_root='data/coco/train2017',
-                ann_file='data/coco/annotations/instances_train2017.json',
+                ann_file='../annotations/instances_train2017.json',
                 bank=True,
                 count=20000,
                 pipeline=pipeline,
@@ -17,7 +17,7 @@ test_dataloader = dict(
             dict(
                 type='CocoRegions',
                 data_root='data/coco/val2017',
-                ann_file='data/coco/annotations/instances_val2017.json',
+                ann_file='../annotations/instances_val2017.json',
                 bank=False,
                 pipeline=pipeline,
             ),

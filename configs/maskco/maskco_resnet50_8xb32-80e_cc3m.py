@@ -1,6 +1,6 @@
 # Conceptual Captions 3M: one image name per line of the list, dead links are left out and counted; 80 epochs are ours.
 _base_ = '_base_r50.py'
 
-train_dataloader = dict(dataset=dict(data_root='data/cc3m/images', ann_file='data/cc3m/train.tsv'))
+train_dataloader = dict(dataset=dict(data_root='data/cc3m/images', ann_file='../train.tsv'))
 train_cfg = dict(max_epochs=80)
 param_scheduler = [dict(type='CosineAnnealingLR', T_max=80, by_epoch=True, convert_to_iter_based=True)]
