@@ -13,6 +13,11 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--out', metavar='FILE.pkl', help='write every prediction to this pickle file')
     parser.add_argument('--show-dir', metavar='DIR', help='write pictures of the predictions to this folder')
+    parser.add_argument(
+        '--allow-broken',
+        action='store_true',
+        help='count other samples in the place of those that cannot be read; the metrics are then named ..._with_N_replaced',
+    )
     return parser.parse_args(argv)
 
 
@@ -23,7 +28,9 @@ def apply_test_arguments(cfg, args: argparse.Namespace) -> None:
         if not args.out.endswith(('.pkl', '.pickle')):
             raise ConfigError(f'--out {args.out}: predictions are written as pickle; the name must end in .pkl.')
         evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
-        cfg.test_evaluator = [*evaluators, dict(type='DumpResults', out_file_path=args.out)]
+        cfg.test_evaluator = [*evaluators, dict(type='DumpPredictions', out_file_path=args.out)]
+    if args.allow_broken:
+        cfg.merge_from_dict({'default_hooks.broken_data': dict(type='BrokenDataHook', allow_broken=True)})
     if args.show_dir:
         if 'visualization' not in cfg.default_hooks:
             raise ConfigError('--show-dir: this config has no default_hooks.visualization to draw with.')

@@ -2,6 +2,7 @@
 
 import copy
 import logging
+from functools import partial
 from pathlib import Path
 
 from mmengine.dist import get_rank
@@ -11,6 +12,7 @@ from mmengine.runner import BaseLoop, Runner
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
+from openmsra.engine import predictions  # noqa: F401 - registers DumpPredictions
 from openmsra.engine.checkpoint.files import remove_stale_temporaries
 from openmsra.engine.checkpoint.hook import newest_whole, write_together
 from openmsra.engine.checkpoint.io import PlainStateHook, load_file, load_weights
@@ -91,6 +93,25 @@ class OpenMSRARunner(Runner):
             return loader
         phase = next((phase for phase in PHASES if getattr(self, f'_{phase}_dataloader') is dataloader), 'other')
         return keyed(loader, self.seed, str(Path(self.log_dir) / f'broken_{phase}_rank{get_rank()}.jsonl'))
+
+    def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """mmengine's; its metrics say so where samples had to be replaced."""
+        return self._guarded(super().build_val_loop(loop), 'val')
+
+    def build_test_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """mmengine's; its metrics are refused where samples had to be replaced."""
+        return self._guarded(super().build_test_loop(loop), 'test')
+
+    def _guarded(self, loop: BaseLoop, phase: str) -> BaseLoop:
+        evaluator = loop.evaluator
+        if not isinstance(evaluator.evaluate, partial):
+            evaluator.evaluate = partial(self.broken_data.evaluate, self, phase, evaluator.evaluate)
+        return loop
+
+    @property
+    def broken_data(self) -> BrokenDataHook:
+        """The hook that watches for samples that cannot be read."""
+        return next(hook for hook in self.hooks if isinstance(hook, BrokenDataHook))
 
     def save_checkpoint(self, out_dir: str, filename: str, *args, **kwargs) -> None:
         """Write a checkpoint; to be called on all processes.

@@ -10,14 +10,15 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset, ConcatDataset
+from mmengine.evaluator import BaseMetric
 from PIL import Image
 
 from openmsra.common.video import read_frames
 from openmsra.engine.data.samples import TRIES, SampleKey, Samples, failure
 from openmsra.errors import AnnotationError, BrokenDataError
-from openmsra.registry import DATASETS, TRANSFORMS
+from openmsra.registry import DATASETS, METRICS, MODELS, TRANSFORMS
 from tests.reliability import corrupt
-from tests.reliability.killing import Heavy  # noqa: F401 - registers the model
+from tests.reliability.killing import Heavy
 from tests.reliability.runs import build
 
 RESIZED = [dict(type='LoadImageFromFile'), dict(type='Resize', scale=(16, 16)), dict(type='ToInputs')]
@@ -132,6 +133,60 @@ def test_run_ends_beyond_the_fraction(tmp_path, broken, fraction, ends):
     else:
         runner.train()
     assert len(listed(runner)) == broken
+
+
+@MODELS.register_module()
+class Predicting(Heavy):
+    """Predicts nothing, once for each sample."""
+
+    def forward(self, inputs, mode: str = 'loss') -> dict | list:
+        return [{} for _ in inputs] if mode == 'predict' else super().forward(inputs, mode)
+
+
+@METRICS.register_module()
+class Mean(BaseMetric):
+    """The mean of the inputs, so that a replacement would change it."""
+
+    def process(self, data_batch, data_samples) -> None:
+        self.results += [dict(value=float(value)) for value in data_batch['inputs']]
+
+    def compute_metrics(self, results: list) -> dict:
+        return dict(mean=sum(row['value'] for row in results) / len(results))
+
+
+def _evaluated(folder: Path, work_dir: Path, **hook) -> Config:
+    cfg = config(folder, work_dir, epochs=1)
+    loader = {**cfg.train_dataloader, 'sampler': dict(type='DefaultSampler', shuffle=False)}
+    for phase in ('val', 'test'):
+        cfg[f'{phase}_dataloader'], cfg[f'{phase}_cfg'] = loader, dict(type=f'{phase.title()}Loop')
+        cfg[f'{phase}_evaluator'] = dict(type='Mean')
+    cfg.default_hooks.broken_data.update(hook)
+    cfg.model.type = 'Predicting'
+    return cfg
+
+
+def test_test_over_replaced_samples_is_refused_unless_asked_for(tmp_path):
+    folder = tmp_path / 'data'
+    folder.mkdir()
+    whole_images(folder, 20)
+    (folder / 'whole003.png').write_bytes(b'')
+    with pytest.raises(BrokenDataError, match=r'1 of 20 samples of the test data.*whole003\.png.*--allow-broken'):
+        build(_evaluated(folder, tmp_path / 'refused')).test()
+    metrics = build(_evaluated(folder, tmp_path / 'allowed', allow_broken=True)).test()
+    assert list(metrics) == ['mean_with_1_replaced']
+    (folder / 'whole003.png').unlink()
+    assert build(_evaluated(folder, tmp_path / 'repaired')).test() == dict(mean=pytest.approx((190 - 3) / 19))
+
+
+def test_validation_in_a_training_goes_on_and_says_how_many_were_replaced(tmp_path):
+    folder = tmp_path / 'data'
+    folder.mkdir()
+    whole_images(folder, 20)
+    (folder / 'whole003.png').write_bytes(b'')
+    runner = build(_evaluated(folder, tmp_path / 'work'))
+    runner.train()
+    assert runner.message_hub.get_scalar('val/replaced_samples').current() == 1
+    assert runner.message_hub.get_scalar('val/mean').current() > 0
 
 
 def test_data_set_that_is_broken_throughout_ends_at_once_with_the_reason(tmp_path):

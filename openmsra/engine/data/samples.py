@@ -120,7 +120,7 @@ def _reason(error: Exception) -> str:
     return f'{type(error).__name__}: {lines[0][:300] if lines else "no message"}'
 
 
-class Journal:
+class BrokenSamplesJournal:
     """The journal of one process, read as it grows: broken samples by path, with the reason and how often they were met."""
 
     def __init__(self, path: str | Path) -> None:
