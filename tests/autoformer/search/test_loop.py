@@ -9,7 +9,7 @@ from openmsra.autoformer.search import loop as search
 from openmsra.engine.checkpoint.io import save_file
 from openmsra.engine.config.files import load_config
 from openmsra.engine.launch import build_runner
-from openmsra.errors import ConfigError, EmptyBudgetError
+from openmsra.errors import BrokenDataError, ConfigError, EmptyBudgetError
 
 SEARCH = 'configs/autoformer/autoformer_search_1xb500-8gen_digits_mini.py'
 SMALL = dict(generations=3, population=6, parents=3, mutations=2, crossovers=2)
@@ -126,3 +126,19 @@ def test_second_search_and_orphaned_journals_are_refused(tmp_path, checkpoint):
     (tmp_path / 'search_state.json').unlink()
     with pytest.raises(ConfigError, match='is gone: delete its journal folder'):
         _run(tmp_path, checkpoint)
+
+
+def test_scoring_split_with_an_unreadable_image_is_refused(tmp_path, checkpoint, monkeypatch):
+    from openmsra.miniatures.digits import Digits
+
+    whole = Digits.prepare_data
+
+    def broken(self, index):
+        if index == 7:
+            raise OSError('image 7 is truncated')
+        return whole(self, index)
+
+    monkeypatch.setattr(Digits, 'prepare_data', broken)
+    with pytest.raises(BrokenDataError, match='samples of the scoring data cannot be read .*image 7 is truncated'):
+        _run(tmp_path, checkpoint)
+    assert not (tmp_path / 'search.json').exists()
