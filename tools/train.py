@@ -16,7 +16,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
         metavar='PATH',
         help='continue from PATH, or from the newest checkpoint of the work dir if no path is given',
     )
-    parser.add_argument('--amp', action='store_true', help='automatic mixed precision (needs a GPU)')
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision in float16 (needs a GPU)')
+    parser.add_argument(
+        '--amp-dtype',
+        choices=['float16', 'bfloat16'],
+        help='automatic mixed precision in this type; bfloat16 needs no loss scale and works on a CPU too',
+    )
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate to the real batch size')
     return parser.parse_args(argv)
 
@@ -29,11 +34,13 @@ def apply_training_arguments(cfg, args: argparse.Namespace) -> None:
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
-    if args.amp:
-        if not torch.cuda.is_available():
-            raise ConfigError('--amp: mixed precision needs a GPU and torch sees none; leave the option out.')
+    dtype = args.amp_dtype or (cfg.optim_wrapper.get('dtype', 'float16') if args.amp else None)
+    if dtype:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.dtype = dtype
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')
+    if dtype == 'float16' and not torch.cuda.is_available():
+        raise ConfigError('--amp: mixed precision in float16 needs a GPU and torch sees none; --amp-dtype bfloat16 does not.')
     if args.auto_scale_lr:
         if 'base_batch_size' not in cfg.get('auto_scale_lr', {}):
             raise ConfigError('--auto-scale-lr: the config names no auto_scale_lr.base_batch_size to scale from.')

@@ -1,6 +1,8 @@
 """A loss that is not finite never reaches the weights: all processes decide together, before the backward pass."""
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +13,24 @@ from mmengine.hooks import Hook
 from mmengine.optim import AmpOptimWrapper as MMEngineAmpOptimWrapper
 from mmengine.optim import OptimWrapper as MMEngineOptimWrapper
 from mmengine.structures import BaseDataElement
+from torch import nn
 
 from openmsra.engine.checkpoint.io import save_file
 from openmsra.engine.data.loader import Position
 from openmsra.engine.data.samples import describe
-from openmsra.errors import NonFiniteLossError
+from openmsra.errors import ConfigError, NonFiniteLossError
 from openmsra.registry import HOOKS, OPTIM_WRAPPERS
+
+AMP_DTYPES = dict(float16=torch.float16, bfloat16=torch.bfloat16)
+SCALE_INTERVAL = 50  # iterations between two looks at the loss scale, which wait for the device
+SMALLEST_SCALE = 2.0**-20  # from 2^16 after 36 overflows without a step between them
 
 
 class _FiniteOnly:
     """An optimizer wrapper that refuses to go backwards from a loss that is not finite on any process."""
 
     refused = ''  # what was not finite in the last iteration: 'loss', 'gradient' or nothing
+    scales = False  # whether a loss scaler looks after gradients that are not finite
     watched = False  # whether a NonFiniteLossHook looks at ``refused``
 
     def initialize_count_status(self, model, init_counts: int, max_counts: int) -> None:
@@ -45,14 +53,9 @@ class _FiniteOnly:
         if self.refused and not self.watched:
             raise NonFiniteLossError(f'The {self.refused} is not finite on this or another process; no weight was changed.')
 
-
-@OPTIM_WRAPPERS.register_module(name='OptimWrapper')
-class OptimWrapper(_FiniteOnly, MMEngineOptimWrapper):
-    """mmengine's wrapper; losses, and clipped gradients, that are not finite leave the weights alone."""
-
     def step(self, **kwargs) -> None:
         """Clip and step, unless the norm of the gradients (equal on all processes) is not finite."""
-        if not self.clip_grad_kwargs or self.grad_name != 'grad_norm':
+        if self.scales or not self.clip_grad_kwargs or self.grad_name != 'grad_norm':
             super().step(**kwargs)
             return
         self.clip_grad_kwargs['error_if_nonfinite'] = True
@@ -64,9 +67,60 @@ class OptimWrapper(_FiniteOnly, MMEngineOptimWrapper):
             self.refused = 'gradient'
 
 
+@OPTIM_WRAPPERS.register_module(name='OptimWrapper')
+class OptimWrapper(_FiniteOnly, MMEngineOptimWrapper):
+    """mmengine's wrapper; losses, and clipped gradients, that are not finite leave the weights alone."""
+
+
 @OPTIM_WRAPPERS.register_module(name='AmpOptimWrapper')
 class AmpOptimWrapper(_FiniteOnly, MMEngineAmpOptimWrapper):
-    """mmengine's mixed precision; losses that are not finite leave the weights alone (overflowing gradients the scaler sees)."""
+    """mmengine's mixed precision, with bfloat16 on every device that torch can autocast on, the CPU included.
+
+    Losses that are not finite leave the weights alone. Gradients that overflow in float16 are the loss scaler's normal work: it
+    leaves out the step and halves its scale.
+
+    Args:
+        loss_scale: 'dynamic', a constant, or the arguments of ``torch.amp.GradScaler``; bfloat16 needs none and has none.
+        dtype: 'float16' or 'bfloat16'.
+        kwargs: see ``OptimWrapper``.
+
+    Raises:
+        ConfigError: another dtype, or float16 where there is no accelerator.
+    """
+
+    def __init__(self, loss_scale: str | float | dict = 'dynamic', dtype: str | torch.dtype | None = None, **kwargs) -> None:
+        MMEngineOptimWrapper.__init__(self, **kwargs)  # mmengine's own refuses the CPU and scales bfloat16 too
+        self.cast_dtype = AMP_DTYPES.get(str(dtype or 'float16').removeprefix('torch.'))
+        self.device_type = self.optimizer.param_groups[0]['params'][0].device.type
+        if self.cast_dtype is None:
+            raise ConfigError(f'AmpOptimWrapper: dtype={dtype!r}; valid are {" and ".join(map(repr, AMP_DTYPES))}.')
+        scaled = self.cast_dtype == torch.float16
+        if scaled and self.device_type == 'cpu':
+            raise ConfigError(
+                'Mixed precision in float16 needs a GPU and there is none; on a CPU give --amp-dtype bfloat16, or '
+                '--cfg-options optim_wrapper.type=OptimWrapper to train in float32.'
+            )
+        self._scale_update_param = loss_scale if isinstance(loss_scale, int | float) else None
+        options = dict(init_scale=loss_scale) if self._scale_update_param else loss_scale if isinstance(loss_scale, dict) else {}
+        self.loss_scaler = torch.amp.GradScaler(self.device_type, enabled=scaled, **options)
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        """Casts inside, and leaves out the synchronisation of gradients while they accumulate."""
+        with MMEngineOptimWrapper.optim_context(self, model), torch.autocast(self.device_type, dtype=self.cast_dtype):
+            yield
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        """mmengine's, also from a run with another dtype, whose scaler has no state or one that is not needed."""
+        state_dict = dict(state_dict)
+        if not (self.scales and state_dict.get('loss_scaler')):
+            state_dict.pop('loss_scaler', None)
+        super().load_state_dict(state_dict)
+
+    @property
+    def scales(self) -> bool:
+        """Whether losses are scaled: in float16."""
+        return self.loss_scaler.is_enabled()
 
 
 def _finite_everywhere(loss: torch.Tensor) -> bool:
@@ -82,9 +136,13 @@ class NonFiniteLossHook(Hook):
 
     The batch is saved beside the log by each process whose loss is not finite, as ``non_finite_iter<N>_rank<R>.pth``.
 
+    With a loss scaler (float16) an activation that overflows now and then is normal: such batches are skipped with a warning, and
+    the run ends when there are ``max_overflows`` of them in a row, or when the scale has fallen so far that no gradient is left.
+
     Args:
         max_skips: how many batches of a run may be skipped; then, and with 0 at once, the run stops. Skipping copies the buffers
             (BatchNorm statistics, queues) before each step, so that they come back as they were.
+        max_overflows: how many batches in a row may be skipped beside these where losses are scaled.
 
     Raises:
         NonFiniteLossError: on all processes in the same iteration.
@@ -92,32 +150,41 @@ class NonFiniteLossHook(Hook):
 
     priority = 'HIGHEST'  # before anything looks at the outputs
 
-    def __init__(self, max_skips: int = 0) -> None:
+    def __init__(self, max_skips: int = 0, max_overflows: int = 20) -> None:
         self.max_skips, self.skipped = max_skips, 0
+        self.max_overflows, self.overflows = max_overflows, 0
         self.buffers: list[torch.Tensor] = []
 
     def before_train(self, runner) -> None:
         runner.optim_wrapper.watched = True
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
-        if self.max_skips:
+        if self.max_skips or runner.optim_wrapper.scales:
             self.buffers = [buffer.clone() for buffer in runner.model.buffers()]
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs: dict | None = None) -> None:
-        if not runner.optim_wrapper.refused:
-            return
+        scaled = runner.optim_wrapper.scales
+        if scaled and self.every_n_train_iters(runner, SCALE_INTERVAL):
+            _require_scale(runner.optim_wrapper.loss_scaler.get_scale())
         refused = runner.optim_wrapper.refused
-        message = '; '.join(filter(None, all_gather_object(self._own_part(runner, refused, data_batch, outputs or {}))))
-        message = f'Iteration {runner.iter + 1}: {message}. The weights are as they were before this iteration.'
-        if self.skipped >= self.max_skips:
+        if not refused:
+            self.overflows = 0
+            return
+        tolerated = scaled and self.overflows < self.max_overflows
+        faults = all_gather_object(self._fault_here(runner, refused, data_batch, outputs or {}, save=not tolerated))
+        message = f'Iteration {runner.iter + 1}: {"; ".join(filter(None, faults))}. The weights are as they were before it.'
+        if not tolerated and self.skipped >= self.max_skips:
             raise NonFiniteLossError(f'{message} NonFiniteLossHook(max_skips=...) would skip such batches.')
-        self.skipped += 1
+        self.skipped, self.overflows = self.skipped + (not tolerated), self.overflows + tolerated
         for buffer, before in zip(runner.model.buffers(), self.buffers, strict=True):
             buffer.copy_(before)
-        runner.logger.log(logging.WARNING, f'{message} Skipped, {self.skipped} of at most {self.max_skips}.')
+        limit = (
+            f'{self.overflows} of at most {self.max_overflows} in a row' if tolerated else f'{self.skipped} of {self.max_skips}'
+        )
+        runner.logger.log(logging.WARNING, f'{message} Skipped, {limit}.')
 
-    def _own_part(self, runner, refused: str, data_batch: Any, outputs: dict) -> str | None:
-        """What is wrong on this process, with its batch saved; ``None`` if its loss is finite and that of another is not."""
+    def _fault_here(self, runner, refused: str, data_batch: Any, outputs: dict, save: bool) -> str | None:
+        """What is wrong on this process, its batch saved if asked for; ``None`` if its loss is finite and another's is not."""
         values = {name: float(value) for name, value in outputs.items() if 'loss' in name}
         terms = {name: value for name, value in values.items() if not np.isfinite(value)}
         if refused == 'gradient':
@@ -126,11 +193,21 @@ class NonFiniteLossHook(Hook):
             return None
         indices, names = _samples(runner)
         path = Path(runner.log_dir) / f'non_finite_iter{runner.iter + 1}_rank{runner.rank}.pth'
-        save_file(dict(iter=runner.iter + 1, losses=values, indices=indices, samples=names, batch=_plain(data_batch)), path)
+        if save:
+            save_file(dict(iter=runner.iter + 1, losses=values, indices=indices, samples=names, batch=_plain(data_batch)), path)
         terms.pop('loss', None) if len(terms) > 1 else None  # the sum says nothing that its terms do not
         listed = ', '.join(f'{name} is {value}' for name, value in terms.items())
         more = f' and {len(names) - 8} more' if len(names) > 8 else ''
-        return f'{listed} on process {runner.rank} (samples {", ".join(names[:8])}{more}; batch saved in {path})'
+        saved = f'; batch saved in {path}' if save else ''
+        return f'{listed} on process {runner.rank} (samples {", ".join(names[:8])}{more}{saved})'
+
+
+def _require_scale(scale: float) -> None:
+    if scale < SMALLEST_SCALE:
+        raise NonFiniteLossError(
+            f'The loss scale has fallen to {scale:.3g}: gradients overflow in float16 in every iteration and no weight changes. '
+            'Use --amp-dtype bfloat16, a lower learning rate, or float32.'
+        )
 
 
 def _samples(runner) -> tuple[list[int], list[str]]:

@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import os
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from openmsra.engine import predictions  # noqa: F401 - registers DumpPredictions
-from openmsra.engine.checkpoint.files import remove_stale_temporaries
+from openmsra.engine.checkpoint.files import locked, remove_stale_temporaries
 from openmsra.engine.checkpoint.hook import newest_whole, write_together
 from openmsra.engine.checkpoint.io import PlainStateHook, load_file, load_weights
 from openmsra.engine.checkpoint.pretrained import foreign_loads_are_checked
@@ -22,16 +23,19 @@ from openmsra.engine.checkpoint.resume import (
     capture_progress,
     check_training_checkpoint,
     config_changes,
+    overruled_settings,
     restore_gradients,
     restore_progress,
 )
 from openmsra.engine.config.check import runner_keys
 from openmsra.engine.data import samplers  # noqa: F401 - registers InfiniteSampler
 from openmsra.engine.data.broken import PHASES, BrokenDataHook
-from openmsra.engine.data.loader import keyed
+from openmsra.engine.data.loader import keyed, require_batches
 from openmsra.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from openmsra.engine.non_finite import NonFiniteLossHook
 from openmsra.errors import CheckpointError
+
+WORKERS_ONLY = ('persistent_workers', 'prefetch_factor', 'timeout', 'multiprocessing_context')  # refused without workers
 
 
 @RUNNERS.register_module()
@@ -87,11 +91,18 @@ class OpenMSRARunner(Runner):
     def build_dataloader(
         self, dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
     ) -> DataLoader:
-        """mmengine's loader, with samples that are seeded one by one and replaced where they are broken."""
+        """mmengine's loader, with samples that are seeded one by one and replaced where they are broken.
+
+        Raises:
+            DataError: there are fewer samples than a batch needs: a loop over nothing would end without having done anything.
+        """
+        phase = next((phase for phase in PHASES if getattr(self, f'_{phase}_dataloader') is dataloader), 'other')
+        if isinstance(dataloader, dict) and not dataloader.get('num_workers'):
+            dataloader = {key: value for key, value in dataloader.items() if key not in WORKERS_ONLY}
         loader = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
         if loader is dataloader or isinstance(loader.dataset, IterableDataset):
             return loader
-        phase = next((phase for phase in PHASES if getattr(self, f'_{phase}_dataloader') is dataloader), 'other')
+        require_batches(loader, phase)
         return keyed(loader, self.seed, str(Path(self.log_dir) / f'broken_{phase}_rank{get_rank()}.jsonl'))
 
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
@@ -139,6 +150,21 @@ class OpenMSRARunner(Runner):
             super().load_or_resume()
         elif newest_whole(self.work_dir, self.resume, self.logger.warning) is None:
             self.logger.info(f'{self.work_dir} holds no checkpoint: the training begins at its beginning.')
+
+    def train(self) -> nn.Module:
+        """mmengine's training, alone in its work dir.
+
+        Raises:
+            ConfigError: another process is training in this work dir.
+        """
+        with locked(self.work_dir):
+            return super().train()
+
+    def set_randomness(self, seed, diff_rank_seed: bool = False, deterministic: bool = False) -> None:
+        """mmengine's; deterministic matrix products on a GPU need a fixed workspace, set before the first of them."""
+        if deterministic:
+            os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
+        super().set_randomness(seed, diff_rank_seed, deterministic)
 
     def _init_model_weights(self) -> None:
         """mmengine's; what a library loads on its own account is checked."""
@@ -195,8 +221,17 @@ class OpenMSRARunner(Runner):
         return checkpoint
 
     def _log_config_changes(self, meta: dict, filename: str) -> None:
-        changes = config_changes(meta.get('cfg', ''), self.cfg.pretty_text)
-        if changes and meta.get('cfg'):
+        if not meta.get('cfg'):
+            return
+        changes = config_changes(meta['cfg'], self.cfg.pretty_text)
+        overruled = overruled_settings(meta['cfg'], self.cfg.pretty_text)
+        if overruled:
+            self.logger.warning(
+                f'{filename} holds the state of the optimizer and of its schedule, and a resumed run goes on with it. These '
+                f'settings of your config are NOT used: {"; ".join(overruled)}. To train on with them from these weights, leave '
+                f'--resume out and give --cfg-options load_from={filename}.'
+            )
+        if changes:
             self.logger.warning(f'{filename} was written with another config:\n' + '\n'.join(changes[:40]))
 
 

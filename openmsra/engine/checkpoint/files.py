@@ -1,14 +1,21 @@
 """Files that are never half written: temporary file in the same folder, fsync, atomic replace, fsync of the folder."""
 
+import fcntl
 import os
+import platform
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from mmengine.dist import broadcast_object_list, get_rank
 from mmengine.fileio import LocalBackend, register_backend
 
+from openmsra.errors import ConfigError
+
 TEMPORARY = re.compile(r'\..+\.(\d+)\.tmp')  # .name.pid.tmp
+LOCK = '.lock'
 
 
 def write_durably(path: str | Path, write: Callable[[BinaryIO], object]) -> None:
@@ -57,6 +64,41 @@ def _alive(process: int) -> bool:
     except PermissionError:
         pass  # it lives, as somebody else's
     return True
+
+
+@contextmanager
+def locked(folder: str | Path) -> Iterator[None]:
+    """Hold a training's lock on its folder; only the main process of a run takes it, and the system lets go of it at its death.
+
+    Raises:
+        ConfigError: another run holds it; on all processes alike.
+    """
+    refused, stream = [None], None
+    if get_rank() == 0:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        stream = (Path(folder) / LOCK).open('a+')
+        try:
+            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, not handed on to data workers
+        except (BlockingIOError, PermissionError):
+            stream.seek(0)
+            refused = [stream.read().strip() or 'unknown']
+        except OSError:
+            pass  # a file system without locks
+        else:
+            stream.truncate(0)
+            stream.write(f'process {os.getpid()} on {platform.node()}')
+            stream.flush()
+    broadcast_object_list(refused)
+    try:
+        if refused[0]:
+            raise ConfigError(
+                f'{folder}: another run is training here ({refused[0]}), and each would overwrite the checkpoints of the other. '
+                'Wait for it, end it, or choose another --work-dir.'
+            )
+        yield
+    finally:
+        if stream is not None:
+            stream.close()
 
 
 class DurableBackend(LocalBackend):

@@ -14,7 +14,7 @@ from mmengine.hooks import CheckpointHook
 
 from openmsra.engine.checkpoint.files import remove_stale_temporaries, write_durably
 from openmsra.engine.checkpoint.io import load_file
-from openmsra.errors import CheckpointWriteError, DamagedCheckpointError
+from openmsra.errors import CheckpointWriteError, ConfigError, DamagedCheckpointError
 from openmsra.registry import HOOKS
 
 POINTER = 'last_checkpoint'
@@ -37,8 +37,20 @@ class DurableCheckpointHook(CheckpointHook):
         CheckpointWriteError: writing fails and ``on_write_error='stop'``.
     """
 
+    # what the metrics of the six papers are called, beside mmengine's 'acc', 'top', 'auc', 'precision', 'mAP' and so on
+    _default_greater_keys = [*CheckpointHook._default_greater_keys, 'R@', 'recall', 'SRCC', 'PLCC', 'KRCC', 'F1', 'AP50', 'TPR']
+    _default_less_keys = [*CheckpointHook._default_less_keys, 'RMSE', 'error', 'EER', 'FPR']
+
     def __init__(self, *args, on_write_error: str = 'warn', **kwargs) -> None:
-        super().__init__(*args, **kwargs)
+        try:
+            super().__init__(*args, **kwargs)
+        except ValueError as error:
+            if 'Cannot infer the rule' not in str(error):
+                raise
+            raise ConfigError(
+                f'DurableCheckpointHook: whether a higher or a lower {kwargs.get("save_best")} is better cannot be told from its '
+                "name; add rule='greater' or rule='less' to default_hooks.checkpoint."
+            ) from None
         if on_write_error not in ('warn', 'stop'):
             raise ValueError(f"DurableCheckpointHook: on_write_error={on_write_error!r}; valid are 'warn' and 'stop'.")
         if self.backend_args or self.file_client_args:

@@ -1,5 +1,6 @@
 """What a checkpoint must hold to be gone on from, and how far the run had come in its data and random numbers."""
 
+import ast
 import difflib
 from typing import Any
 
@@ -14,6 +15,8 @@ from openmsra.errors import CheckpointError
 
 # lines of a config that differ between a run and its continuation
 NOT_COMPARED = ('resume = ', 'load_from = ', 'work_dir = ', 'launcher = ', 'trust_checkpoint = ')
+# settings whose state a checkpoint holds
+STATE_WINS = ('optim_wrapper', 'param_scheduler', 'auto_scale_lr')
 
 
 def capture_progress(loop) -> dict[str, Any]:
@@ -55,11 +58,12 @@ def capture_gradients(model: nn.Module, optim_wrapper: OptimWrapper) -> dict[str
     if not isinstance(optim_wrapper, OptimWrapper) or optim_wrapper.should_update():
         return {}
     parameters = dict(model.named_parameters())
-    present = sorted(set().union(*all_gather_object([name for name, one in parameters.items() if one.grad is not None])))
+    with_gradient = [name for name, parameter in parameters.items() if parameter.grad is not None]
+    present = sorted(set().union(*all_gather_object(with_gradient)))
     for name in present if get_world_size() > 1 else ():
-        one = parameters[name]
-        one.grad = torch.zeros_like(one) if one.grad is None else one.grad
-        all_reduce(one.grad, 'mean')
+        parameter = parameters[name]
+        parameter.grad = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+        all_reduce(parameter.grad, 'mean')
     return {name: parameters[name].grad for name in present}
 
 
@@ -87,6 +91,35 @@ def config_changes(before: str, now: str) -> list[str]:
     return [line for line in difflib.unified_diff(*texts, n=0, lineterm='') if not line.startswith(('---', '+++', '@@'))]
 
 
+def overruled_settings(before: str, now: str) -> list[str]:
+    """Settings of the config ``now`` that a resumed run does not use: a checkpoint written under ``before`` has their state.
+
+    Both are config texts, which are parsed and not executed.
+    """
+    values = [_assigned(before), _assigned(now)]
+    return [
+        f'{name} = {changed[:300]} (the checkpoint: {old[:300]})'
+        for name in STATE_WINS
+        if (old := values[0].get(name, 'None')) != (changed := values[1].get(name, 'None'))
+    ]
+
+
+def _assigned(text: str) -> dict[str, str]:
+    """What a config text assigns to the settings in question, the optimizer's part of the wrapper only."""
+    try:
+        body = ast.parse(text).body
+    except SyntaxError:
+        return {}
+    found = {}
+    for node in body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id in STATE_WINS:
+            name, value = node.targets[0].id, node.value
+            if name == 'optim_wrapper' and isinstance(value, ast.Call):
+                value.keywords = [word for word in value.keywords if word.arg in ('optimizer', 'paramwise_cfg', 'constructor')]
+            found[name] = ast.unparse(value)
+    return found
+
+
 def check_training_checkpoint(checkpoint: dict[str, Any], source: Any) -> None:
     """Refuse a checkpoint that a training cannot go on from; what it contains may be anything.
 
@@ -108,7 +141,10 @@ def _requirements(checkpoint: dict):
     yield lambda: isinstance(hub, dict) and _is_hub(hub), 'its message hub is malformed'
     yield lambda: isinstance(checkpoint.get('optimizer'), dict), 'it has no state of the optimizer'
     schedulers = checkpoint.get('param_schedulers', [])
-    yield lambda: isinstance(schedulers, list) and all(isinstance(one, dict) for one in schedulers), 'its schedules are malformed'
+    yield (
+        lambda: isinstance(schedulers, list) and all(isinstance(item, dict) for item in schedulers),
+        'its schedules are malformed',
+    )
     yield lambda: 'progress' not in checkpoint or _is_progress(checkpoint['progress']), 'its place in the data is malformed'
 
 
@@ -133,7 +169,7 @@ def _is_progress(progress: Any) -> bool:
         return (
             all(map(_is_count, (epoch, batches, progress['samples_per_batch'])))
             and all({'python', 'numpy', 'torch'} <= set(state) for state in states)
-            and all(isinstance(name, str) and isinstance(one, torch.Tensor) for name, one in gradients.items())
+            and all(isinstance(name, str) and isinstance(gradient, torch.Tensor) for name, gradient in gradients.items())
         )
     except (TypeError, KeyError, ValueError, AttributeError):
         return False

@@ -14,6 +14,7 @@ from mmengine.dist import get_dist_info
 from torch.utils.data import BatchSampler, DataLoader
 
 from openmsra.engine.data.samples import SampleKey, Samples
+from openmsra.errors import DataError
 
 
 class Position(NamedTuple):
@@ -79,6 +80,23 @@ class KeyedDataLoader(DataLoader):
         self.keyed.start = position
         if hasattr(self.keyed.sampler, 'set_epoch'):
             self.keyed.sampler.set_epoch(position.epoch)
+
+
+def require_batches(loader: DataLoader, phase: str) -> None:
+    """See that a loader has at least one batch.
+
+    Raises:
+        DataError: its data set is empty, or smaller than one batch that is left out when it is not full.
+    """
+    if len(loader):
+        return
+    samples, world_size = len(loader.dataset), get_dist_info()[1]
+    size = loader.batch_size or getattr(loader.batch_sampler, 'batch_size', 1)
+    shared = f' on each of {world_size} processes' if world_size > 1 else ''
+    raise DataError(
+        f'{phase}_dataloader: the data set has {samples} sample(s), which make no batch of {size}{shared}. '
+        + ('Is its folder or list right?' if not samples else 'Take a smaller batch_size, more data, or drop_last=False.')
+    )
 
 
 def keyed(loader: DataLoader, seed: int, journal: str | None = None) -> KeyedDataLoader:

@@ -1,0 +1,144 @@
+"""What the runner settles before the work starts: loaders, the lock of the work dir, what a resumed run goes on with."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+from openmsra.engine.checkpoint.files import locked
+from openmsra.engine.checkpoint.hook import DurableCheckpointHook
+from openmsra.engine.checkpoint.resume import overruled_settings
+from openmsra.errors import ConfigError, DataError
+from tests.reliability.killing import heavy_config
+from tests.reliability.runs import train
+
+
+def _config(work_dir, **loader):
+    cfg = heavy_config(work_dir, 0.01)
+    cfg.resume, cfg.train_cfg.max_iters, cfg.log_level = False, 2, 'WARNING'
+    cfg.train_dataloader.update(loader)
+    return cfg
+
+
+def test_no_workers_beside_options_of_workers(tmp_path):
+    """``--cfg-options train_dataloader.num_workers=0``, as one debugs; the published configs keep their workers."""
+    options = dict(num_workers=0, persistent_workers=True, prefetch_factor=4, timeout=30)
+    assert train(_config(tmp_path, **options)).iter == 2
+
+
+@pytest.mark.parametrize('by_epoch', [True, False])
+def test_fewer_samples_than_a_batch_are_an_error_before_the_start(tmp_path, by_epoch):
+    sampler = dict(type='DefaultSampler', shuffle=True)
+    cfg = _config(tmp_path, batch_size=17, drop_last=True, sampler=sampler)
+    cfg.train_cfg = dict(by_epoch=True, max_epochs=2) if by_epoch else dict(by_epoch=False, max_iters=2)
+    with pytest.raises(DataError, match=r'train_dataloader: .* 16 sample\(s\), which make no batch of 17.*drop_last'):
+        train(cfg)
+    assert not list(tmp_path.glob('*.pth'))
+    cfg.train_dataloader.drop_last = False
+    assert train(cfg).iter == 2
+
+
+@pytest.mark.parametrize('by_epoch', [True, False])
+def test_workers_of_the_first_pass_start_once(tmp_path, by_epoch, monkeypatch):
+    started = []
+    start = multiprocessing.process.BaseProcess.start
+    monkeypatch.setattr(
+        multiprocessing.process.BaseProcess, 'start', lambda process: (started.append(type(process).__name__), start(process))[1]
+    )
+    cfg = _config(tmp_path, num_workers=2)
+    cfg.train_cfg = dict(by_epoch=True, max_epochs=1) if by_epoch else dict(by_epoch=False, max_iters=3)
+    if by_epoch:
+        cfg.train_dataloader.sampler = dict(type='DefaultSampler', shuffle=True)
+    train(cfg)
+    assert len(started) == 2
+
+
+HOLD = """
+    import sys
+    from openmsra.engine.checkpoint.files import locked
+    with locked(sys.argv[1]):
+        print('locked', flush=True)
+        sys.stdin.read()
+"""
+
+
+def test_work_dir_of_a_running_training_is_refused(tmp_path):
+    command = [sys.executable, '-c', textwrap.dedent(HOLD), str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ) as other:
+        assert other.stdout.readline() == b'locked\n'
+        with pytest.raises(ConfigError, match=rf'another run is training here \(process {other.pid} on .*--work-dir'):
+            train(_config(tmp_path))
+        other.kill()
+        other.wait()
+        assert train(_config(tmp_path)).iter == 2, 'the lock of a killed run is gone with it'
+    with locked(tmp_path):
+        pass
+
+
+def test_resume_names_the_settings_that_the_checkpoint_overrules(tmp_path):
+    cfg = _config(tmp_path / 'work')
+    cfg.param_scheduler = [dict(type='LinearLR', start_factor=0.5, end=4, by_epoch=False)]
+    train(cfg)
+    changed = _config(tmp_path / 'work')
+    changed.optim_wrapper.optimizer.lr = 7.0
+    changed.param_scheduler = [dict(type='LinearLR', start_factor=0.5, end=400, by_epoch=False)]
+    changed.train_cfg.max_iters = 3
+    runner = train(changed, resume=tmp_path / 'work/iter_2.pth')
+    assert runner.optim_wrapper.optimizer.param_groups[0]['initial_lr'] == 1.0, 'the state of the checkpoint'
+    log = next((tmp_path / 'work').glob(f'{runner.timestamp}/*.log')).read_text()
+    assert 'NOT used' in log and 'lr=7.0' in log and 'end=400' in log and 'load_from=' in log
+    same = train(_same(changed), resume=tmp_path / 'work/iter_3.pth')
+    assert 'NOT used' not in next((tmp_path / 'work').glob(f'{same.timestamp}/*.log')).read_text()
+
+
+def _same(cfg):
+    cfg.train_cfg.max_iters, cfg.experiment_name = 4, 'again'
+    return cfg
+
+
+def test_config_texts_are_parsed_and_not_executed(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = "optim_wrapper = dict(clip_grad=open('executed', 'w'), optimizer=dict(lr={}))\n"
+    (sentence,) = overruled_settings(text.format(1), text.format(2))
+    assert sentence == 'optim_wrapper = dict(optimizer=dict(lr=2)) (the checkpoint: dict(optimizer=dict(lr=1)))'
+    assert overruled_settings('not python (', text.format(2)) != [] and not (tmp_path / 'executed').exists()
+
+
+def test_deterministic_run_sets_the_workspace_of_matrix_products(tmp_path):
+    """In a process of its own: the setting counts when CUDA starts, and stays."""
+    code = """
+        import os, sys
+        from tests.reliability.killing import heavy_config
+        from tests.reliability.runs import build
+        cfg = heavy_config(sys.argv[1], 0.01)
+        cfg.randomness = dict(seed=0, deterministic=sys.argv[2] == 'yes')
+        build(cfg)
+        print(os.environ.get('CUBLAS_WORKSPACE_CONFIG'))
+    """
+    environment = {name: value for name, value in os.environ.items() if name != 'CUBLAS_WORKSPACE_CONFIG'}
+    for deterministic, expected in (('yes', ':4096:8'), ('no', 'None')):
+        command = [sys.executable, '-c', textwrap.dedent(code), str(tmp_path / deterministic), deterministic]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout.splitlines()[-1] == expected
+
+
+@pytest.mark.parametrize(
+    ('metric', 'rule'),
+    [
+        ('retrieval/R@1', 'greater'),
+        ('iqa/SRCC', 'greater'),
+        ('iqa/RMSE', 'less'),
+        ('forgery/video_AUC', 'greater'),
+        ('loss', 'less'),
+    ],
+)
+def test_better_is_known_for_the_metrics_of_the_papers(metric, rule):
+    assert DurableCheckpointHook(save_best=metric).rules == [rule]
+
+
+def test_metric_whose_rule_is_unknown_names_the_option():
+    with pytest.raises(ConfigError, match=r"whether a higher or a lower sharpness is better.*rule='greater' or rule='less'"):
+        DurableCheckpointHook(save_best='sharpness')
