@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.runner import Runner
 
+from openmsra.engine.config.options import OptionAction
 from openmsra.engine.runner import OpenMSRARunner
 from openmsra.errors import ConfigError, UserError
 
@@ -26,7 +27,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('config', help='config file')
     parser.add_argument('--work-dir', help='folder for logs and checkpoints (default: work_dirs/<config name>)')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override settings, e.g. a.b=1 c="[1,2]"'
+        '--cfg-options', nargs='+', action=OptionAction, metavar='KEY=VALUE', help='override settings, e.g. a.b=1 c="[1,2]"'
     )
     parser.add_argument('--launcher', choices=['none', *LAUNCHER_ENV], default='none', help='job launcher')
     parser.add_argument(

@@ -8,8 +8,7 @@ import argparse
 import json
 from pathlib import Path
 
-from mmengine.config import DictAction
-
+from openmsra.engine.config.options import OptionAction
 from openmsra.engine.launch import run_tool
 from openmsra.errors import ToolError
 
@@ -23,7 +22,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--temporal', choices=['frame', 'clip'], default='frame')
     parser.add_argument('--out', type=Path, default=Path('ftcn_robustness'), help='folder of the JSON and the plot')
     parser.add_argument('--device', default='cpu')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE', help='override settings')
+    parser.add_argument('--cfg-options', nargs='+', action=OptionAction, metavar='KEY=VALUE', help='override settings')
     args = parser.parse_args(argv)
 
     from mmengine.logging import MMLogger

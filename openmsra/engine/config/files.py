@@ -1,6 +1,7 @@
 """Configs by path or by name: found, read, overridden and checked."""
 
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
@@ -37,6 +38,7 @@ def load_config(path: str | Path, options: dict | None = None) -> Config:
         raise MissingFileError(f'{path}: there is no such config. {did_you_mean(str(path), others)}')
     compat.format_configs_once()
     cfg = Config.fromfile(path)
+    _refuse_text_for_lists(cfg, options)
     try:
         cfg.merge_from_dict(options)
     except (KeyError, TypeError, AssertionError) as error:
@@ -60,3 +62,14 @@ def as_config(config: str | Path | Config, cfg_options: dict | None = None) -> C
     if not path.suffix and not path.exists():
         path = config_files().get(str(config), path)
     return load_config(path, cfg_options)
+
+
+def _refuse_text_for_lists(cfg: Config, options: dict) -> None:
+    """A text in the place of a list would be read letter by letter, or as a list with commas that nobody has split."""
+    for key, value in options.items():
+        present: Any = cfg
+        for name in key.split('.'):
+            present = present.get(name) if isinstance(present, dict | Config) else None
+        if isinstance(present, list | tuple) and isinstance(value, str):
+            parts = ', '.join(f"'{part.strip()}'" for part in value.split(','))
+            raise ConfigError(f'--cfg-options {key}={value}: this setting is a list; write {key}="[{parts}]".')
