@@ -8,16 +8,17 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).resolve().parent
 VERSION = re.search(r"__version__ = '([^']+)'", (ROOT / 'openmsra' / '__init__.py').read_text(encoding='utf-8'))[1]
 
-ENGINE = ['onedl-mmengine>=0.10.12,<0.11', 'onedl-mmcv>=2.3.6,<2.4']
+ENGINE = ['onedl-mmengine>=0.10.12,<0.11', 'onedl-mmcv>=2.3.6,<2.4', 'yapf', 'matplotlib', 'tqdm']
+PHOTOS = ['scikit-image', 'scikit-learn']  # metrics and probes, and the pictures of the miniatures
 IMAGES = [*ENGINE, 'onedl-mmpretrain>=1.3.6,<1.4']
-VIDEOS = [*ENGINE, 'mmaction2>=1.2.0,<1.3', 'decord', 'einops']
+VIDEOS = [*ENGINE, 'mmaction2>=1.2.0,<1.3', 'decord', 'av', 'einops']
 EXTRAS = {
-    'autoformer': [*IMAGES, 'matplotlib', 'scikit-learn', 'tqdm'],
-    'soft_teacher': [*ENGINE, 'onedl-mmdetection>=3.5.1,<3.6', 'pycocotools', 'imaug', 'scikit-image', 'scikit-learn'],
-    'ftcn': [*VIDEOS, 'av'],
-    'ckdn': [*ENGINE, 'scikit-image', 'tqdm'],
-    'mcn': [*VIDEOS, 'scikit-image', 'scikit-learn', 'matplotlib'],
-    'maskco': [*IMAGES, 'scikit-image', 'scikit-learn', 'matplotlib'],
+    'autoformer': [*IMAGES, 'scikit-learn'],
+    'soft_teacher': [*ENGINE, *PHOTOS, 'onedl-mmdetection>=3.5.1,<3.6', 'pycocotools', 'imaug'],
+    'ftcn': [*VIDEOS, *PHOTOS],
+    'ckdn': [*ENGINE, *PHOTOS],
+    'mcn': [*VIDEOS, *PHOTOS],
+    'maskco': [*IMAGES, *PHOTOS],
     'export': ['onnx', 'onnxruntime', 'onnxscript'],
     'tests': ['pytest', 'pytest-timeout', 'pytest-xdist', 'ruff'],
     'benchmarks': ['timm', 'scikit-video'],

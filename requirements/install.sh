@@ -13,6 +13,9 @@ fail() { echo "error: $*" >&2; exit 2; }
 say() { printf '[%3ds] %s\n' $(( SECONDS - started )) "$*"; }
 in_venv() { "$venv/bin/python" "$@"; }
 has_operators() { in_venv -c 'import torch, mmcv._ext' >/dev/null 2>&1; }
+# mmcv's operators import on a CPU build too; on a machine with a GPU they must have been compiled for it
+has_gpu_operators() { in_venv -c 'import sys, torch, mmcv._ext as ops; sys.exit(ops.get_compiling_cuda_version() == "not available")' >/dev/null 2>&1; }
+has_nvcc() { [[ -x ${CUDA_HOME:-/usr/local/cuda}/bin/nvcc ]] || command -v nvcc >/dev/null 2>&1; }
 has_gpu() { command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1; }
 
 [[ $profile == light || $profile == full ]] || fail "profile '$profile' is neither light nor full."
@@ -41,13 +44,21 @@ if current "$profile" || { [[ $profile == light ]] && current full; }; then
     say "the $profile environment in $venv is up to date"
     exit 0
 fi
-wheel_folder() {  # the compiled wheel fits one version of torch (with its build) and Python
-    echo "$cache/mmcv-$mmcv_version-torch-$(in_venv -c 'import torch; print(torch.__version__)')-py$version-$(uname -m)"
+operators=$(has_gpu && [[ -z ${OPENMSRA_CPU_OPERATORS:-} ]] && echo cuda || echo cpu)
+wheel_folder() {  # the compiled wheel fits one version of torch (with its build) and Python, and a machine with or without a GPU
+    local with=
+    [[ $operators == cuda ]] && with=-cuda
+    echo "$cache/mmcv-$mmcv_version$with-torch-$(in_venv -c 'import torch; print(torch.__version__)')-py$version-$(uname -m)"
 }
+operators_fit() { if [[ $operators == cuda ]]; then has_gpu_operators; else has_operators; fi; }
 if [[ $profile == full ]]; then
     command -v "${CXX:-c++}" >/dev/null 2>&1 \
         || fail "there is no C++ compiler (${CXX:-c++}), which mmcv's operators need; install one (Debian: apt install g++)" \
                 "or use the light profile."
+    [[ $operators == cpu ]] || has_nvcc \
+        || fail "this machine has an NVIDIA GPU but no nvcc, which compiles mmcv's operators for it: install the CUDA toolkit of" \
+                "torch's version (python -c 'import torch; print(torch.version.cuda)') and set CUDA_HOME= to it, use the light" \
+                "profile, or set OPENMSRA_CPU_OPERATORS=1 (detection then runs on the CPU only)."
     "$python" -c 'import pathlib, sys, sysconfig; sys.exit(not pathlib.Path(sysconfig.get_paths()["include"], "Python.h").is_file())' \
         || fail "the headers of '$python' are missing, which mmcv's operators need (Debian: apt install python$version-dev)."
 fi
@@ -104,13 +115,13 @@ step "OpenMMLab packages" pip install --no-deps "${unbound[@]}"
 build_wheel() {  # into the cache by a rename, so that no half written wheel is ever found
     local target=$1 build
     build=$(mktemp -d "$cache/build-XXXXXX")
-    CFLAGS=-g0 MAX_JOBS=$(nproc) pip wheel --no-cache-dir --no-build-isolation --no-deps \
+    FORCE_CUDA=$([[ $operators == cuda ]] && echo 1 || echo 0) CFLAGS=-g0 MAX_JOBS=$(nproc) pip wheel --no-cache-dir --no-build-isolation --no-deps \
         -w "$build" "onedl-mmcv==$mmcv_version"
     [[ -d $target ]] || mv "$build" "$target"
     rm -rf "$build"
 }
 if [[ $profile == full ]]; then
-    if ! has_operators; then
+    if ! operators_fit; then
         wheel=$(wheel_folder)
         mkdir -p "$cache"
         if [[ ! -d $wheel ]]; then
@@ -118,7 +129,12 @@ if [[ $profile == full ]]; then
                 build_wheel "$wheel"
         fi
         step "mmcv with operators" pip install --no-deps --force-reinstall "$wheel"/*.whl
-        has_operators || fail "mmcv was installed but its operators do not import; remove $wheel and try again."
+        if ! operators_fit; then
+            rm -rf "$wheel"  # never taken from the cache again
+            has_operators && fail "mmcv's operators were compiled without CUDA although this machine has a GPU: is nvcc's version" \
+                                  "torch's ($(in_venv -c 'import torch; print(torch.version.cuda)'))? The end of $log says more."
+            fail "mmcv was installed but its operators do not import; the end of $log says more. Try again."
+        fi
     fi
 elif ! in_venv -c 'import mmcv' >/dev/null 2>&1; then
     step "mmcv without operators" pip install --no-deps "onedl-mmcv==$mmcv_version"

@@ -53,6 +53,49 @@ def test_no_compiler_matters_for_the_full_profile_only(tmp_path):
     assert 'C++' not in done.stderr
 
 
+def _machine_with_a_gpu(tmp_path: Path, **programs: str) -> dict[str, str]:
+    """An environment in which nvidia-smi finds a GPU."""
+    for name, text in dict({'nvidia-smi': 'exit 0'}, **programs).items():
+        _program(tmp_path / 'bin', name, text)
+    path = [
+        str(tmp_path / 'bin'),
+        *(folder for folder in os.environ['PATH'].split(os.pathsep) if not Path(folder, 'nvcc').exists()),
+    ]
+    return dict(PATH=os.pathsep.join(path), CUDA_HOME=str(tmp_path / 'nowhere'))
+
+
+def test_gpu_without_nvcc(tmp_path):
+    done = _install('full', tmp_path, **_machine_with_a_gpu(tmp_path), OPENMSRA_NEED_MB='999999999')
+    _refused(done, 'this machine has an NVIDIA GPU but no nvcc', tmp_path)
+    allowed = dict(OPENMSRA_CPU_OPERATORS='1', OPENMSRA_NEED_MB='999999999')
+    assert 'but no nvcc' not in _install('full', tmp_path, **_machine_with_a_gpu(tmp_path), **allowed).stderr
+
+
+def test_operators_that_were_built_without_cuda_are_refused_on_a_gpu_machine_and_not_kept(tmp_path):
+    """pip, torch and mmcv are played by a script: the operators import, and their CUDA version is 'not available'."""
+    version = f'{sys.version_info.major}.{sys.version_info.minor}'
+    python = f"""
+        case "$*" in
+            *get_compiling_cuda_version*) exit 1 ;;
+            *mmcv._ext*) [[ -e {tmp_path}/installed ]] ;;
+            *torch.version.cuda*) echo 13.0 ;;
+            *torch.__version__*) echo 2.13.0 ;;
+            *version_info*) echo {version} ;;
+            *force-reinstall*) touch {tmp_path}/installed ;;
+        esac"""
+    _program(tmp_path / 'venv', 'x', '')
+    _program(tmp_path / 'venv' / 'bin', 'python', python)
+    cache = tmp_path / 'cache'
+    environment = dict(_machine_with_a_gpu(tmp_path, nvcc='exit 0'), OPENMSRA_CACHE=str(cache), OPENMSRA_NEED_MB='1')
+    done = _install('full', tmp_path, **environment)
+    assert done.returncode == 2 and "compiled without CUDA although this machine has a GPU: is nvcc's version" in done.stderr
+    assert list(cache.iterdir()) == []
+    (tmp_path / 'installed').unlink()
+    done = _install('full', tmp_path, **environment, OPENMSRA_CPU_OPERATORS='1')
+    assert done.returncode == 0, done.stderr
+    assert [path.name[:16] for path in cache.iterdir()] == ['mmcv-2.3.6-torch']
+
+
 def test_no_space(tmp_path):
     done = _install('light', tmp_path, OPENMSRA_NEED_MB='999999999')
     _refused(done, 'MB left, but the environment needs 999999999 MB', tmp_path)
