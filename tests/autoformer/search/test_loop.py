@@ -139,6 +139,6 @@ def test_scoring_split_with_an_unreadable_image_is_refused(tmp_path, checkpoint,
         return whole(self, index)
 
     monkeypatch.setattr(Digits, 'prepare_data', broken)
-    with pytest.raises(BrokenDataError, match='samples of the scoring data cannot be read .*image 7 is truncated'):
+    with pytest.raises(BrokenDataError, match='of the scoring split cannot be read.*image 7 is truncated'):
         _run(tmp_path, checkpoint)
     assert not (tmp_path / 'search.json').exists()
