@@ -41,6 +41,28 @@ def bridge_torchvision() -> bool:
     return True
 
 
+@cache
+def import_mmpretrain() -> bool:
+    """Import mmpretrain without mmdet, which it would load whole, with Matplotlib, scikit-learn and scikit-image, for one layer.
+
+    Where mmdet is imported already, it costs nothing and stays.
+
+    Returns:
+        whether mmdet was kept out.
+    """
+    bridge_torchvision()
+    keep_out = 'mmpretrain' not in sys.modules and 'mmdet' not in sys.modules
+    if keep_out:
+        sys.modules['mmdet'] = None  # an import of it then fails, which mmpretrain is prepared for
+    try:
+        for name in ('datasets', 'evaluation', 'models'):
+            importlib.import_module(f'mmpretrain.{name}')
+    finally:
+        if keep_out:
+            del sys.modules['mmdet']
+    return keep_out
+
+
 def _torchvision_lacks_operators() -> bool:
     try:
         importlib.import_module('torchvision')

@@ -29,6 +29,18 @@ def test_torchvision_imports_behind_the_bridge():
     assert done.stdout.strip() == '[[[2.0, 1.0, 0.0]]]', done.stderr
 
 
+HEAVY = "[name for name in ('mmdet', 'matplotlib', 'sklearn', 'skimage') if sys.modules.get(name)]"
+
+
+def test_mmpretrain_still_loads_what_import_mmpretrain_keeps_out():
+    code = 'import sys; from openmsra import compat; compat.{call}(); import mmpretrain.models; print({heavy})'
+    whole = _python(code.format(call='bridge_torchvision', heavy=HEAVY))
+    alone = _python(code.format(call='import_mmpretrain', heavy=HEAVY) + '; import mmdet')
+    assert alone.stdout.splitlines()[-1] == '[]' and alone.returncode == 0, alone.stderr
+    pytest.importorskip('mmdet')
+    assert "'mmdet'" in whole.stdout, 'mmpretrain loads no mmdet any more: delete import_mmpretrain'
+
+
 def test_mmaction_version_gate_is_still_needed():
     done = _python('from openmsra import compat; compat.bridge_torchvision(); import mmaction')
     assert 'MMCV' in done.stderr, 'mmaction accepts this mmcv: delete the version gate from bridge_mmaction'

@@ -1,22 +1,22 @@
 """AutoFormer: searching transformers for visual recognition (ICCV 2021, arXiv 2107.00651).
 
-space, complexity        architectures and what they cost
-attention, vit           the network as an ordinary vision transformer
-elastic, supernet        the same with sliced weights: all architectures in one
-loops, search            evaluation of sub-networks and the evolution search
-inferencer               images in, classes out
+space                       architectures, and how one is drawn
+relative_position, attention[_cpu], vit     the network as an ordinary vision transformer
+elastic, supernet           the same with sliced weights: all architectures in one
+losses                      classification and distillation
+evaluation                  validation and test of named sub-networks
+search/                     what architectures cost (complexity, latency, budgets), how they are scored, the evolution
+inferencer                  images in, classes out
+
+The data are images with a class: ImageNet and the transfer sets of mmpretrain, see configs/autoformer.
 """
 
 from openmsra import compat
 
-compat.bridge_torchvision()  # before mmpretrain, which imports torchvision
+compat.import_mmpretrain()  # transforms, data sets, losses and metrics of the configs
 
-import mmpretrain.datasets  # noqa: E402, F401
-import mmpretrain.evaluation  # noqa: E402, F401
-import mmpretrain.models  # noqa: E402, F401
-
+from openmsra.autoformer.evaluation import SubnetTestLoop, SubnetValLoop  # noqa: E402
 from openmsra.autoformer.inferencer import AutoFormerInferencer  # noqa: E402
-from openmsra.autoformer.loops import SubnetTestLoop, SubnetValLoop  # noqa: E402
 from openmsra.autoformer.search.complexity import count_flops, count_params  # noqa: E402
 from openmsra.autoformer.search.loop import EvolutionLoop  # noqa: E402
 from openmsra.autoformer.space import SearchSpace, arch_rng  # noqa: E402

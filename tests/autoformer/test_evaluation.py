@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from openmsra.autoformer.loops import resolve_subnets
+from openmsra.autoformer.evaluation import resolve_subnets
 from openmsra.autoformer.space import SearchSpace
 
 SPACE = SearchSpace.from_config(dict(embed_dim=[16, 24, 32], depth=[2, 3], num_heads=[2, 3], mlp_ratio=[1, 2], head_dim=8))

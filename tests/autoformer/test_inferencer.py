@@ -11,7 +11,7 @@ from skimage import data as photographs
 from openmsra.apis import init_model
 from openmsra.autoformer import AutoFormerInferencer, extract_subnet
 from openmsra.engine.checkpoint.io import save_file
-from openmsra.errors import CheckpointError, ConfigError
+from openmsra.errors import CheckpointError, ConfigError, DataError
 
 SUPERNET = 'autoformer_supernet_1xb32-2e_digits_instant'
 ALONE = 'autoformer_vit_1xb32-45e_digits_mini'
@@ -69,6 +69,8 @@ def test_refusals(weights, tmp_path):
         AutoFormerInferencer(SUPERNET, None, arch='largest')
     with pytest.raises(ConfigError, match='which sub-network'):
         AutoFormerInferencer(SUPERNET, supernet)
+    with pytest.raises(ConfigError, match='names 2 sub-networks'):
+        AutoFormerInferencer(SUPERNET, supernet, arch='random:2')
     with pytest.raises(ConfigError, match='embed_dim'):
         AutoFormerInferencer(SUPERNET, supernet, arch={**ARCH, 'embed_dim': 999})
     with pytest.raises(ConfigError, match='leave out arch'):
@@ -81,8 +83,10 @@ def test_refusals(weights, tmp_path):
     (tmp_path / 'text.png').write_text('no image')
     (tmp_path / 'empty.png').touch()
     for name in ('text.png', 'empty.png'):
-        with pytest.raises(ValueError, match=f'{name}: not an image'):
+        with pytest.raises(DataError, match=f'{name}: not an image'):
             infer(tmp_path / name)
+    rows = infer([tmp_path / 'text.png', *_digits(1)])
+    assert 'not an image' in rows[0]['error'] and rows[1]['labels'] == infer(_digits(1))[0]['labels']
     with pytest.raises(FileNotFoundError, match='no such file or folder of images'):
         infer(tmp_path / 'gone.png')
     (tmp_path / 'none').mkdir()

@@ -283,7 +283,7 @@ def test_odd_lists_of_images(tmp_path):
 
 
 def test_odd_architecture_files(tmp_path):
-    from openmsra.autoformer.loops import resolve_subnets
+    from openmsra.autoformer.evaluation import resolve_subnets
     from openmsra.autoformer.space import SearchSpace
 
     space, source = SearchSpace.from_config('tiny'), tmp_path / 'arch.json'
