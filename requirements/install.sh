@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 profile=${1:-light}
 python=${PYTHON:-python3}
 venv=${VENV:-.venv}
-cache=${OPENMSRA_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/openmsra}
+cache=${OPENMSRA_CACHE:-${XDG_CACHE_HOME:-${HOME:-${TMPDIR:-/tmp}}/.cache}/openmsra}
 mmcv_version=2.3.6
 started=$SECONDS
 

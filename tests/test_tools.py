@@ -100,3 +100,13 @@ def test_weights_that_do_not_fit_are_refused(trained, run_tool, tmp_path):
     assert done.returncode == 2
     assert 'nothing was loaded' in done.stderr
     assert 'file (10, 8), model (8, 8)' in done.stderr
+
+
+@pytest.mark.parametrize('option', ['--work-dir', '--out', '--show-dir'])
+def test_folder_that_cannot_be_written_is_named_before_the_work(run_tool, tmp_path, option):
+    (tmp_path / 'file').write_text('')
+    target = tmp_path / 'file' / 'inside' / ('p.pkl' if option == '--out' else '')
+    work_dir = [] if option == '--work-dir' else ['--work-dir', tmp_path / 'work']
+    done = run_tool('tools/test.py', INSTANT, 'x.pth', *work_dir, option, target, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith('error: ') and f'name another with {option}' in done.stderr

@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 
 from openmsra.engine.config.files import load_config
-from openmsra.engine.launch import add_common_arguments, apply_arguments, build_runner, run_tool
+from openmsra.engine.launch import add_common_arguments, apply_arguments, build_runner, require_writable, run_tool
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -27,6 +27,7 @@ def apply_test_arguments(cfg, args: argparse.Namespace) -> None:
     if args.out:
         if not args.out.endswith(('.pkl', '.pickle')):
             raise ConfigError(f'--out {args.out}: predictions are written as pickle; the name must end in .pkl.')
+        require_writable(Path(args.out).parent, '--out')
         evaluators = cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
         cfg.test_evaluator = [*evaluators, dict(type='DumpPredictions', out_file_path=args.out)]
     if args.allow_broken:
@@ -35,6 +36,7 @@ def apply_test_arguments(cfg, args: argparse.Namespace) -> None:
         if 'visualization' not in cfg.default_hooks:
             raise ConfigError('--show-dir: this config has no default_hooks.visualization to draw with.')
         folder = str(Path(args.show_dir).resolve())
+        require_writable(folder, '--show-dir')
         cfg.default_hooks.visualization.update(enable=True, interval=1, out_dir=folder)
 
 

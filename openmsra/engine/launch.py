@@ -4,6 +4,7 @@ import argparse
 import errno
 import os
 import sys
+import tempfile
 from pathlib import Path
 
 import torch
@@ -43,12 +44,26 @@ def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
     """Write the common arguments into ``cfg``; the command line wins over the config, the config over defaults."""
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
+    require_writable(cfg.work_dir, '--work-dir')
     if args.seed is not None:
         cfg.randomness.seed = args.seed
     if args.trust_checkpoint:
         cfg.trust_checkpoint = True
     if args.deterministic:
         cfg.randomness.deterministic = True
+
+
+def require_writable(folder: str | Path, option: str) -> None:
+    """See that a folder can be written before the work starts; a full disk is another matter, old leftovers may be removed."""
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise ConfigError(
+                f'{folder}: this folder cannot be written ({error.strerror}); name another with {option}.'
+            ) from None
 
 
 def build_runner(cfg: Config) -> Runner:

@@ -4,17 +4,23 @@ Each index travels to the worker together with its epoch and its place in the sa
 seeded with them. Nothing depends on the state of a worker, so that a resumed run can begin in the middle of an epoch.
 """
 
+import shutil
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from mmengine.dist import get_dist_info
-from torch.utils.data import BatchSampler, DataLoader
+from mmengine.structures import BaseDataElement
+from torch.utils.data import BatchSampler, DataLoader, get_worker_info
 
 from openmsra.engine.data.samples import SampleKey, Samples
-from openmsra.errors import DataError
+from openmsra.errors import DataError, UserError
+
+SHARED_MEMORY = Path('/dev/shm')
 
 
 class Position(NamedTuple):
@@ -60,15 +66,71 @@ class KeyedBatches:
         return next((batch for place, batch in self.recent if place == position), [])
 
 
+class FittingCollate:
+    """A collate function that sees, in a data worker, whether its batch fits into what is left of the shared memory.
+
+    torch's workers hand batches over in shared memory; where it is full (64 MB in a container by default) they are killed, or
+    drop the batch and leave the training waiting for ever.
+    """
+
+    def __init__(self, collate_fn: Callable[[list], Any]) -> None:
+        self.collate_fn = collate_fn
+
+    def __call__(self, samples: list) -> Any:
+        if get_worker_info() is not None and SHARED_MEMORY.is_dir():
+            needed, free = _bytes(samples), shutil.disk_usage(SHARED_MEMORY).free
+            if needed > free:
+                raise DataError(_small_shared_memory(f'a batch of {needed / 2**20:.0f} MB, {free / 2**20:.0f} MB left'))
+        return self.collate_fn(samples)
+
+
+def _small_shared_memory(why: str) -> str:
+    return (
+        f'The shared memory {SHARED_MEMORY} is too small for the data workers ({why}). Give the container more '
+        '(docker run --shm-size=8g or --ipc=host), or --cfg-options train_dataloader.num_workers=0.'
+    )
+
+
+def _bytes(value: Any) -> int:
+    if isinstance(value, torch.Tensor | np.ndarray):
+        return value.nbytes
+    if isinstance(value, BaseDataElement):
+        return sum(map(_bytes, value.values()))
+    if isinstance(value, dict):
+        return sum(map(_bytes, value.values()))
+    return sum(map(_bytes, value)) if isinstance(value, list | tuple) else 0
+
+
+class _Batches(Iterator):
+    """The batches of a loader; what a worker has to say arrives as its sentence, without the worker's traceback around it."""
+
+    def __init__(self, batches: Iterator) -> None:
+        self.batches = batches
+
+    def __next__(self) -> Any:
+        try:
+            return next(self.batches)
+        except UserError as error:
+            raise type(error)(str(error).rpartition(f'.{type(error).__name__}: ')[2].strip()) from None
+        except RuntimeError as error:
+            if 'shared memory' in str(error) or 'Bus error' in str(error):
+                raise DataError(_small_shared_memory(str(error).splitlines()[0][:150])) from None
+            raise
+
+
 class KeyedDataLoader(DataLoader):
     """A ``DataLoader`` over :class:`~openmsra.engine.data.samples.Samples` that can begin at any :class:`Position`."""
 
     def __init__(self, *args, seed: int, **kwargs) -> None:
         generator = torch.Generator().manual_seed(seed % 2**63)  # else each pass would draw from the training's generator
+        kwargs['collate_fn'] = FittingCollate(kwargs['collate_fn'])
         super().__init__(*args, generator=generator, **kwargs)
         ahead = self.num_workers * (self.prefetch_factor or 0) + 2
         sampler = self.sampler if self.batch_size is not None else getattr(self.batch_sampler, 'sampler', None)
         self.keyed = KeyedBatches(self.batch_sampler, sampler, seed, ahead)
+
+    def __iter__(self) -> Iterator[Any]:
+        return _Batches(super().__iter__())
 
     @property
     def _index_sampler(self) -> KeyedBatches:
