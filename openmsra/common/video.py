@@ -1,7 +1,10 @@
 """Videos as RGB frames: decord or PyAV where they are installed, else OpenCV."""
 
 import importlib.util
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -21,36 +24,59 @@ Frame = tuple[np.ndarray, float]  # (H, W, 3) uint8 RGB and its time in seconds
 class VideoFile:
     """A video that can be walked through any number of times, one frame in memory at a time.
 
+    All backends give the same frames, upright, with times that begin at 0 and increase, also where a container has none; a
+    file that one backend cannot open or read to its end is read on by the next. Colours may differ by single grey values.
+
     Args:
         path: video file.
-        backend: 'decord', 'pyav', 'opencv' or 'auto' (the first of these that is installed). Their colour conversions may
-            differ by single grey values.
+        backend: 'decord', 'pyav', 'opencv' or 'auto' (the first of these that is installed).
         limit: at most this many frames from the start.
 
     Raises:
         FileNotFoundError: there is no such file.
         ImportError: the backend is not installed.
         VideoError: the file is empty; while walking: it is damaged, has no video stream, or ends before 90 % of the
-            frames that its header announces.
+            frames and of the duration that its header announces.
     """
 
     def __init__(self, path: str | Path, backend: str = 'auto', limit: int | None = None) -> None:
-        self.path, self.limit, self.decode = Path(path), limit, _decoder(backend)
+        self.path, self.limit, self.backends = Path(path), limit, _backends(backend)
         if not self.path.is_file():
             raise MissingFileError(f'{path}: there is no such video file.')
         if not self.path.stat().st_size:
             raise VideoError(f'{path}: the file is empty.')
 
     def __iter__(self) -> Iterator[Frame]:
-        count = 0
-        for frame in self.decode(self.path, self.limit):
-            count += 1
-            yield frame
+        with _openable(self.path) as path:
+            announced, rate = _header(path)
+            count, time, first, fault = 0, -1 / rate, None, None
+            for frame, stamp in self._decoded(path):
+                if isinstance(frame, VideoError):
+                    fault = fault or frame
+                    continue
+                first = stamp if first is None else first
+                time = stamp - first if stamp - first > time and stamp - first < time + FAR else time + 1 / rate
+                count += 1
+                yield frame, time
         if not count:
-            raise VideoError(f'{self.path}: no frame could be decoded; it is damaged or holds no video stream (audio only?).')
-        announced = _announced(self.path)
-        if count < 0.9 * min(announced, self.limit or announced):
+            raise fault or VideoError(
+                f'{self.path}: no frame could be decoded; it is damaged or holds no video stream (audio only?).'
+            )
+        expected = min(announced, self.limit or announced)
+        if count < 0.9 * expected and time + 1 / rate < 0.9 * announced / rate:
             raise VideoError(f'{self.path}: only {count} of {announced} frames could be decoded; it is truncated or damaged.')
+
+    def _decoded(self, path: str) -> Iterator[tuple[np.ndarray | VideoError, float]]:
+        """Frames with the times of the container; a backend that fails says so, and the next goes on behind its last frame."""
+        count = 0
+        for backend in self.backends:
+            try:
+                for frame, stamp in DECODERS[backend](path, count, self.limit):
+                    count += 1
+                    yield frame, stamp
+                return
+            except DecodingError as error:
+                yield VideoError(f'{self.path}: {backend} cannot decode it ({error}).'), 0.0
 
 
 class ImageFolder:
@@ -116,37 +142,41 @@ def read_frames(path: str | Path, indices: Sequence[int] | Callable[[int], Seque
         FileNotFoundError, VideoError: see :class:`VideoFile`.
     """
     video = VideoFile(path, backend)
-    if video.decode is _decord:
-        return _seek_with_decord(video.path, indices)
-    if callable(indices):
-        indices = indices(_announced(video.path))
-    _refuse_negative(path, indices)
-    video.limit = max(indices) + 1
-    kept, wanted, count = {}, set(map(int, indices)), 0
-    for number, (frame, _) in enumerate(video):
-        count = number + 1
-        if number in wanted:
-            kept[number] = frame
-    if missing := wanted - kept.keys():
-        raise IndexError(f'{path}: frame {max(missing)} asked for, but the video ends after {count} frames')
-    return np.stack([kept[int(number)] for number in indices])
+    choose, count = indices if callable(indices) else None, _header(str(path))[0] if callable(indices) else 0
+    with _openable(video.path) as file:
+        if video.backends[0] == 'decord' and (frames := _seek_with_decord(file, indices, path)) is not None:
+            return frames
+    if choose is not None and not count:
+        count = sum(1 for _ in video)
+    while True:
+        numbers = list(map(int, choose(count) if choose is not None else indices))
+        _refuse_negative(path, numbers)
+        video.limit, wanted, kept, seen = max(numbers) + 1, set(numbers), {}, 0
+        for seen, (frame, _) in enumerate(video, start=1):
+            if seen - 1 in wanted:
+                kept[seen - 1] = frame
+        if not wanted - kept.keys():
+            return np.stack([kept[number] for number in numbers])
+        if choose is None or seen >= count:
+            raise IndexError(f'{path}: frame {max(numbers)} asked for, but the video ends after {seen} frames')
+        count = seen  # the header has announced more
 
 
-def _seek_with_decord(path: Path, indices: Sequence[int] | Callable[[int], Sequence[int]]) -> np.ndarray:
-    """Decord knows where frames are and decodes no more than it must."""
+def _seek_with_decord(file: str, indices: Sequence[int] | Callable[[int], Sequence[int]], path: str | Path) -> np.ndarray | None:
+    """Decord knows where frames are and decodes no more than it must; ``None`` where it cannot, so that others try."""
     import decord
 
     try:
-        video = decord.VideoReader(str(path), num_threads=1)
+        video = decord.VideoReader(file, num_threads=1)
         if callable(indices):
             indices = indices(len(video))
         _refuse_negative(path, indices)
         if max(indices) >= len(video):
             raise IndexError(f'{path}: frame {max(indices)} asked for, but the video ends after {len(video)} frames')
-        unique, places = np.unique(np.asarray(indices), return_inverse=True)
-        return video.get_batch(unique).asnumpy()[places]
-    except (decord.DECORDError, RuntimeError) as error:
-        raise VideoError(f'{path}: decord cannot decode it ({str(error).strip().splitlines()[-1][:200]}).') from None
+        unique, order = np.unique(np.asarray(indices), return_inverse=True)
+        return video.get_batch(unique).asnumpy()[order]
+    except (decord.DECORDError, RuntimeError):
+        return None
 
 
 def _refuse_negative(path: str | Path, indices: Sequence[int]) -> None:
@@ -154,62 +184,83 @@ def _refuse_negative(path: str | Path, indices: Sequence[int]) -> None:
         raise IndexError(f'{path}: frame number {min(indices)} is negative')
 
 
-def _decoder(backend: str) -> Callable[[Path, int | None], Iterator[Frame]]:
-    installed = {name: importlib.util.find_spec(MODULES[name]) is not None for name in MODULES}
-    if backend == 'auto':
-        backend = next(name for name, present in installed.items() if present)
-    if backend not in installed:
-        raise ValueError(f'backend must be auto, {" or ".join(installed)}, got {backend!r}')
-    if not installed[backend]:
+def _backends(backend: str) -> list[str]:
+    """The backend that is asked for, and behind it those that read on where it fails."""
+    installed = [name for name in MODULES if importlib.util.find_spec(MODULES[name]) is not None]
+    if backend not in ('auto', *MODULES):
+        raise ValueError(f'backend must be auto, {" or ".join(MODULES)}, got {backend!r}')
+    if backend not in ('auto', *installed):
         raise ImportError(f"video backend {backend!r} is not installed: `pip install {MODULES[backend]}`, or take 'opencv'.")
-    return DECODERS[backend]
+    return sorted(installed, key=lambda name: name != backend)
 
 
-def _decord(path: Path, limit: int | None) -> Iterator[Frame]:
+class DecodingError(Exception):
+    """A backend cannot open a file or read on in it."""
+
+
+def _decord(path: str, skip: int, limit: int | None) -> Iterator[Frame]:
     import decord
 
     try:
-        video = decord.VideoReader(str(path), num_threads=1)
-        for index in range(len(video) if limit is None else min(limit, len(video))):
+        video = decord.VideoReader(path, num_threads=1)
+        for index in range(skip, len(video) if limit is None else min(limit, len(video))):
             yield video[index].asnumpy(), float(video.get_frame_timestamp(index)[0])
     except (decord.DECORDError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[-1][:200]
-        what = 'it holds no video stream (audio only?)' if 'video stream' in reason else 'it is damaged or no video'
-        raise VideoError(f'{path}: decord cannot decode it, {what}: {reason}') from None
+        reason = str(error).strip().splitlines()[-1][-200:]
+        what = 'it holds no video stream (audio only?): ' if 'video stream' in reason else ''
+        raise DecodingError(what + reason) from None
 
 
-def _pyav(path: Path, limit: int | None) -> Iterator[Frame]:
+def _pyav(path: str, skip: int, limit: int | None) -> Iterator[Frame]:
     import av
 
     try:
-        with av.open(str(path)) as container:
+        with av.open(path) as container:
             if not container.streams.video:
-                return
-            for number, frame in enumerate(container.decode(video=0)):
-                if number == limit:
-                    return
-                yield frame.to_ndarray(format='rgb24'), float(frame.time)
+                raise DecodingError('it holds no video stream (audio only?)')
+            for frame in islice(container.decode(video=0), skip, limit):
+                pixels = np.rot90(frame.to_ndarray(format='rgb24'), round(frame.rotation / 90))
+                yield np.ascontiguousarray(pixels), NEVER if frame.time is None else float(frame.time)
     except av.FFmpegError as error:
-        raise VideoError(f'{path}: PyAV cannot decode it ({error}).') from None
+        raise DecodingError(str(error)) from None
 
 
-def _opencv(path: Path, limit: int | None) -> Iterator[Frame]:
-    video, count = cv2.VideoCapture(str(path)), 0
+def _opencv(path: str, skip: int, limit: int | None) -> Iterator[Frame]:
+    video, count = cv2.VideoCapture(path), 0
     try:
         while (limit is None or count < limit) and (read := video.read())[0]:
             count += 1
-            yield cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB), video.get(cv2.CAP_PROP_POS_MSEC) / 1000
+            if count > skip:
+                yield cv2.cvtColor(read[1], cv2.COLOR_BGR2RGB), video.get(cv2.CAP_PROP_POS_MSEC) / 1000
     finally:
         video.release()
 
 
-def _announced(path: Path) -> int:
-    """Frames according to the header; estimated from the duration where the container does not count them."""
-    video = cv2.VideoCapture(str(path))
-    count = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+def _header(path: str) -> tuple[int, float]:
+    """Announced number of frames, estimated from the duration where a container does not count them, 0 where it has neither;
+
+    and frames a second.
+    """
+    video = cv2.VideoCapture(path)
+    count, rate = video.get(cv2.CAP_PROP_FRAME_COUNT), video.get(cv2.CAP_PROP_FPS)
     video.release()
-    return max(count, 0)
+    return int(max(count, 0)), rate if 0 < rate < 1000 else 25.0
 
 
+@contextmanager
+def _openable(path: Path) -> Iterator[str]:
+    """A name that every library opens: where the file's own is not UTF-8, a link to it."""
+    try:
+        str(path).encode()
+        yield str(path)
+    except UnicodeEncodeError:
+        with tempfile.TemporaryDirectory() as folder:
+            link = Path(folder, 'video').with_suffix(path.suffix)
+            link.symlink_to(path.absolute())
+            yield str(link)
+
+
+NEVER = float('-inf')  # time of a frame without time stamp
+FAR = 1e6  # seconds; a time stamp that leaps further is none
 MODULES = {'decord': 'decord', 'pyav': 'av', 'opencv': 'cv2'}
 DECODERS = {'decord': _decord, 'pyav': _pyav, 'opencv': _opencv}

@@ -1,6 +1,11 @@
 """Real files, written with OpenCV, and broken ones."""
 
+import io
+import os
+import shutil
+import struct
 import wave
+from fractions import Fraction
 
 import cv2
 import numpy as np
@@ -106,3 +111,98 @@ def test_camera(film):
     assert [time for _, time in record_camera(str(film), 0.2)] == [k / 25 for k in range(5)]
     with pytest.raises(VideoError, match='99'):
         record_camera(99, 1)
+
+
+def encoded(path, stamps=range(60), target=None, **options):
+    """A square that moves right over a dark ground, bright in its upper left quarter; one frame for each time stamp in 1/25 s."""
+    av = pytest.importorskip('av')
+    with av.open(target or str(path), 'w', format=options.pop('format', None), options=options) as container:
+        stream = container.add_stream('libx264', rate=25)
+        stream.width, stream.height, stream.pix_fmt, stream.thread_count = 96, 64, 'yuv420p', 1
+        stream.codec_context.gop_size = 1
+        for k, stamp in enumerate(stamps):
+            image = np.full((64, 96, 3), 20, np.uint8)
+            image[:32, :48] = 90
+            image[40:56, k % 60 : k % 60 + 16] = 230
+            frame = av.VideoFrame.from_ndarray(image, format='rgb24')
+            frame.pts, frame.time_base = stamp, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return path
+
+
+class Pipe(io.RawIOBase):
+    """A browser's recorder streams: it cannot go back to write how long the film has become."""
+
+    def __init__(self, path):
+        self.file = open(path, 'wb')  # noqa: SIM115
+
+    def writable(self):
+        return True
+
+    def write(self, part):
+        return self.file.write(part)
+
+    def close(self):
+        self.file.close()
+
+
+def turned(path, source):
+    """The film with the display matrix of a phone that was held upright: turn the pixels clockwise."""
+    identity = struct.pack('>9i', 0x10000, 0, 0, 0, 0x10000, 0, 0, 0, 0x40000000)
+    content, clockwise = source.read_bytes(), struct.pack('>9i', 0, 0x10000, 0, -0x10000, 0, 0, 64 << 16, 0, 0x40000000)
+    start = content.index(identity, content.index(b'tkhd'))
+    path.write_bytes(content[:start] + clockwise + content[start + len(identity) :])
+    return path
+
+
+def test_a_phone_held_upright_is_seen_upright(tmp_path, backend):
+    plain = encoded(tmp_path / 'plain.mp4')
+    frames, upright = (read_video(path, backend)[0] for path in (plain, turned(tmp_path / 'phone.mp4', plain)))
+    assert upright.shape == (60, 96, 64, 3)
+    np.testing.assert_allclose(upright.astype(int), np.rot90(frames, -1, axes=(1, 2)), atol=4)
+
+
+def test_a_damaged_end_costs_the_end_only(tmp_path, backend):
+    path = encoded(tmp_path / 'end.mp4', range(100), movflags='faststart')
+    content, whole = bytearray(path.read_bytes()), read_video(path)[0]
+    for share, frames in ((0.04, range(90, 100)), (0.3, ())):
+        content[int(len(content) * (1 - share)) :] = bytes(len(content) - int(len(content) * (1 - share)))
+        path.write_bytes(content)
+        if not frames:
+            with pytest.raises(VideoError, match=r'end\.mp4: only \d+ of 100 frames'):
+                read_video(path, backend)
+            continue
+        seen = read_video(path, backend)[0]
+        assert len(seen) in frames
+        np.testing.assert_allclose(seen.astype(int), whole[: len(seen)], atol=4)
+        np.testing.assert_array_equal(read_frames(path, lambda count: [0, count - 1], backend), seen[[0, -1]])
+
+
+def test_containers_without_duration_without_times_and_with_uneven_times(tmp_path, backend):
+    stamps = [3 * k + k % 3 for k in range(60)]
+    pipe = Pipe(tmp_path / 'stream.mkv')
+    encoded(None, target=pipe, format='matroska')
+    pipe.close()
+    even = np.arange(60) / 25
+    for path, times in (
+        (tmp_path / 'stream.mkv', even),
+        (encoded(tmp_path / 'raw.h264', format='h264'), even),
+        (encoded(tmp_path / 'late.ts', range(250, 310)), even),
+        (encoded(tmp_path / 'uneven.mkv', stamps), np.array(stamps) / 25),
+    ):
+        frames, seen = read_video(path, backend)
+        assert frames.shape == (60, 64, 96, 3), path
+        columns = (frames[:, 48].mean(-1) > 150).argmax(1)
+        np.testing.assert_allclose(columns, np.arange(60), atol=1, err_msg=str(path))
+        np.testing.assert_allclose(seen, times, atol=0.045, err_msg=str(path))
+        assert (np.diff(seen) > 0).all()
+        (last,) = read_frames(path, lambda count: [count - 1], backend)
+        np.testing.assert_allclose(last.astype(int), frames[-1], atol=4)
+
+
+def test_a_name_that_is_no_utf8(tmp_path, film, backend):
+    path = os.fsdecode(bytes(tmp_path) + b'/f\xe9.avi')
+    shutil.copy(film, path)
+    np.testing.assert_array_equal(read_video(path, backend)[0], read_video(film, backend)[0])
+    np.testing.assert_array_equal(read_frames(path, [3], backend), read_frames(film, [3], backend))
