@@ -7,11 +7,11 @@ published figures do not speak of them.
 
 import argparse
 import csv
-import hashlib
 import json
 import sys
 from pathlib import Path
 
+from openmsra.common.outputs import printable, writable_folder
 from openmsra.engine.launch import run_tool
 from openmsra.errors import ToolError
 
@@ -43,6 +43,7 @@ def main(argv: list[str] | None = None) -> None:
     from openmsra.ckdn.data.pairs import swap_signs
     from openmsra.ckdn.inferencer import CKDNInferencer
 
+    writable_folder(args.out)
     keys, pairs = find_pairs(args)
     inferencer = CKDNInferencer(args.config, args.checkpoint, args.device)
     workers = args.workers if len(pairs) > args.batch_size else 0
@@ -53,11 +54,11 @@ def main(argv: list[str] | None = None) -> None:
         sample = inferencer.swapped_logits([(row['restored'], row['degraded']) for row in scored[:SWAP_SAMPLE]])
         for sign in swap_signs(args.restored, args.degraded, scored, sample):
             print(f'warning: are --restored and --degraded exchanged? {sign}.', file=sys.stderr)
-        write(sorted(scored, key=lambda row: -row['score']), failed, args)
+        write(sorted(scored, key=lambda row: -row['score']), failed, inferencer.provenance, args)
         if args.maps:
             write_maps(inferencer.model, scored, args)
     if failed:
-        reasons = '\n'.join(row['error'] for row in failed[:20])
+        reasons = '\n'.join(printable(row['error']) for row in failed[:20])
         raise ToolError(
             f'{len(failed)} of {len(rows)} pairs could not be scored, the others are in {args.out}:\n{reasons}'
             if scored
@@ -79,21 +80,19 @@ def find_pairs(args: argparse.Namespace) -> tuple[list[tuple[str, str]], list[tu
     return list(pairs), list(pairs.values())
 
 
-def write(rows: list[dict], failed: list[dict], args: argparse.Namespace) -> None:
+def write(rows: list[dict], failed: list[dict], provenance: dict[str, str], args: argparse.Namespace) -> None:
     """scores.csv, scores.json and scores.html; with several methods also their comparison."""
     from openmsra.ckdn.report.compare import compare_methods
     from openmsra.ckdn.report.sheet import write_sheet
 
-    args.out.mkdir(parents=True, exist_ok=True)
     comparison = compare_methods(rows) if len({row['method'] for row in rows}) > 1 else None
     plain = [{name: row[name] for name in COLUMNS} for row in rows]
-    with (args.out / 'scores.csv').open('w', newline='', encoding='utf-8') as stream:
-        writer = csv.DictWriter(stream, COLUMNS)
+    with (args.out / 'scores.csv').open('w', newline='', encoding='utf-8', errors='backslashreplace') as stream:
+        writer = csv.DictWriter(stream, (*COLUMNS, *provenance))
         writer.writeheader()
-        writer.writerows(plain)
+        writer.writerows(row | provenance for row in plain)
     report = dict(
-        checkpoint=args.checkpoint.name,
-        sha256=hashlib.sha256(args.checkpoint.read_bytes()).hexdigest(),
+        **provenance,
         crop=args.crop,
         ref_interp=args.ref_interp,
         scores=plain,

@@ -11,7 +11,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from openmsra.common.images import images_of
+from openmsra.common.outputs import printable, writable_folder
 from openmsra.common.video import Frame, ImageFolder, VideoFile, list_videos, record_camera
+from openmsra.engine.checkpoint.files import write_durably
 from openmsra.engine.launch import run_tool
 from openmsra.errors import MissingFileError, VideoError
 
@@ -40,6 +42,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--min-face', type=int, default=40, help='smallest face in pixels')
     parser.add_argument('--aggregate', choices=['max', 'mean'], default='max', help='score of a video with several faces')
     parser.add_argument('--threshold', type=float, default=0.5, help='probability from which a face is called fake')
+    parser.add_argument('--calibration', type=Path, help='file of tools/analysis/ftcn_calibrate.py: threshold and probabilities')
     parser.add_argument('--annotate', action='store_true', help='write annotated videos')
     parser.add_argument('--out', type=Path, default=Path('ftcn_scores'))
     parser.add_argument('--device', default='cpu')
@@ -85,32 +88,49 @@ class LazyVideo:
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     from openmsra.ftcn import FTCNInferencer, report
+    from openmsra.ftcn.calibration import Calibration
     from openmsra.ftcn.faces.detectors import face_source
 
+    writable_folder(args.out)
     faces = face_source(args.detector, args.min_face, args.yunet, args.boxes)
     inferencer = FTCNInferencer(
         args.config, args.checkpoint, faces, args.device, args.stride, args.batch_size, args.min_face, aggregate=args.aggregate
     )
-    args.out.mkdir(parents=True, exist_ok=True)
+    sources = list(videos(args))
+    calibration = Calibration.load(args.calibration, inferencer.provenance) if args.calibration else None
+    threshold = calibration.threshold if calibration else args.threshold
     summary = []
-    for name, frames in videos(args):
+    for number, (name, frames) in enumerate(sources):
+        row = dict(video=name, score=None)
         try:
             result = inferencer(frames, name)
         except VideoError as error:
-            summary.append(dict(video=name, score=None, error=str(error)))
-            print(f'{name}: skipped: {error}')
-            continue
-        files = {kind: args.out / f'{len(summary):04d}_{Path(name).stem}.{kind}' for kind in ('json', 'csv', 'png', 'mp4')}
-        report.write_json(result, files['json'], args.threshold)
-        report.write_csv(result, files['csv'])
-        report.draw_timeline(result, files['png'], args.threshold)
-        if args.annotate:
-            report.write_annotated(result, frames, files['mp4'], args.threshold)
-        summary.append(dict(video=name, score=result.score, warnings=result.warnings))
-        score = 'no score' if result.score is None else f'{result.score:.4f}'
-        print(f'{name}: {score}' + ''.join(f'\n  note: {warning}' for warning in result.warnings))
-    (args.out / 'summary.json').write_text(json.dumps(summary, indent=1) + '\n', encoding='utf-8')
-    print(f'wrote {args.out}; scores on material unlike the training data are badly calibrated.')
+            row['error'] = str(error)
+            print(f'{printable(name)}: skipped: {printable(error)}')
+        else:
+            files = {kind: args.out / f'{number:04d}_{Path(name).stem}.{kind}' for kind in ('json', 'csv', 'png', 'mp4')}
+            row |= dict(score=result.score, warnings=result.warnings)
+            if calibration and result.score is not None:
+                row['probability'] = result.probability = calibration.probability(result.score)
+            report.write_json(result, files['json'], threshold)
+            report.write_csv(result, files['csv'])
+            report.draw_timeline(result, files['png'], threshold)
+            if args.annotate:
+                report.write_annotated(result, frames, files['mp4'], threshold)
+            score = 'no score' if result.score is None else f'{result.score:.4f}'
+            print(f'{printable(name)}: {score}' + ''.join(f'\n  note: {warning}' for warning in result.warnings))
+        summary.append(row | inferencer.provenance)
+        content = (json.dumps(summary, indent=1) + '\n').encode()
+        write_durably(args.out / 'summary.json', lambda stream, content=content: stream.write(content))  # what is done is kept
+    skipped = sum('error' in row for row in summary)
+    calibrated = (
+        f'calibrated by {args.calibration}'
+        if calibration
+        else ('scores on material unlike the training data are badly calibrated: tools/analysis/ftcn_calibrate.py')
+    )
+    print(f'wrote {args.out}; {calibrated}.')
+    if skipped == len(summary):
+        raise VideoError(f'none of the {skipped} videos could be read; the reasons are in {args.out / "summary.json"}.')
 
 
 if __name__ == '__main__':

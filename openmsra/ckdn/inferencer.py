@@ -9,6 +9,7 @@ from tqdm import tqdm
 
 from openmsra.ckdn.data.crops import CROPS, cut
 from openmsra.ckdn.data.transforms import INTERPOLATION, LoadPair
+from openmsra.common.provenance import provenance
 from openmsra.engine.model import init_model
 from openmsra.errors import CheckpointError, ImageError
 from openmsra.registry import INFERENCERS
@@ -48,6 +49,8 @@ class CKDNInferencer:
         checkpoint: converted or trained weights; there is no scoring without.
         device: where the network runs.
 
+    ``provenance`` names checkpoint, its SHA-256, config and version, for files of scores.
+
     Raises:
         CheckpointError: no checkpoint, or it does not fit the config.
     """
@@ -57,6 +60,7 @@ class CKDNInferencer:
             raise CheckpointError('CKDNInferencer: give a checkpoint; random weights score nothing.')
         self.model = init_model(config, checkpoint, device)
         self.model.fold_batch_norms()
+        self.provenance = provenance(self.model.cfg, checkpoint)
         self.device = torch.device(device)
 
     def __call__(

@@ -8,12 +8,13 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
+from openmsra.common.provenance import provenance
 from openmsra.common.video import Frame
 from openmsra.engine.model import init_model
 from openmsra.errors import CheckpointError
 from openmsra.ftcn.data.clips import clip_starts, reflect
 from openmsra.ftcn.faces.align import align_clip
-from openmsra.ftcn.faces.detectors import Detector, Face
+from openmsra.ftcn.faces.detectors import Detector, Face, describe
 from openmsra.ftcn.faces.tracking import Crop, Track, cut_tracks, find_tracks, loose_crop, whole_frame
 from openmsra.registry import INFERENCERS
 
@@ -47,6 +48,8 @@ class VideoScore:
 
     Attributes:
         times: (N,) seconds of the frames.
+        probability: the score as a calibrated probability, where a calibration is at hand.
+        provenance: checkpoint, its SHA-256, config, version and settings, see :attr:`FTCNInferencer.provenance`.
     """
 
     name: str
@@ -54,6 +57,8 @@ class VideoScore:
     tracks: list[TrackScore]
     score: float | None
     warnings: list[str] = field(default_factory=list)
+    provenance: dict[str, object] = field(default_factory=dict)
+    probability: float | None = None
 
 
 @INFERENCERS.register_module()
@@ -100,6 +105,13 @@ class FTCNInferencer:
         self.clip_len, self.size = self.model.clip_len, self.model.size
         self.detector, self.stride, self.batch_size = detector, stride, batch_size
         self.min_face, self.min_frames, self.aggregate = min_face, min_frames, aggregate
+        self.files = provenance(self.model.cfg, checkpoint)
+
+    @property
+    def provenance(self) -> dict[str, object]:
+        """What the scores depend on: files with their hash, version, detector and settings."""
+        settings = dict(stride=self.stride, aggregate=self.aggregate, min_face=self.min_face, min_frames=self.min_frames)
+        return dict(self.files, detector=describe(self.detector), **settings)
 
     def __call__(self, frames: Iterable[Frame], name: str = 'video') -> VideoScore:
         """Score one video.
@@ -119,7 +131,7 @@ class FTCNInferencer:
         scored = [self._score(track, crops, corners) for track, crops, corners in cut_tracks(frames, tracks, self._crop)]
         if any(len(score.track.boxes) < self.clip_len for score in scored):
             warnings.append(f'a face is seen for less than {self.clip_len} frames: its clips are mirrored, less to rely on')
-        return VideoScore(name, times, scored, self._aggregated(scored), warnings)
+        return VideoScore(name, times, scored, self._aggregated(scored), warnings, self.provenance)
 
     def _crop(self, frame: np.ndarray, box: np.ndarray) -> Crop:
         return whole_frame(frame, self.size) if self.detector is None else loose_crop(frame, box)

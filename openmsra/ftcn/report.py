@@ -8,8 +8,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from openmsra.common.outputs import printable
 from openmsra.common.video import Frame
 from openmsra.ftcn.inferencer import VideoScore
+
+CUSTODY = ('checkpoint', 'sha256', 'config', 'version', 'detector', 'stride')  # in each line of the CSV
 
 
 def as_dict(result: VideoScore, threshold: float) -> dict:
@@ -31,10 +34,12 @@ def as_dict(result: VideoScore, threshold: float) -> dict:
     return dict(
         video=result.name,
         score=result.score,
+        **({} if result.probability is None else dict(probability=result.probability)),
         fake=fake,
         threshold=threshold,
         frames=len(result.times),
         warnings=result.warnings,
+        **result.provenance,
         tracks=tracks,
     )
 
@@ -45,14 +50,15 @@ def write_json(result: VideoScore, file: Path, threshold: float) -> None:
 
 
 def write_csv(result: VideoScore, file: Path) -> None:
-    """One line for each frame of each track: frame, seconds, track, score, box."""
+    """One line for each frame of each track: frame, seconds, track, score, box, and what the score was made with."""
+    custody = [result.provenance.get(name, '') for name in CUSTODY]
     with file.open('w', newline='', encoding='utf-8') as stream:
         writer = csv.writer(stream)
-        writer.writerow(['frame', 'seconds', 'track', 'score', 'x1', 'y1', 'x2', 'y2'])
+        writer.writerow(['frame', 'seconds', 'track', 'score', 'x1', 'y1', 'x2', 'y2', *CUSTODY])
         for number, face in enumerate(result.tracks):
             for k, (score, box) in enumerate(zip(face.frame_scores, face.track.boxes, strict=True)):
                 frame = face.track.start + k
-                writer.writerow([frame, f'{result.times[frame]:.4f}', number, f'{score:.6f}', *box.round(1)])
+                writer.writerow([frame, f'{result.times[frame]:.4f}', number, f'{score:.6f}', *box.round(1), *custody])
 
 
 def draw_timeline(result: VideoScore, file: Path, threshold: float) -> None:
@@ -70,7 +76,7 @@ def draw_timeline(result: VideoScore, file: Path, threshold: float) -> None:
     axis.axhline(threshold, color='0.4', linestyle='--', linewidth=1)
     verdict = 'no score' if result.score is None else f'score {result.score:.3f}'
     axis.set(xlabel='seconds', ylabel='probability of a forgery', ylim=(-0.02, 1.02))
-    axis.set_title(f'{Path(result.name).name}: {verdict}')
+    axis.set_title(f'{printable(Path(result.name).name)}: {verdict}', parse_math=False)
     axis.margins(x=0)
     if axis.get_legend_handles_labels()[0]:
         axis.legend(loc='center left', bbox_to_anchor=(1.0, 0.5), fontsize=8)
@@ -80,19 +86,27 @@ def draw_timeline(result: VideoScore, file: Path, threshold: float) -> None:
 def write_annotated(result: VideoScore, frames: Iterable[Frame], file: Path, threshold: float) -> None:
     """The video with a box and a score for each face, red from the threshold on, as MP4 (codec mp4v).
 
+    All frames get the size of the first one: OpenCV's writer drops others without a word.
+
     Raises:
-        OSError: the file cannot be written.
+        OSError: the file cannot be written, or holds fewer frames than were written.
     """
-    steps, writer = np.diff(result.times), None
+    steps, writer, size = np.diff(result.times), None, None
     rate = float(1 / np.median(steps)) if len(steps) and np.median(steps) > 0 else 25.0
     for number, (frame, _) in enumerate(frames):
         image = annotated(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), result, number, threshold)
         if writer is None:
-            writer = cv2.VideoWriter(str(file), cv2.VideoWriter_fourcc(*'mp4v'), rate, image.shape[1::-1])
+            size = image.shape[1::-1]
+            writer = cv2.VideoWriter(str(file), cv2.VideoWriter_fourcc(*'mp4v'), rate, size)
             if not writer.isOpened():
                 raise OSError(f'{file}: cannot be written as MP4; check the folder.')
-        writer.write(image)
+        writer.write(image if image.shape[1::-1] == size else cv2.resize(image, size, interpolation=cv2.INTER_AREA))
     writer.release()
+    video = cv2.VideoCapture(str(file))
+    written = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
+    video.release()
+    if written != len(result.times):
+        raise OSError(f'{file}: {written} of {len(result.times)} frames were written; check the disk.')
 
 
 def annotated(image: np.ndarray, result: VideoScore, number: int, threshold: float, zoom: int = 1) -> np.ndarray:

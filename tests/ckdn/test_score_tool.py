@@ -1,8 +1,11 @@
 """Pairs are found by relative stem; images that cannot be scored are named; methods are compared on common images."""
 
 import csv
+import hashlib
 import json
+import os
 import runpy
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +14,7 @@ import torch
 from PIL import Image
 from skimage import data
 
+from openmsra import __version__
 from openmsra.ckdn import CKDN
 from openmsra.ckdn.data.crops import cut, tile_offsets
 from openmsra.ckdn.data.pairs import images_by_stem, match, method_folders, swap_signs
@@ -225,3 +229,59 @@ def test_sheet_holds_every_pair_in_order_and_escapes_names(tmp_path):
     assert text.index('0.7500') < text.index('0.5000')
     assert text.count('data:image/jpeg;base64,') == 4
     assert '<b>' not in text and '&lt;b&gt;.png' in text
+
+
+def test_scores_name_what_they_were_made_with(checkpoint, folders, tmp_path):
+    methods, degraded = folders
+    report = score(checkpoint, methods / 'clean', degraded, tmp_path / 'new/folder')
+    custody = dict(
+        checkpoint=checkpoint.name,
+        sha256=hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
+        config=CONFIG.name,
+        version=__version__,
+    )
+    assert custody.items() <= report.items()
+    with (tmp_path / 'new/folder/scores.csv').open() as stream:
+        assert all(custody.items() <= row.items() for row in csv.DictReader(stream))
+
+
+def test_a_name_that_is_no_utf8_costs_nothing(checkpoint, folders, tmp_path):
+    methods, degraded = folders
+    for folder in (methods / 'clean', degraded):
+        shutil.copy(folder / 'a.png', os.fsdecode(bytes(folder) + b'/caf\xe9.png'))
+    report = score(checkpoint, methods / 'clean', degraded, tmp_path / 'out')
+    assert len(report['scores']) == 4 and not report['failed']
+    assert 'caf' in (tmp_path / 'out/scores.csv').read_text(encoding='utf-8')
+    assert (tmp_path / 'out/scores.html').read_text(encoding='utf-8').count('data:image/jpeg') == 8
+
+
+def test_a_huge_or_a_cut_image_costs_its_own_score_only(checkpoint, folders, tmp_path):
+    methods, degraded = folders
+    for folder in (methods / 'clean', degraded):
+        Image.new('L', (14_000, 13_000)).save(folder / 'huge.png')
+        Image.fromarray(data.astronaut()).save(folder / 'half.jpg', quality=95)
+    cut = (methods / 'clean/half.jpg').read_bytes()
+    (methods / 'clean/half.jpg').write_bytes(cut[: len(cut) // 2])
+    with pytest.raises(ToolError, match=r'(?s)2 of 5 .*half\.jpg: truncated.*huge\.png: more than'):
+        score(checkpoint, methods / 'clean', degraded, tmp_path / 'out')
+    assert len(json.loads((tmp_path / 'out/scores.json').read_text())['scores']) == 3
+
+
+def test_a_turned_photograph_is_compared_upright(checkpoint, folders, tmp_path):
+    """The degraded image as a camera stores it when it is held the wrong way round, and the same pixels stored upright."""
+    methods, degraded = folders
+    upright, turned = Image.open(degraded / 'a.png'), Image.Exif()
+    turned[0x0112] = 3
+    pairs = []
+    for name, image, exif in (('upright', upright, Image.Exif()), ('turned', upright.rotate(180), turned)):
+        image.save(tmp_path / f'{name}.png', exif=exif)
+        pairs.append((methods / 'clean/a.png', tmp_path / f'{name}.png'))
+    first, second = CKDNInferencer(CONFIG, checkpoint)(pairs)
+    assert first['score'] == second['score']
+
+
+def test_a_folder_for_results_that_cannot_be_made_is_refused_before_the_work(checkpoint, folders, tmp_path):
+    methods, degraded = folders
+    (tmp_path / 'file').touch()
+    with pytest.raises(ToolError, match='file/out: no folder for results'):
+        score(tmp_path / 'no_checkpoint.pth', methods / 'clean', degraded, tmp_path / 'file/out')

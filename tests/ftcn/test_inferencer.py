@@ -1,8 +1,12 @@
 """Real videos of a face that moves: a pan over a photograph of a person, written with OpenCV."""
 
 import csv
+import hashlib
 import json
+import os
 import runpy
+import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -10,10 +14,11 @@ import pytest
 import torch
 from skimage import data
 
+from openmsra import __version__
 from openmsra.apis import init_model
 from openmsra.common.video import VideoFile
-from openmsra.errors import CheckpointError, UserError
-from openmsra.ftcn import FTCNInferencer
+from openmsra.errors import CheckpointError, ToolError, UserError, VideoError
+from openmsra.ftcn import FTCNInferencer, report
 from openmsra.ftcn.faces.align import landmarks_of_box
 from openmsra.ftcn.faces.detectors import Face, HaarDetector
 
@@ -161,6 +166,10 @@ def test_tool_writes_everything_and_goes_on_after_a_broken_video(checkpoint, tmp
     details = json.loads((tmp_path / 'out/0001_b.json').read_text())
     assert details['score'] == good['score'] and details['fake'] == (good['score'] >= 0.3)
     rows = list(csv.DictReader((tmp_path / 'out/0001_b.csv').open()))
+    digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    custody = dict(checkpoint='tiny.pth', sha256=digest, config=Path(CONFIG).name, version=__version__, detector='haar', stride=4)
+    for facts in (details, good, broken, *({**row, 'stride': int(row['stride'])} for row in rows)):
+        assert custody.items() <= facts.items()
     assert len(rows) == sum(track['frames'] for track in details['tracks'])
     assert cv2.imread(str(tmp_path / 'out/0001_b.png')).std() > 5
     annotated = np.stack([frame for frame, _ in VideoFile(tmp_path / 'out/0001_b.mp4')])
@@ -170,6 +179,37 @@ def test_tool_writes_everything_and_goes_on_after_a_broken_video(checkpoint, tmp
     edge = annotated[details['tracks'][0]['first_frame'] + 5, y + 8 : y + 60, x].astype(int)
     assert (edge[:, 0] - edge[:, 2]).mean() > 60 or (edge[:, 1] - edge[:, 0]).mean() > 40  # red or green line
     assert np.abs(annotated.astype(int) - plain).mean() < 12
+
+
+def test_frames_of_several_sizes_all_reach_the_annotated_video(checkpoint, tmp_path):
+    frames = [(cv2.resize(frame, (240, 240) if k % 2 else (180, 200)), time) for k, (frame, time) in enumerate(pan(20))]
+    result = FTCNInferencer(CONFIG, checkpoint, None, stride=8)(frames, 'sizes')
+    report.write_annotated(result, frames, tmp_path / 'sizes.mp4', 0.5)
+    written = np.stack([frame for frame, _ in VideoFile(tmp_path / 'sizes.mp4')])
+    assert written.shape == (20, 200, 180, 3)
+    assert np.abs(written[9].astype(int) - cv2.resize(frames[9][0], (180, 200))).mean() < 20
+
+
+def test_a_name_that_is_no_utf8_and_a_folder_that_is_not_there_cost_nothing(checkpoint, tmp_path):
+    name = os.fsdecode(bytes(tmp_path) + b'/caf\xe9.avi')
+    shutil.copy(write(tmp_path / 'plain.avi', pan(10)), name)
+    tool, out = runpy.run_path('tools/ftcn_video.py')['main'], tmp_path / 'deep/er/out'
+    arguments = [str(checkpoint), name, '--config', CONFIG, '--detector', 'none', '--out']
+    tool([*arguments, str(out)])
+    (row,) = json.loads((out / 'summary.json').read_text())
+    assert os.fsencode(row['video']).endswith(b'/caf\xe9.avi') and 0 < row['score'] < 1
+    assert len(list(out.glob('0000_*'))) == 3
+    (tmp_path / 'file').touch()
+    with pytest.raises(ToolError, match='file/out: no folder for results'):
+        tool([*arguments, str(tmp_path / 'file/out')])
+
+
+def test_nothing_readable_is_an_error_and_the_reasons_are_kept(checkpoint, tmp_path):
+    (tmp_path / 'a.mp4').write_text('broken')
+    tool = runpy.run_path('tools/ftcn_video.py')['main']
+    with pytest.raises(VideoError, match='none of the 1 videos could be read'):
+        tool([str(checkpoint), str(tmp_path / 'a.mp4'), '--config', CONFIG, '--out', str(tmp_path / 'out')])
+    assert 'a.mp4' in json.loads((tmp_path / 'out/summary.json').read_text())[0]['error']
 
 
 def test_tool_refuses_what_it_cannot_use(checkpoint, tmp_path, capsys):

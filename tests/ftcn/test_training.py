@@ -13,7 +13,7 @@ from PIL import Image
 from openmsra.errors import ImageError
 from openmsra.ftcn import AugmentClip, FaceClips, PackClip, VideoForgeryMetric, WarmupCosineLR
 from openmsra.ftcn.data.clips import clip_starts, reflect
-from openmsra.ftcn.metrics import detection_figures
+from openmsra.ftcn.metrics import auc_interval, detection_figures
 from openmsra.miniatures import forgeries
 from openmsra.miniatures.forgeries import METHODS, SyntheticForgeries
 
@@ -80,6 +80,49 @@ def test_faces_of_a_video_and_videos_without_a_face():
     assert figures['video_AUC_with_faceless'] == 75  # 1, 1 and two ties of 4 pairs
     with pytest.raises(ValueError, match='aggregate'):
         VideoForgeryMetric(aggregate='median')
+
+
+def test_hits_at_a_bound_on_false_alarms():
+    rng = np.random.default_rng(0)
+    labels, scores = np.repeat([0, 1], 200), np.round(rng.normal(np.repeat([0, 1], 200), 1), 1)
+    for rate in (0.01, 0.05):
+        allowed = [t for t in np.unique(scores) if np.mean(scores[labels == 0] >= t) <= rate]
+        expected = max((np.mean(scores[labels == 1] >= t) for t in allowed), default=0.0)
+        assert detection_figures(labels, scores)[f'TPR_at_FPR{100 * rate:.0f}'] == pytest.approx(100 * expected)
+
+
+def test_interval_of_the_auc_is_over_people_with_all_their_videos():
+    """Against a bootstrap that draws people and counts pairs, and wider than one over videos."""
+    rng = np.random.default_rng(1)
+    person = np.repeat(np.arange(40), 6)
+    labels, habit = np.tile([0, 0, 0, 1, 1, 1], 40), rng.normal(0, 1.5, 40)[np.repeat(np.arange(40), 6)]
+    scores = habit + labels + rng.normal(0, 0.3, 240)
+    low, high = auc_interval(labels, scores, person)
+    draws = []
+    for _ in range(300):
+        chosen = np.concatenate([np.flatnonzero(person == p) for p in rng.integers(0, 40, 40)])
+        draws.append(pair_auc(labels[chosen], scores[chosen]))
+    assert (low, high) == pytest.approx(tuple(np.percentile(draws, (2.5, 97.5))), abs=2.5)
+    assert low < pair_auc(labels, scores) < high
+    independent = auc_interval(labels, scores, np.arange(240))
+    assert np.isnan(auc_interval(labels[:1], scores[:1], person[:1])).all()
+    shifted = auc_interval(labels, habit, person)  # a score that only knows the person tells nothing
+    assert shifted[0] <= 50 <= shifted[1] and independent != (low, high)
+
+
+def test_frames_are_means_over_the_clips_that_contain_them():
+    clips = [
+        ('a', 0, 'DF', 1, 0.2, 'p', np.arange(4)),
+        ('a', 0, 'DF', 1, 0.8, 'p', np.arange(2, 6)),  # frames 2 and 3: 0.5
+        ('a', 1, 'DF', 1, 0.6, 'p', np.array([0, 1, 0, 1])),  # another face, mirrored
+        ('b', 0, 'real', 0, 0.55, 'q', np.arange(4)),
+    ]
+    fakes, reals = [0.6, 0.6, 0.5, 0.5, 0.8, 0.8], [0.55] * 4
+    expected = pair_auc(np.repeat([1, 0], [6, 4]), np.array(fakes + reals))
+    assert VideoForgeryMetric().compute_metrics(clips)['frame_AUC'] == pytest.approx(expected)
+    fakes[:2] = [(0.2 + 0.6) / 2] * 2
+    expected = pair_auc(np.repeat([1, 0], [6, 4]), np.array(fakes + reals))
+    assert VideoForgeryMetric(aggregate='mean').compute_metrics(clips)['frame_AUC'] == pytest.approx(expected)
 
 
 def test_accuracy_at_the_threshold_of_equal_errors():
@@ -174,6 +217,7 @@ def test_face_clips(crops):
     options = dict(data_root=str(crops), ann_file='clips.jsonl', pipeline=[PackClip()], clip_len=4, clips_per_video=3)
     test = FaceClips(split='test', **options)
     assert [test[i]['inputs'][0, 0, 0, 0].item() for i in range(3)] == [3, 23, 53]
+    assert test[1]['data_samples'].frames.tolist() == [2, 3, 4, 5]
     np.random.seed(0)
     train = FaceClips(split='train', **options)
     drawn = [train[0]['data_samples'].method for _ in range(400)]

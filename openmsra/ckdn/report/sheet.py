@@ -36,6 +36,7 @@ def write_sheet(rows: list[dict], file: Path, comparison: dict | None = None) ->
         f'they mix in content.</p>\n{_methods(comparison) if several else ""}<table><tr><th>score</th>{column}<th>restored</th>'
         f'<th>degraded</th></tr>\n{body}</table>{FILTER if several else ""}</html>\n',
         encoding='utf-8',
+        errors='backslashreplace',
     )
 
 

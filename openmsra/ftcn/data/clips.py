@@ -129,10 +129,11 @@ class FaceClips(BaseDataset):
     def prepare_data(self, idx: int) -> dict:
         row = self.get_data_info(idx if self.test_mode else self._balanced_index())
         start = row['start'] if self.test_mode else np.random.choice(clip_starts(row['count'], self.clip_len, 1))
-        clip = self._read(row, reflect(start + np.arange(self.clip_len), row['count']))
-        return self.pipeline(
-            dict(clip=clip, video=row['video'], method=row['method'], gt_label=row['label'], track=row.get('track', 0))
-        )
+        numbers = reflect(start + np.arange(self.clip_len), row['count'])
+        facts = dict(video=row['video'], method=row['method'], gt_label=row['label'], track=row.get('track', 0))
+        if 'source' in row:
+            facts['person'] = row['source']
+        return self.pipeline(dict(facts, clip=self._read(row, numbers), frames=row.get('first', 0) + numbers))
 
     def _read(self, row: dict, numbers: np.ndarray) -> np.ndarray:
         """An aligned clip (T, size, size, 3)."""
@@ -197,9 +198,13 @@ class AugmentClip(BaseTransform):
 
 @TRANSFORMS.register_module()
 class PackClip(BaseTransform):
-    """``clip`` (T, H, W, 3) to the input (3, T, H, W) and a sample with ``video``, ``track``, ``method`` and ``gt_label``."""
+    """``clip`` (T, H, W, 3) to the input (3, T, H, W) and a sample with ``video``, ``track``, ``method`` and ``gt_label``.
+
+    ``person`` and ``frames``, the numbers (T,) of the frames in the video, are in the sample where they are known.
+    """
 
     def transform(self, results: dict) -> dict:
-        sample = BaseDataElement(**{key: results[key] for key in ('video', 'method', 'gt_label')}, track=results.get('track', 0))
+        keys = ('video', 'method', 'gt_label', 'person', 'frames')
+        sample = BaseDataElement(**{key: results[key] for key in keys if key in results}, track=results.get('track', 0))
         inputs = torch.from_numpy(np.ascontiguousarray(results['clip'].transpose(3, 0, 1, 2)))
         return dict(inputs=inputs, data_samples=sample)

@@ -8,6 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from openmsra.common.provenance import sha256_of
 from openmsra.errors import MissingFileError
 from openmsra.ftcn.faces.align import landmarks_of_box
 
@@ -31,6 +32,8 @@ class HaarDetector:
         min_size: smallest face in pixels.
     """
 
+    name = 'haar'
+
     def __init__(self, min_size: int = 30) -> None:
         self.cascade = cv2.CascadeClassifier(cv2.data.haarcascades + 'haarcascade_frontalface_default.xml')
         self.min_size = min_size
@@ -52,6 +55,7 @@ class YuNetDetector:
     def __init__(self, model: str | Path, min_size: int = 30, threshold: float = 0.5) -> None:
         if not Path(model).is_file():
             raise MissingFileError(f'{model}: no such YuNet model; take face_detection_yunet_*.onnx of the OpenCV model zoo.')
+        self.name = f'yunet {Path(model).name} (sha256 {sha256_of(model)})'
         self.network, self.min_size = cv2.FaceDetectorYN.create(str(model), '', (320, 320), threshold), min_size
 
     def __call__(self, frame: np.ndarray) -> list[Face]:
@@ -83,6 +87,13 @@ def _parse_face(row: dict) -> Face:
     box = np.array(row['box'], float).reshape(4)
     landmarks = np.array(row['landmarks'], float).reshape(5, 2) if 'landmarks' in row else landmarks_of_box(box)
     return Face(box, landmarks, float(row.get('score', 1)))
+
+
+def describe(source: Detector | list[list[Face]] | None) -> str:
+    """A source of faces in words, for the files of scores."""
+    if source is None:
+        return 'none'
+    return 'boxes' if isinstance(source, list) else getattr(source, 'name', type(source).__name__)
 
 
 def face_source(kind: str, min_face: int, yunet: Path | None = None, boxes: Path | None = None) -> Detector | list | None:

@@ -8,6 +8,7 @@ import csv
 import json
 from pathlib import Path
 
+from openmsra.common.files import visible_folders
 from openmsra.common.video import SUFFIXES
 from openmsra.errors import ToolError
 
@@ -40,12 +41,20 @@ def ffpp(root: Path, compression: str = 'c23') -> list[dict]:
 
 
 class _Folder:
-    """The videos of one kind and compression."""
+    """The videos of one kind and compression by their names; a folder of frames goes before a file of the same name.
+
+    Raises:
+        ToolError: two files have one name, and nothing says which is meant.
+    """
 
     def __init__(self, root: Path, folder: str, compression: str) -> None:
         self.root, self.folder = root, f'{folder}/{compression}'
-        files = [path for kind in ('videos', 'frames') for path in (root / self.folder / kind).glob('*')]
-        self.names = {path.stem if path.is_file() else path.name: path for path in files}
+        self.names: dict[str, Path] = {}
+        for path in sorted((root / self.folder / 'videos').glob('[!.]*')):
+            if path.suffix.lower() in SUFFIXES and self.names.setdefault(path.stem, path) != path:
+                raise ToolError(f'{path} and {self.names[path.stem].name} are one video of the lists; keep one of them.')
+        frames = root / self.folder / 'frames'
+        self.names |= {path.name: path for path in (visible_folders(frames) if frames.is_dir() else [])}
 
     def row(self, name: str, source: str, method: str, split: str) -> dict:
         path = self.names.get(name, self.root / self.folder / 'videos' / f'{name}.mp4')
@@ -72,7 +81,7 @@ def celebdf(root: Path) -> list[dict]:
     rows = []
     for folder in ('Celeb-real', 'YouTube-real', 'Celeb-synthesis'):
         fake = folder == 'Celeb-synthesis'
-        present = {f'{folder}/{path.name}' for path in (root / folder).glob('*') if path.suffix.lower() in SUFFIXES}
+        present = {f'{folder}/{path.name}' for path in (root / folder).glob('[!.]*') if path.suffix.lower() in SUFFIXES}
         for name in sorted(present | {name for name in tests if name.startswith(f'{folder}/')}):
             if tests.get(name, fake) != fake:
                 raise ToolError(f'{root}/List_of_testing_videos.txt: {name} has the label of the other class.')
@@ -102,18 +111,20 @@ def dfdc(root: Path) -> list[dict]:
     ]
 
 
-def plain_list(root: Path) -> list[dict]:
+def plain_list(root: Path, list_file: str = 'list.txt') -> list[dict]:
     """Any videos: ``list.txt`` with lines ``path 0|1 [method [split]]``, 1 is fake; without a split they are tests.
 
     Raises:
-        ToolError: the list is missing or has another form.
+        ToolError: the list is missing, has another form or names a video twice.
     """
     rows = []
-    for number, line in enumerate(_text(root / 'list.txt'), start=1):
+    for number, line in enumerate(_text(root / list_file), start=1):
         words = line.rsplit() if line.count(' ') else [line]
         if not 2 <= len(words) <= 4 or words[1] not in ('0', '1'):
-            raise ToolError(f'{root}/list.txt, line {number}: "{line}" is not "path 0|1 [method [split]]".')
+            raise ToolError(f'{root}/{list_file}, line {number}: "{line}" is not "path 0|1 [method [split]]".')
         name, label = words[0], int(words[1])
+        if any(row['video'] == name for row in rows):
+            raise ToolError(f'{root}/{list_file}, line {number}: {name} stands in the list already.')
         method = words[2] if len(words) > 2 else 'fake'
         rows.append(_row(name, label, method if label else 'real', Path(name).stem, words[3] if len(words) > 3 else 'test'))
     return rows

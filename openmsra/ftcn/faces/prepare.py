@@ -1,5 +1,6 @@
 """Videos to crops of faces on the disk: what the training reads. A video that is done is not done again."""
 
+import glob
 import json
 import os
 import shutil
@@ -30,7 +31,8 @@ class Preparation:
     Args:
         root, out: videos are below the one, ``crops`` are written below the other.
         detector: 'haar', 'yunet', 'boxes' or 'none', with the files of
-            :func:`~openmsra.ftcn.faces.detectors.face_source`; ``boxes`` is the folder with ``VIDEO.json``.
+            :func:`~openmsra.ftcn.faces.detectors.face_source`; ``boxes`` is the folder with ``VIDEO.json``, with or without
+            the suffix of the video before ``.json``.
         backend, max_frames: see :class:`openmsra.common.video.VideoFile`.
         min_face, min_frames, size, suffix: see :func:`prepare_video`.
     """
@@ -78,13 +80,27 @@ class Preparation:
 
     def _faces(self, video: str) -> Detector | list[list[Face]] | None:
         if self.detector == 'boxes':
-            return boxes_from_json(self.boxes / Path(video).with_suffix('.json'))
+            return boxes_from_json(self._boxes_of(video))
         return detector_of(self.detector, self.min_face, self.yunet)
+
+    def _boxes_of(self, video: str) -> Path:
+        """``clip.mp4.json``, or ``clip.json`` where only one video has that stem.
+
+        Raises:
+            ValueError: two videos could be meant.
+        """
+        path, file = self.root / video, self.boxes / f'{video}.json'
+        if file.is_file():
+            return file
+        same = sorted(other.name for other in path.parent.glob(f'{glob.escape(path.stem)}.*') if other.suffix != '.json')
+        if len(same) > 1:
+            raise ValueError(f'{video}: {", ".join(same)} have one stem; name their boxes {path.name}.json and so on.')
+        return file.with_name(f'{path.stem}.json')
 
 
 def crops_of(video: str) -> str:
-    """Where the faces of a video go, relative to the folder of the crops and their list."""
-    return f'crops/{Path(video).with_suffix("").as_posix()}'
+    """Where the faces of a video go, relative to the folder of the crops and their list; clip.mp4 and clip.avi are two videos."""
+    return f'crops/{Path(video).as_posix()}'
 
 
 def prepare_video(

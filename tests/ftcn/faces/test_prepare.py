@@ -113,6 +113,9 @@ def test_dfdc_and_plain_lists(tmp_path):
     (tmp_path / 'list.txt').write_text('x/a.mp4 fake\n')
     with pytest.raises(ToolError, match=r'list\.txt, line 1'):
         plain_list(tmp_path)
+    (tmp_path / 'list.txt').write_text('x/a.mp4 0\nx/a.mp4 1\n')
+    with pytest.raises(ToolError, match=r'line 2: x/a\.mp4 stands in the list already'):
+        plain_list(tmp_path)
 
 
 def test_prepared_clips_are_those_of_the_inferencer(tmp_path):
@@ -160,10 +163,10 @@ def test_converter_goes_on_after_broken_videos_and_resumes(root, tool, capsys):
     assert '2 videos with 3 faces, 1 without a face, 1 not readable' in capsys.readouterr().out
     lines = [json.loads(line) for line in (root / 'clips.jsonl').read_text().splitlines()]
     assert [(line['method'], line['frames'] and line['frames'][-9:]) for line in lines] == [
-        ('real', 'eos/000/0'),
+        ('real', '000.mp4/0'),
         ('real', None),
-        ('Deepfakes', '000_003/0'),
-        ('Deepfakes', '000_003/1'),
+        ('Deepfakes', '003.mp4/0'),
+        ('Deepfakes', '003.mp4/1'),
     ]
     broken = json.loads((root / 'broken.json').read_text())
     assert [name[-11:] for name in broken] == ['003_000.mp4'] and 'cannot decode' in broken[next(iter(broken))]
@@ -196,6 +199,42 @@ def test_converter_finds_faces_and_takes_aligned_ones(tmp_path, tool):
         assert [file.stem for file in files if file.suffix != '.npz'] == [f'{k:06d}' for k in range(9)]
         assert (out / line['frames'] / 'track.npz').is_file() == (side is None)
         assert side is None or cv2.imread(str(files[0])).shape == (64, 64, 3)
+
+
+def test_two_videos_of_one_stem_are_two_videos(tmp_path, tool):
+    """clip.mp4 is real, clip.avi is the same in negative and fake: each keeps its pictures, its boxes and its label."""
+    film(tmp_path / 'clip.mp4')
+    writer = cv2.VideoWriter(str(tmp_path / 'clip.avi'), cv2.VideoWriter_fourcc(*'MJPG'), 25, (240, 240))
+    for frame, _ in VideoFile(tmp_path / 'clip.mp4'):
+        writer.write(255 - cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    writer.release()
+    (tmp_path / 'list.txt').write_text('clip.mp4 0\nclip.avi 1\n')
+    arguments = ['list', str(tmp_path), '--detector']
+    tool([*arguments, 'none', '--out', str(tmp_path / 'whole')])
+    lines = [json.loads(line) for line in (tmp_path / 'whole/clips.jsonl').read_text().splitlines()]
+    means = {line['label']: cv2.imread(str(tmp_path / 'whole' / line['frames'] / '000003.png')).mean() for line in lines}
+    assert means[0] + means[1] == pytest.approx(255, abs=3) and abs(means[0] - means[1]) > 10
+    boxes = tmp_path / 'boxes'
+    boxes.mkdir()
+    (boxes / 'clip.json').write_text(json.dumps(square_faces('', 90)))
+    tool([*arguments, 'boxes', '--boxes', str(boxes), '--out', str(tmp_path / 'one')])
+    assert 'have one stem; name their boxes clip.mp4.json' in (tmp_path / 'one/broken.json').read_text()
+    for name, lefts in (('clip.mp4', (90,)), ('clip.avi', (20, 130))):
+        (boxes / f'{name}.json').write_text(json.dumps(square_faces('', *lefts)))
+    tool([*arguments, 'boxes', '--boxes', str(boxes), '--out', str(tmp_path / 'two'), '--min-face', '30'])
+    lines = [json.loads(line) for line in (tmp_path / 'two/clips.jsonl').read_text().splitlines()]
+    assert [line['frames'] for line in lines] == ['crops/clip.mp4/0', 'crops/clip.avi/0', 'crops/clip.avi/1']
+
+
+def test_ffpp_refuses_two_files_of_one_name_and_leaves_out_what_is_no_video(root):
+    videos = 'manipulated_sequences/Deepfakes/c23/videos'
+    empty(root, f'{videos}/000_003.mp4', f'{videos}/._000_003.mp4', f'{videos}/000_003.json', f'{videos}/003_000.mp4')
+    (root / 'manipulated_sequences/Deepfakes/c23/frames/003_000').mkdir(parents=True)
+    paths = [row['video'] for row in ffpp(root) if row['split'] == 'train' and row['label']]
+    assert paths == [f'{videos}/000_003.mp4', 'manipulated_sequences/Deepfakes/c23/frames/003_000']
+    empty(root, f'{videos}/000_003.avi')
+    with pytest.raises(ToolError, match=r'000_003\.mp4 and 000_003\.avi are one video'):
+        ffpp(root)
 
 
 def test_converter_says_what_is_missing(root, tool, tmp_path):

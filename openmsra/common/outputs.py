@@ -1,0 +1,28 @@
+"""Where results go: checked before the work, and texts that any file and terminal can take."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from openmsra.errors import ToolError
+
+
+def writable_folder(folder: str | Path) -> Path:
+    """Make a folder for results, if it is not there, and see that a file can be written into it: before the work, not after.
+
+    Raises:
+        ToolError: it cannot be made or written; the message says why.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ToolError(f'{folder}: no folder for results ({error.strerror or error}); name another one with --out.') from None
+    return folder
+
+
+def printable(name: object) -> str:
+    """A text in which names of files that are not UTF-8 show their bytes as escapes: such a name must not cost the results."""
+    return os.fsencode(str(name)).decode('utf-8', 'backslashreplace')
