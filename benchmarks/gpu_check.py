@@ -300,7 +300,7 @@ def _measured_step(cfg, args: argparse.Namespace, work_dir: Path) -> dict:
         data = batch_of(loop.dataloader, batch)
         if cfg.train_cfg.get('by_epoch'):
             loop._epoch = loop.max_epochs - 1  # what begins late has begun
-        for point in ('before_train', 'before_train_epoch'):
+        for point in ('before_run', 'before_train', 'before_train_epoch'):
             runner.call_hook(point)
         wrapper.initialize_count_status(runner.model, 0, 10)
         runner.model.train()
