@@ -107,3 +107,4 @@ default_hooks = dict(
 )
 visualizer = dict(type='mmpretrain.UniversalVisualizer')
 find_unused_parameters = True
+randomness = dict(diff_rank_seed=True)  # Mixup, CutMix and drop path differ from GPU to GPU; architectures never do

@@ -69,3 +69,4 @@ default_hooks = dict(
     visualization=dict(type='mmpretrain.VisualizationHook', enable=False),
 )
 visualizer = dict(type='mmpretrain.UniversalVisualizer')
+randomness = dict(diff_rank_seed=True)  # Mixup, CutMix and drop path differ from GPU to GPU; architectures never do

@@ -165,10 +165,10 @@ def normalize(arch: Arch) -> Arch:
     )
 
 
-def arch_rng(seed: int, iteration: int) -> random.Random:
-    """The generator of one iteration's architecture: a function of (seed, iteration) alone, so that it is equal on all
-    ranks, survives a resume, and no other use of random numbers can move it."""
-    return random.Random(zlib.crc32(f'{seed}/{iteration}'.encode()))
+def arch_rng(seed: int, iteration: int, repeat: int = 0) -> random.Random:
+    """The generator of one iteration's architecture: a function of its arguments alone, so that it is equal on all
+    ranks, survives a resume, and no other use of random numbers can move it. ``repeat`` counts further draws of an iteration."""
+    return random.Random(zlib.crc32(f'{seed}/{iteration}{f"/{repeat}" if repeat else ""}'.encode()))
 
 
 SPACES = dict(

@@ -1,6 +1,7 @@
 """The AutoFormer supernet: all architectures of a space in one set of weights (sec. 3)."""
 
 import copy
+import random
 
 import torch
 from mmengine.dist import broadcast_object_list
@@ -13,7 +14,6 @@ from openmsra.autoformer.search.complexity import count_flops, count_params
 from openmsra.autoformer.space import Arch, SearchSpace, arch_rng, normalize
 from openmsra.autoformer.vit import LN_EPS, AutoFormerViT, Block, PatchEmbed, VisionTransformerBase, patches_to_tokens
 from openmsra.engine.checkpoint.io import load_file, load_weights
-from openmsra.errors import ConfigError
 from openmsra.registry import MODELS
 
 
@@ -39,7 +39,7 @@ class AutoFormerSupernet(VisionTransformerBase):
     mode draws its own: one random architecture for each iteration or, with ``sandwich``, the largest, the smallest and some
     random ones. The draw is a function of the run's seed and iteration, so it is the same on all processes (whatever
     ``randomness.diff_rank_seed`` says) and after a resume, and no config can leave it out. A training loop other than
-    mmengine's calls :meth:`sample_subnets` before each step.
+    mmengine's, in which nobody tells the iteration, may call :meth:`sample_subnets` before each step; else steps are counted.
 
     Args:
         space: 'tiny', 'small', 'base' or the fields of :class:`~openmsra.autoformer.space.SearchSpace`.
@@ -106,7 +106,7 @@ class AutoFormerSupernet(VisionTransformerBase):
         self.scale_output = scale_output
         self.drop_path_rate, self.drop_rate, self.attn_drop_rate = drop_path_rate, drop_rate, attn_drop_rate
         self.sandwich = _checked_sandwich(sandwich)
-        drop_path_rates = torch.linspace(0, drop_path_rate, space.super_depth).tolist()
+        drop_path_rates = torch.linspace(0, drop_path_rate, space.super_depth, device='cpu').tolist()
         if sharing == 'entangled':
             self._build_entangled(drop_path_rates)
         else:
@@ -114,8 +114,8 @@ class AutoFormerSupernet(VisionTransformerBase):
         self.reset_parameters()
         self._teacher = [_frozen(teacher)] if teacher else []  # in a list: not part of the state dict
         self._sampled: dict[str, Arch] | None = None
-        self._run_seed: tuple[str, int] | None = None  # name of a run, and its seed on the first process
-        self._last_iteration: tuple[str, int] | None = None
+        self._run_seed: tuple[str, int] = ('', 0)  # name of a run, and its seed on the first process
+        self._last_step, self._repeats = ('', 0), 0  # the run and iteration trained last, and how often again
         self.set_subnet(space.largest())
 
     def _build_entangled(self, drop_path_rates: list[float]) -> None:
@@ -189,7 +189,9 @@ class AutoFormerSupernet(VisionTransformerBase):
 
     def sample_subnets(self, seed: int, iteration: int) -> None:
         """Choose what the next training step trains: a function of (seed, iteration) alone."""
-        rng = arch_rng(seed, iteration)
+        self._sample(arch_rng(seed, iteration))
+
+    def _sample(self, rng: random.Random) -> None:
         if self.sandwich is None:
             self._sampled = {'': self.space.sample(rng)}
             self.set_subnet(self._sampled[''])
@@ -198,37 +200,24 @@ class AutoFormerSupernet(VisionTransformerBase):
         self._sampled = dict(largest=self.space.largest(), smallest=self.space.smallest(), **draws)
 
     def _next_subnets(self) -> dict[str, Arch]:
-        """What this training step trains; each draw serves one step, so that a forgotten draw is an error."""
+        """What this training step trains; each draw serves one step."""
         if self._sampled is None:
-            self.sample_subnets(*self._seed_and_iteration())
+            self._sample(self._rng_of_step())
         subnets, self._sampled = self._sampled, None
         return subnets
 
-    def _seed_and_iteration(self) -> tuple[int, int]:
-        """Of the run that trains this network; mmengine's RuntimeInfoHook tells both.
-
-        Raises:
-            ConfigError: nobody tells them, or they stand still.
-        """
+    def _rng_of_step(self) -> random.Random:
+        """The generator of this step, from the seed and the iteration of the run, which mmengine's RuntimeInfoHook tells. Outside
+        of a run, where the iteration stands still, the network counts its steps itself."""
         hub = MessageHub.get_current_instance()
-        if not {'seed', 'iter'} <= set(hub.runtime_info):
-            raise ConfigError(
-                'AutoFormerSupernet: nothing tells the seed and the iteration, which the architecture of a training step is '
-                'drawn from. Keep default_hooks.runtime_info (RuntimeInfoHook) or, in a training loop of your own, call '
-                'sample_subnets(seed, iteration) before each step.'
-            )
-        if self._run_seed is None or self._run_seed[0] != hub.instance_name:
+        run, iteration = hub.instance_name, hub.runtime_info.get('iter', 0)
+        if self._run_seed[0] != run and 'seed' in hub.runtime_info:
             seed = [hub.get_info('seed')]
             broadcast_object_list(seed)  # with randomness.diff_rank_seed each process has its own
-            self._run_seed = hub.instance_name, seed[0]
-        iteration = hub.get_info('iter')
-        if self._last_iteration == (hub.instance_name, iteration):
-            raise ConfigError(
-                f'AutoFormerSupernet: iteration {iteration} of the run {hub.instance_name!r} is trained again. Has that run '
-                'ended? Outside of a run call sample_subnets(seed, iteration) before each step.'
-            )
-        self._last_iteration = hub.instance_name, iteration
-        return self._run_seed[1], iteration
+            self._run_seed = run, seed[0]
+        self._repeats = self._repeats + 1 if self._last_step == (run, iteration) else 0
+        self._last_step = run, iteration
+        return arch_rng(self._run_seed[1], iteration, self._repeats)
 
     def active_blocks(self) -> list[nn.Module]:
         """The blocks that the active architecture runs, in order."""

@@ -325,7 +325,7 @@ class AutoFormerViT(VisionTransformerBase):
         self.patch_embed = PatchEmbed(in_channels, patch_size, e)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, e))
         self.pos_embed = self._absolute_positions(e)
-        rates = torch.linspace(0, drop_path_rate, depth).tolist()
+        rates = torch.linspace(0, drop_path_rate, depth, device='cpu').tolist()
         self.blocks = nn.ModuleList(
             Block(e, heads, ratio, head_dim, max_relative_position, relative_position, rate, drop_rate, attn_drop_rate)
             for heads, ratio, rate in zip(self.arch['num_heads'], self.arch['mlp_ratio'], rates, strict=True)

@@ -1,14 +1,20 @@
 """The recipes on photographs: their pipelines build and prepare images as the official code does."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
-from mmengine.registry import DATASETS
+from mmengine.registry import DATASETS, DefaultScope
+from mmpretrain.structures import DataSample
 from PIL import Image
 from skimage import data as photographs
 
 from openmsra.apis import list_models
+from openmsra.autoformer.space import KEYS, SearchSpace
 from openmsra.engine.config.files import load_config
+from openmsra.registry import MODELS
 
 RECIPES = [name for name in list_models('autoformer*') if not name.endswith(('_mini', '_instant'))]
 
@@ -68,3 +74,50 @@ def test_cifar_is_prepared_like_the_other_sets(name):
     steps = [step.type for step in loaders['test_dataloader'].dataset.pipeline]
     assert steps == ['mmpretrain.ResizeEdge', 'mmpretrain.CenterCrop', 'mmpretrain.PackInputs']
     assert [loaders['test_dataloader'].dataset.pipeline[0].scale, loaders['test_dataloader'].batch_size] == [438, 64]
+
+
+PAGE = Path('configs/autoformer/README.md')
+ROWS = re.findall(r'^\| `(autoformer-\S+)` \| (\d+) \| ([\d.]+) \| ([\d.]+) \|$', PAGE.read_text(encoding='utf-8'), re.MULTILINE)
+
+
+def _saved_bytes(net: torch.nn.Module, images: int) -> int:
+    """What autograd keeps of a training step in 16 bit, weights and constants aside."""
+    if hasattr(net, 'space'):
+        net.space = SearchSpace(**{key: (max(getattr(net.space, key)),) for key in KEYS}, **_super_sizes(net.space))
+    lasting = {tensor.untyped_storage().data_ptr() for tensor in (*net.parameters(), *net.buffers())}
+    saved = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.untyped_storage().data_ptr() not in lasting:
+            saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()  # held: no address is used twice
+        return tensor
+
+    samples = [DataSample().set_gt_score(torch.full((net.num_classes,), 1 / net.num_classes)) for _ in range(images)]
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), torch.autocast('cpu', torch.bfloat16):
+        net.train()(torch.randn(images, 3, *net.img_size), samples, mode='loss')
+    return sum(storage.nbytes() for storage in saved.values())
+
+
+def _super_sizes(space: SearchSpace) -> dict:
+    return {f'super_{key}': getattr(space, f'super_{key}') for key in KEYS}
+
+
+@pytest.mark.parametrize(
+    ('name', 'images', 'activations', 'weights'),
+    [pytest.param(*row, marks=() if 'tiny' in row[0] else pytest.mark.reliability, id=row[0]) for row in ROWS],
+)
+def test_memory_of_a_step_is_that_on_the_page(name, images, activations, weights):
+    cfg = load_config(f'configs/autoformer/{name}.py', {'model.pretrained': None} if 'finetune' in name else {})
+    assert cfg.train_dataloader.batch_size == int(images)
+    with DefaultScope.overwrite_default_scope('openmsra'):
+        net = MODELS.build(cfg.model)
+    one, two = (_saved_bytes(net, count) for count in (1, 2))
+    counted = (two - one) * int(images) + (2 * one - two)  # a part for each image, and casts of the weights
+    assert counted / 2**30 == pytest.approx(float(activations), abs=0.06)
+    assert sum(parameter.numel() for parameter in net.parameters()) * 16 / 2**30 == pytest.approx(float(weights), abs=0.006)
+    assert counted + 16 * sum(parameter.numel() for parameter in net.parameters()) < 0.8 * 24e9
+
+
+def test_page_has_the_memory_of_all_recipes():
+    measured = {row[0] for row in ROWS}
+    assert {name for name in RECIPES if name.endswith('in1k') and 'search' not in name} == measured

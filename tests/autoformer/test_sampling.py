@@ -10,7 +10,6 @@ from mmpretrain.structures import DataSample
 from openmsra.autoformer import AutoFormerSupernet, SearchSpace, arch_rng
 from openmsra.engine.config.files import load_config
 from openmsra.engine.launch import build_runner
-from openmsra.errors import ConfigError
 from openmsra.registry import HOOKS
 from tests.autoformer.test_supernet import IMAGES, SETTINGS, _net
 from tests.dist.gloo import run_on_processes
@@ -62,26 +61,38 @@ def test_processes_with_seeds_of_their_own_train_the_same_architectures(tmp_path
     assert noise != other_noise, 'the seeds of the processes did not differ: the test shows nothing'
 
 
-def test_training_that_nobody_numbers_is_refused(tmp_path, monkeypatch):
-    with pytest.raises(ConfigError, match='Keep default_hooks.runtime_info'):
-        _train(tmp_path, **{'default_hooks.runtime_info': None})
-    monkeypatch.setattr(MessageHub, '_instance_dict', {})
-    net, samples = _net().train(), [DataSample().set_gt_label(label) for label in (0, 1, 2)]
-    with pytest.raises(ConfigError, match='call sample_subnets'):
-        net(IMAGES, samples, mode='loss')
-    net.sample_subnets(seed=0, iteration=0)
-    net(IMAGES, samples, mode='loss')
-    with pytest.raises(ConfigError, match='call sample_subnets'):
-        net(IMAGES, samples, mode='loss')  # a draw serves one step
+def test_training_that_nobody_numbers_draws_too(tmp_path, monkeypatch):
+    watch = _train(tmp_path, **{'default_hooks.runtime_info': None})
+    assert len({str(arch) for arch in watch.trained}) == STEPS
+    for hub in ({}, {'ended': _hub_that_stands_still()}):
+        monkeypatch.setattr(MessageHub, '_instance_dict', hub)
+        trained = _trained_outside_of_a_run()
+        assert len({str(arch) for arch in trained}) > 4
+        assert trained == _trained_outside_of_a_run(), 'processes would part'
 
 
-def test_a_run_that_has_ended_draws_nothing_for_another_loop(tmp_path):
-    hub = MessageHub.get_instance('ended')
+def _hub_that_stands_still() -> MessageHub:
+    hub = MessageHub('ended')
     hub.update_info_dict(dict(seed=0, iter=7))
-    net, samples = _net().train(), [DataSample().set_gt_label(label) for label in (0, 1, 2)]
-    net(IMAGES, samples, mode='loss')
-    with pytest.raises(ConfigError, match='iteration 7'):
+    return hub
+
+
+def _trained_outside_of_a_run() -> list[dict]:
+    net, samples, trained = _net().train(), [DataSample().set_gt_label(label) for label in (0, 1, 2)], []
+    for _ in range(8):
         net(IMAGES, samples, mode='loss')
+        trained.append(net.get_subnet())
+    return trained
+
+
+def test_a_draw_of_the_caller_serves_one_step():
+    net, samples = _net().train(), [DataSample().set_gt_label(label) for label in (0, 1, 2)]
+    for iteration in (3, 4):
+        net.sample_subnets(seed=9, iteration=iteration)
+        net(IMAGES, samples, mode='loss')
+        assert net.get_subnet() == net.space.sample(arch_rng(9, iteration))
+    net(IMAGES, samples, mode='loss')
+    assert net.get_subnet() != net.space.sample(arch_rng(9, 4))
 
 
 def _gradients(modules: list[str], **changes) -> tuple[dict[str, torch.Tensor], float]:
