@@ -6,7 +6,7 @@ inferencer = dict(type='MCNInferencer')
 
 model = dict(
     type='MCN',
-    backbone=dict(type='VideoResNet', kind='r2plus1d'),
+    backbone=dict(type='VideoResNet', kind='r2plus1d', recompute=True),
     projection=dict(out_channels=128, kind='mlp'),
     meta_head=dict(channels=256, combine='absdiff_prod'),
     inner=dict(rate=0.01, steps=1, order='second', scope='all', wise='task'),

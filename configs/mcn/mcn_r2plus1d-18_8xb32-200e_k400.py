@@ -5,7 +5,7 @@ train_dataloader = dict(
     batch_size=32,
     dataset=dict(ann_file='data/kinetics400/kinetics400_train_videos.txt', data_root='data/kinetics400/videos_train'),
 )
-optim_wrapper = dict(optimizer=dict(lr=0.12))
+optim_wrapper = dict(type='AmpOptimWrapper', dtype='bfloat16', optimizer=dict(lr=0.12))
 train_cfg = dict(max_epochs=200)
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, begin=0, end=10, by_epoch=True, convert_to_iter_based=True),

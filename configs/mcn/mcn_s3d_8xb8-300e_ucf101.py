@@ -1,3 +1,3 @@
 _base_ = '_base_pretrain.py'
 
-model = dict(backbone=dict(_delete_=True, type='S3D'))
+model = dict(backbone=dict(_delete_=True, type='S3D', recompute=True))

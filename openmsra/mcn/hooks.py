@@ -2,6 +2,7 @@
 
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from torch import nn
 
 from openmsra.registry import HOOKS
 
@@ -25,6 +26,12 @@ class AdaptationWatch(Hook):
             runner.logger.warning(
                 f'MCN: the queue holds {model.negatives.vectors.shape[1]} keys, an epoch has {videos * clips} clips: old keys of '
                 'every video stay in it. Lower model.negatives.length.'
+            )
+        if stored is not None and runner.world_size == 1 and any(isinstance(part, nn.BatchNorm3d) for part in model.modules()):
+            runner.logger.warning(
+                'MCN: one device, so that ShuffleBN has no effect: the statistics of BatchNorm can betray which key belongs to a '
+                "query (He et al., MoCo, section 3.3). Train on several devices, or set model.backbone.norm_cfg=dict(type='GN', "
+                "num_groups=16) or model.negatives=dict(kind='batch')."
             )
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:

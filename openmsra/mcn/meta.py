@@ -33,6 +33,7 @@ class InnerLoop:
         adapted: names of the parameters that adapt; the others keep theta and still get the outer gradient.
             Empty means all of them.
         wise: 'task' adapts to each task on its own, 'batch' once to the mean of all support losses.
+        side_by_side: all tasks in one pass; ``False`` takes one after the other, which an encoder with ``recompute`` needs.
 
     Raises:
         ValueError: an argument outside its range.
@@ -43,6 +44,7 @@ class InnerLoop:
     order: str = 'second'
     adapted: frozenset[str] = field(default_factory=frozenset)
     wise: str = 'task'
+    side_by_side: bool = True
 
     def __post_init__(self) -> None:
         if self.rate < 0 or self.steps < 0:
@@ -74,7 +76,7 @@ def meta_objective(
         ValueError: a parameter that is to adapt does not influence the loss.
     """
     adapted, first, support_extras = adapt(loss, theta, support, inner, every_gradient=support_weight > 0)
-    query_losses, query_extras = _losses(loss, theta | adapted, _stacked(adapted, inner), query)
+    query_losses, query_extras = _losses(loss, theta | adapted, _stacked(adapted, inner), query, inner)
     objective = query_losses.mean()
     if support_weight:
         objective = objective + support_weight * first.mean()
@@ -97,7 +99,7 @@ def adapt(
         clips at theta.
     """
     if not inner.steps or not inner.rate:
-        return {}, *_losses(loss, theta, (), support)
+        return {}, *_losses(loss, theta, (), support, inner)
     names = sorted(inner.adapted or theta)
     second_order, tasks = inner.order == 'second', len(tree_leaves(support)[0])
     current = {name: _repeat(theta[name], tasks, inner) for name in names}
@@ -108,7 +110,7 @@ def adapt(
         }
         if step == 0 and every_gradient and not second_order:  # of the parameters that do not adapt too
             start |= {name: theta[name].detach().requires_grad_() for name in theta.keys() - start.keys()}
-        values, extras = _losses(loss, theta | start, _stacked(names, inner), support)
+        values, extras = _losses(loss, theta | start, _stacked(names, inner), support, inner)
         gradient = _gradient(values.sum() if inner.wise == 'task' else values.mean(), start, second_order)
         if step == 0:
             first, first_extras = values, extras
@@ -118,13 +120,21 @@ def adapt(
     return current, first, first_extras
 
 
-def _losses(loss: TaskLoss, parameters: Parameters, stacked: Collection[str], clips: dict) -> tuple[Tensor, dict]:
+def _losses(
+    loss: TaskLoss, parameters: Parameters, stacked: Collection[str], clips: dict, inner: InnerLoop
+) -> tuple[Tensor, dict]:
     """Losses (N,) and extras of all tasks; ``stacked`` parameters have a value for each task."""
-    if len(tree_leaves(clips)[0]) == 1:
-        own = {name: tensor[0] if name in stacked else tensor for name, tensor in parameters.items()}
-        return tree_map(lambda tensor: tensor[None], loss(own, tree_map(lambda tensor: tensor[0], clips)))
+    tasks = len(tree_leaves(clips)[0])
+    if tasks == 1 or not inner.side_by_side:
+        results = [_loss_of_task(loss, parameters, stacked, clips, number) for number in range(tasks)]
+        return tree_map(lambda *tensors: torch.stack(tensors), *results)
     axes = {name: 0 if name in stacked else None for name in parameters}
     return vmap(loss, in_dims=(axes, 0), randomness='error')(parameters, clips)
+
+
+def _loss_of_task(loss: TaskLoss, parameters: Parameters, stacked: Collection[str], clips: dict, number: int) -> tuple:
+    values = {name: tensor[number] if name in stacked else tensor for name, tensor in parameters.items()}
+    return loss(values, tree_map(lambda tensor: tensor[number], clips))
 
 
 def _stacked(names: Collection[str], inner: InnerLoop) -> Collection[str]:

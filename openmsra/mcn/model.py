@@ -9,6 +9,7 @@ from mmengine.dist import all_gather
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from openmsra.common.contrastive import shuffle_over_devices, unshuffle_over_devices
 from openmsra.common.ema import ema_update
 from openmsra.mcn.features import VideoEncoder
 from openmsra.mcn.heads import MetaHead, Projection
@@ -20,7 +21,6 @@ from openmsra.registry import MODELS
 from openmsra.suggest import did_you_mean
 
 TRAINED = ('backbone', 'projection', 'meta_head')
-JOINT = InnerLoop(rate=0.0, steps=0)
 
 
 @MODELS.register_module()
@@ -90,12 +90,13 @@ class MCN(VideoEncoder):
         self.meta_weight, self.support_weight = meta_weight if meta_head is not None else 0.0, support_weight
         self.same_view, self.hard_pairs = same_view, hard_pairs
         self.warmup_iters, self.gain_interval = warmup_iters, gain_interval
-        self.inner = self._inner_loop(dict(inner)) if inner is not None else JOINT
+        self.joint = InnerLoop(rate=0.0, steps=0, side_by_side=not getattr(self.backbone, 'recompute', False))
+        self.inner = self._inner_loop(dict(inner)) if inner is not None else self.joint
         self.register_buffer('iteration', torch.zeros((), dtype=torch.long))
 
     def _inner_loop(self, options: dict) -> InnerLoop:
         adapted = self._in_scope(options.pop('scope', 'all'))
-        return InnerLoop(**options, adapted=adapted)
+        return InnerLoop(**options, adapted=adapted, side_by_side=self.joint.side_by_side)
 
     def _in_scope(self, scope: str | list[str]) -> frozenset[str]:
         """Names of the parameters that adapt; see the class.
@@ -149,8 +150,8 @@ class MCN(VideoEncoder):
             ValueError: videos that do not form tasks, float16 or SyncBN with an inner step.
             FloatingPointError: the inner step diverges.
         """
-        warm = self.iteration < self.warmup_iters
-        inner = JOINT if warm else self.inner
+        warm = self._warm
+        inner = self.joint if warm else self.inner
         if inner.steps:
             self._refuse_what_cannot_adapt(inputs)
         ids = torch.tensor([sample.video_id for sample in data_samples], device=inputs.device)
@@ -160,11 +161,19 @@ class MCN(VideoEncoder):
         losses = meta_objective(self._loss_function(weight), theta, support, query, inner, self.support_weight)
         self._write_statistics(losses)
         figures = self._figures(losses)
-        if inner.steps and self.iteration % self.gain_interval == 0:
+        if inner.steps and self._measures_gain:
             figures['gain'] = self._gain(query, losses, weight)
         self._store(support, query, losses)
         self.iteration += 1
         return dict(loss=losses.objective, **figures)
+
+    @property
+    def _warm(self) -> bool:
+        return bool(self.iteration < self.warmup_iters)
+
+    @property
+    def _measures_gain(self) -> bool:
+        return bool(self.iteration % self.gain_interval == 0)
 
     def _stages(self, inputs: Tensor, ids: Tensor) -> tuple[dict, dict]:
         """Everything that the loss of a task reads, tasks first, for both stages."""
@@ -191,9 +200,11 @@ class MCN(VideoEncoder):
 
     @torch.no_grad()
     def _keys(self, clips: Tensor) -> Tensor:
-        """(V, C, 3, T, H, W) to unit vectors (V, C, D) of the momentum encoder."""
-        pooled = self.encoder_k[0](clips.flatten(0, 1)).mean((2, 3, 4))
-        return F.normalize(self.encoder_k[1](pooled).float(), dim=-1).unflatten(0, clips.shape[:2])
+        """(V, C, 3, T, H, W) to unit vectors (V, C, D) of the momentum encoder, with ShuffleBN as in MoCo."""
+        (dealt,), places = shuffle_over_devices(clips.flatten(0, 1))
+        pooled = self.encoder_k[0](dealt).mean((2, 3, 4))
+        vectors = unshuffle_over_devices(F.normalize(self.encoder_k[1](pooled).float(), dim=-1), places)
+        return vectors.unflatten(0, clips.shape[:2])
 
     def _loss_function(self, meta_weight: float):
         """The loss of a task as a function of parameters; statistics of normalisation are returned, not written."""
@@ -245,7 +256,7 @@ class MCN(VideoEncoder):
 
     @torch.no_grad()
     def _gain(self, query: dict, losses: MetaLosses, meta_weight: float) -> Tensor:
-        before = meta_objective(self._loss_function(meta_weight), self.trained_parameters(), query, query, JOINT, 0.0)
+        before = meta_objective(self._loss_function(meta_weight), self.trained_parameters(), query, query, self.joint, 0.0)
         return before.query.mean() - losses.query.mean()
 
     def _figures(self, losses: MetaLosses) -> dict[str, Tensor]:

@@ -1,5 +1,9 @@
 """Encoders: published parameter counts and map sizes; classifier and accuracy on top."""
 
+import hashlib
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -9,6 +13,7 @@ import openmsra.mcn  # noqa: F401 - registers the models
 from openmsra.engine.checkpoint.io import save_file
 from openmsra.errors import CheckpointError
 from openmsra.mcn.evaluation.accuracy import VideoAccuracy
+from openmsra.mcn.export import rename_old
 from openmsra.registry import MODELS
 
 TINY = dict(type='TinyVideoNet', widths=(4, 8), strides=((1, 2, 2), (2, 2, 2)), norm_cfg=dict(type='BN3d'))
@@ -28,13 +33,13 @@ def test_counts_and_maps(options, parameters, shape):
         features = net(torch.empty(1, 3, 16, 112, 112))
     assert sum(parameter.numel() for parameter in net.parameters()) == parameters
     assert features.shape[1:] == shape and net.feat_dim == shape[0]
-    assert any(name.startswith(net.last_stage.replace('[bc]', 'c')) for name in net.state_dict())
+    assert any(name.startswith(net.last_stage.replace('[45]', '5')) for name in net.state_dict())
 
 
 def test_stages_of_r3d_have_the_published_sizes():
     with torch.device('meta'):
         net = MODELS.build(dict(type='VideoResNet'))
-    counts = [sum(p.numel() for p in part.parameters()) for part in (net.conv1, net.layer1, net.layer2, net.layer3, net.layer4)]
+    counts = [sum(p.numel() for p in part.parameters()) for part in (net.stem, net.layer1, net.layer2, net.layer3, net.layer4)]
     assert counts == [28_352, 442_880, 1_557_760, 6_228_480, 24_908_800]
 
 
@@ -81,3 +86,36 @@ def test_accuracy():
     metric.results.append((0, np.array([np.nan] * 3)))
     with pytest.raises(FloatingPointError, match='diverged'):
         metric.compute_metrics(metric.results)
+
+
+GOLDEN = json.loads((Path(__file__).parents[1] / 'references/mcn_encoders.json').read_text())
+ENCODERS = {'r3d': dict(type='VideoResNet'), 'r2plus1d': dict(type='VideoResNet', kind='r2plus1d'), 's3d': dict(type='S3D')}
+
+
+def _by_name(name, shape):
+    """Values that follow from the old name of a weight."""
+    rng = np.random.default_rng(int.from_bytes(hashlib.blake2b(name.encode(), digest_size=4).digest(), 'big'))
+    if name.endswith('running_var'):
+        return rng.uniform(0.5, 1.5, shape)
+    if len(shape) > 1:
+        return rng.normal(size=shape) * (2 / np.prod(shape[1:])) ** 0.5
+    return rng.uniform(0.8, 1.2, shape) if name.endswith('weight') else rng.normal(size=shape) * 0.1
+
+
+@pytest.mark.parametrize('name', ENCODERS)
+def test_torchvisions_networks_equal_our_old_ones_on_the_same_weights(name):
+    """Outputs recorded from the encoders of before, whose weights come in through the documented renaming."""
+    net, golden = MODELS.build(ENCODERS[name]), GOLDEN[name]
+    old = {old_name: torch.from_numpy(np.asarray(_by_name(old_name, tuple(shape)))) for old_name, shape in golden['weights']}
+    state = rename_old({f'backbone.{key}': value for key, value in old.items()})
+    counters = {key: value for key, value in net.state_dict().items() if key.endswith('num_batches_tracked')}
+    net.load_state_dict({key.removeprefix('backbone.'): value for key, value in state.items()} | counters, strict=True)
+    clips = torch.from_numpy(np.random.default_rng(5).normal(size=(2, 3, 8, 32, 32))).float()
+    for mode in ('eval', 'train'):
+        with torch.no_grad():
+            features = net.train(mode == 'train')(clips)
+        found = [features.mean(), features.std(), *features.flatten()[:: features.numel() // 7][:7]]
+        np.testing.assert_allclose(found, golden[mode], rtol=2e-5, atol=1e-6)
+        assert list(features.shape) == golden['shape']
+    again = rename_old({f'backbone.{key}': value for key, value in net.state_dict().items()})
+    assert list(again) == [f'backbone.{key}' for key in net.state_dict()], 'names of today stay'

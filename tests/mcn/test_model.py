@@ -9,6 +9,7 @@ import torch
 from mmengine.structures import BaseDataElement
 
 import openmsra.mcn  # noqa: F401 - registers the model
+from benchmarks.mcn_memory import CONFIGS, GIB, step_bytes
 from openmsra.mcn.hooks import AdaptationWatch
 from openmsra.mcn.negatives import KeyQueue, MemoryBank
 from openmsra.registry import MODELS
@@ -138,6 +139,70 @@ def test_warm_up_is_contrastive_alone():
     assert step(model)[1]['meta_head.fc.weight'].abs().max() > 0
 
 
+@pytest.mark.parametrize(
+    'options',
+    [
+        dict(backbone=BN),
+        dict(backbone=BN, tasks=2),
+        dict(inner=dict(rate=0.1, steps=2), tasks=2),
+        dict(backbone=BN, inner=dict(rate=0.1, order='first')),
+        dict(backbone=BN, inner=dict(rate=0.1, scope='last')),
+        dict(backbone=BN, inner=None),
+        dict(backbone=BN, tasks=2, inner=dict(rate=0.1, wise='batch')),
+        dict(backbone=BN, negatives=dict(kind='queue', length=7)),
+        dict(backbone=dict(type='VideoResNet', kind='r2plus1d', blocks=(1, 1, 1, 1))),
+        dict(backbone=dict(type='S3D')),
+    ],
+)
+def test_recomputed_activations_change_neither_gradients_nor_statistics(options):
+    options = dict(dict(backbone=TINY, gain_interval=10**6), **options)
+    kept = build(**options).double()
+    again = build(**{**options, 'backbone': dict(options['backbone'], recompute=True)}).double()
+    again.load_state_dict(kept.state_dict())
+    results = []
+    for model in (kept, again):
+        model.iteration += 1  # no gain
+        clips, samples = batch(4, 4)
+        shape = (4, 8, 8) if options['backbone']['type'] == 'TinyVideoNet' else (16, 32, 32)
+        clips = torch.nn.functional.interpolate(clips.flatten(0, 1), shape).unflatten(0, (4, 4)).double()
+        torch.manual_seed(3)
+        out = model.loss(clips, samples)
+        out['loss'].backward()
+        results.append((out['loss'], model.trained_parameters(), dict(model.named_buffers())))
+    torch.testing.assert_close(results[0][0], results[1][0], atol=1e-12, rtol=1e-10)
+    for name, parameter in results[0][1].items():
+        torch.testing.assert_close(parameter.grad, results[1][1][name].grad, atol=1e-10, rtol=1e-7, msg=name)
+    for name, value in results[0][2].items():
+        torch.testing.assert_close(value, results[1][2][name], atol=1e-10, rtol=1e-8, msg=name)
+
+
+def test_recomputed_activations_under_bfloat16():
+    gradients = []
+    for recompute in (False, True):
+        model = build(backbone=dict(BN, recompute=recompute))
+        torch.manual_seed(3)
+        with torch.autocast('cpu', torch.bfloat16):
+            out = model.loss(*batch())
+        out['loss'].backward()
+        gradients.append({name: value.grad for name, value in model.trained_parameters().items()})
+    for name, gradient in gradients[0].items():
+        assert (gradient - gradients[1][name]).norm() < 0.02 * gradient.norm(), name
+
+
+def test_recomputing_makes_a_recipe_fit():
+    config = CONFIGS / 'mcn_r3d-18_8xb8-300e_ucf101.py'
+    kept, again = step_bytes(config, {'model.backbone.recompute': False}), step_bytes(config)
+    assert again < 0.75 * kept and again < 8 * GIB
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize('data, memory', [('ucf101', 24), ('k400', 80)])
+@pytest.mark.parametrize('encoder', ['r3d-18', 'r2plus1d-18', 's3d'])
+def test_every_recipe_fits_its_gpu_with_a_margin(encoder, data, memory):
+    (config,) = CONFIGS.glob(f'mcn_{encoder}_*_{data}.py')
+    assert step_bytes(config) < 0.6 * memory * GIB
+
+
 def test_queue_is_fed_after_the_loss_and_the_key_encoder_follows():
     model = build(negatives=dict(kind='queue', length=40, momentum=0.5))
     model.init_weights()
@@ -152,6 +217,25 @@ def test_queue_is_fed_after_the_loss_and_the_key_encoder_follows():
     gap = model.backbone.layers[0].conv.weight - model.encoder_k[0].layers[0].conv.weight
     step(model)
     torch.testing.assert_close(model.backbone.layers[0].conv.weight - model.encoder_k[0].layers[0].conv.weight, gap / 2)
+
+
+def _keys(rank: int, world_size: int) -> np.ndarray:
+    model = build(backbone=BN, negatives=dict(kind='queue', length=7))
+    torch.manual_seed(rank)
+    return model._keys(batch(4)[0][2 * rank : 2 * rank + 2]).numpy()
+
+
+def test_keys_of_two_devices_are_shuffled_for_batch_norm():
+    """The vectors of the momentum encoder whose BatchNorm sees the clips of both devices mixed, in their places."""
+    model, clips = build(backbone=BN, negatives=dict(kind='queue', length=7)), batch(4)[0].flatten(0, 1)
+    torch.manual_seed(0)
+    order = torch.randperm(16)
+    expected = torch.zeros(16, 6)
+    with torch.no_grad():
+        for share in order.view(2, 8):
+            expected[share] = torch.nn.functional.normalize(model.encoder_k[1](model.encoder_k[0](clips[share]).mean((2, 3, 4))))
+    found = np.concatenate(run_on_processes(_keys, 2)).reshape(16, 6)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_queue_and_bank_alone():

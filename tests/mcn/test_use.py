@@ -14,14 +14,14 @@ import openmsra.mcn  # noqa: F401 - registers everything
 from openmsra.engine.checkpoint.io import save_file
 from openmsra.errors import CheckpointError, DataError, ToolError
 from openmsra.mcn.evaluation.pictures import activation, class_table
-from openmsra.mcn.export import encoder_weights, recognizer_config
+from openmsra.mcn.export import encoder_weights, recognizer_config, recognizer_weights
 from openmsra.mcn.inferencer import MCNInferencer, embeddings, neighbours
 from openmsra.registry import MODELS
 from tests.mcn.tools import call
 
 PREPROCESSOR = dict(type='ClipDataPreprocessor', mean=(110.2, 100.7, 95.9), std=(58.1, 56.4, 55.3))
-TINY = dict(type='VideoResNet', kind='r3d', blocks=(1, 1, 1, 1), channels=8)
-BACKBONES = {'r3d': dict(TINY, blocks=(2, 2, 2, 2)), 'r2plus1d': dict(TINY, kind='r2plus1d'), 's3d': dict(type='S3D')}
+TINY = dict(type='VideoResNet', kind='r3d', blocks=(1, 1, 1, 1))
+BACKBONES = {'r3d': TINY, 'r2plus1d': dict(TINY, kind='r2plus1d'), 's3d': dict(type='S3D')}
 
 
 @pytest.mark.full
@@ -42,7 +42,7 @@ def test_mmaction2_predicts_the_same(name):
     config = recognizer_config(backbone, PREPROCESSOR, 5)
     with DefaultScope.overwrite_default_scope('mmaction'):
         theirs = THEIRS.build(config)
-    theirs.load_state_dict(encoder_weights(ours.state_dict()), strict=True)
+    theirs.load_state_dict(recognizer_weights(encoder_weights(ours.state_dict()), backbone), strict=True)
     clips = torch.randint(0, 256, (2, 3, 3, 8, 64, 64), dtype=torch.uint8)
     samples = [ActionDataSample().set_gt_label(0) for _ in clips]
     known = ours.eval().test_step(dict(inputs=clips, data_samples=[sample.clone() for sample in samples]))
@@ -142,7 +142,7 @@ def test_tools(setting, capsys):
         '--neighbours',
         '2',
     )
-    assert np.load(setting / 'e.npz')['feature'].shape == (6, 64)
+    assert np.load(setting / 'e.npz')['feature'].shape == (6, 512)
     assert len(json.loads((setting / 'e.json').read_text())[0]['neighbours']) == 2
     call(
         'tools/analysis/mcn_activation.py',
@@ -164,8 +164,11 @@ def test_tools(setting, capsys):
     call('tools/analysis/mcn_retrieval.py', setting / 'f.npz', *pictures)
     assert 'R@1' in capsys.readouterr().out and (setting / 'out/neighbours.png').is_file()
     assert (setting / 'out/classes.md').read_text().count('\n') == 5
-    call('tools/model_converters/mcn_export.py', setting / 'config.py', setting / 'trained.pth', setting / 'x.pth')
+    export = ('tools/model_converters/mcn_export.py', setting / 'config.py', setting / 'trained.pth', setting / 'x.pth')
+    call(*export, '--mmaction2')
     assert '"type": "ResNet3d"' in capsys.readouterr().out
+    assert 'backbone.conv1.conv.weight' in torch.load(setting / 'x.pth')['state_dict']
+    call(*export)
     assert all(name.startswith('backbone.') for name in torch.load(setting / 'x.pth')['state_dict'])
     with pytest.raises(CheckpointError, match='none.pth'):
         call('tools/mcn_embed.py', setting / 'config.py', setting / 'none.pth', setting / 'videos')

@@ -8,6 +8,7 @@ from mmengine.logging import print_log
 from torch import Tensor, nn
 
 from openmsra.engine.checkpoint.io import load_file, load_weights
+from openmsra.mcn.export import encoder_weights
 from openmsra.mcn.features import VideoEncoder
 from openmsra.registry import MODELS
 
@@ -20,7 +21,8 @@ class VideoClassifier(VideoEncoder):
         backbone: see :class:`VideoEncoder`.
         num_classes: classes.
         dropout: probability of dropping a feature in training.
-        pretrained: file of ``tools/model_converters/mcn_export.py``, strictly loaded; ``None`` trains from scratch.
+        pretrained: file of ``tools/model_converters/mcn_export.py``, a checkpoint of the pre-training, or a file of
+            torchvision's (the supervised upper bound of a comparison); strictly loaded. ``None`` trains from scratch.
         frozen: keep the encoder as it is, in evaluation mode: a linear probe.
     """
 
@@ -53,8 +55,9 @@ class VideoClassifier(VideoEncoder):
         super().init_weights()
         if self.pretrained:
             state = load_file(self.pretrained)
-            state = state.get('state_dict', state)
-            load_weights(self.backbone, {name.removeprefix('backbone.'): value for name, value in state.items()}, self.pretrained)
+            weights = encoder_weights(state.get('state_dict', state))
+            encoder = {name.removeprefix('backbone.'): value for name, value in weights.items() if name.startswith('backbone.')}
+            load_weights(self.backbone, encoder, self.pretrained)
             print_log(f'The encoder starts from {self.pretrained}.', 'current')
 
     def train(self, mode: bool = True) -> nn.Module:

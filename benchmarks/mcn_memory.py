@@ -1,0 +1,108 @@
+"""Memory of one training step of each MCN recipe, counted with fake tensors.  python benchmarks/mcn_memory.py
+
+Every tensor that an operation makes counts from when it is made until nothing refers to it: weights, gradients, momentum of the
+optimiser, activations, temporaries of our code. What a GPU adds (workspace of cuDNN, fragmentation, its context: 2 to 4 GB)
+does not. The step has the recipe's clips, batch of a GPU, precision and negatives. Nothing is computed, so this takes seconds.
+"""
+
+import argparse
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from unittest.mock import patch
+
+import torch
+from mmengine.registry import DefaultScope
+from mmengine.structures import BaseDataElement
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+from openmsra.engine.config.files import load_config
+
+CONFIGS = Path(__file__).resolve().parents[1] / 'configs/mcn'
+GIB = 2**30
+
+
+class LiveBytes(TorchDispatchMode):
+    """Counts the bytes of all storages that operations make: ``live`` now and their ``peak``."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.live = self.peak = 0
+        self.known: set[int] = set()
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        result = function(*arguments, **(keywords or {}))
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, torch.Tensor):
+                self.count(tensor)
+        return result
+
+    def count(self, tensor: torch.Tensor) -> None:
+        """Take a tensor into account until it is freed; a storage counts once."""
+        storage = tensor.untyped_storage()
+        key = storage._cdata
+        if key not in self.known:
+            self.known.add(key)
+            self.live += storage.nbytes()
+            self.peak = max(self.peak, self.live)
+            weakref.finalize(storage, self._free, key, storage.nbytes())
+
+    def _free(self, key: int, size: int) -> None:
+        self.known.discard(key)
+        self.live -= size
+
+
+def step_bytes(config: str | Path, options: dict | None = None) -> int:
+    """Peak bytes of a training step of a pre-training config."""
+    from openmsra.registry import MODELS
+
+    cfg = load_config(config)
+    cfg.merge_from_dict(options or {})
+    dataset = cfg.train_dataloader.dataset
+    videos, side = cfg.train_dataloader.batch_size, 112
+    memory, samples = LiveBytes(), [BaseDataElement(video_id=number) for number in range(videos)]
+    dtype = getattr(torch, cfg.optim_wrapper.get('dtype') or 'float16') if 'Amp' in cfg.optim_wrapper.get('type', '') else None
+    with DefaultScope.overwrite_default_scope('openmsra'):
+        model = MODELS.build(cfg.model).train()
+    for tensor in (*model.parameters(), *model.buffers()):
+        memory.count(tensor)
+    with FakeTensorMode(allow_non_fake_inputs=True), _without_questions(), memory:
+        parameters = [value for value in model.parameters() if value.requires_grad]
+        momentum = [torch.empty_like(value) for value in parameters]
+        clips = torch.empty(videos, dataset.clips, 3, dataset.clip_len, side, side)
+        with torch.autocast('cpu', dtype, enabled=dtype is not None):
+            losses = model.loss(clips, samples)
+        torch.autograd.grad(losses['loss'], parameters)
+    del momentum
+    return memory.peak
+
+
+@contextmanager
+def _without_questions() -> Iterator[None]:
+    """What asks for values, of which fake tensors have none: whether the losses are finite, which iteration it is."""
+    with (
+        patch('openmsra.mcn.meta._refuse_divergence', lambda *arguments: None),
+        patch('openmsra.mcn.model.MCN._warm', property(lambda self: False)),
+        patch('openmsra.mcn.model.MCN._measures_gain', property(lambda self: False)),
+    ):
+        yield
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--only', default='', help='configs whose name contains this')
+    args = parser.parse_args()
+    import openmsra.mcn  # noqa: F401 - registers the models
+
+    print('| recipe | GiB a GPU | keeping all activations |\n|---|---|---|')
+    for path in sorted(CONFIGS.glob('*_8xb*-*00e_*.py')):
+        if path.name.startswith(('mcn', 'moco', 'contrastive', 'multitask')) and args.only in path.name:
+            whole = step_bytes(path, {'model.backbone.recompute': False, 'optim_wrapper': dict(type='OptimWrapper', dtype=None)})
+            print(f'| {path.stem} | {step_bytes(path) / GIB:.1f} | {whole / GIB:.1f} |', flush=True)
+
+
+if __name__ == '__main__':
+    main()
