@@ -137,7 +137,7 @@ labelled = dict(
     ann_file='labelled.0.json',
     filter_cfg=dict(filter_empty_gt=True),
     pipeline=[
-        dict(type='LoadImageFromFile'),
+        dict(type='LoadCheckedImage'),
         dict(type='mmdet.LoadAnnotations', with_bbox=True),
         dict(type='ViewBranches', branch_field=branches, sup=[resize, flip, colour, pack]),
     ],
@@ -147,7 +147,7 @@ unlabelled = dict(
     ann_file='unlabelled.json',
     hidden=True,
     pipeline=[
-        dict(type='LoadImageFromFile'),
+        dict(type='LoadCheckedImage'),
         dict(type='EmptyAnnotations'),
         dict(
             type='ViewBranches',
@@ -177,7 +177,7 @@ val_dataloader = dict(
         ann_file='val.json',
         test_mode=True,
         pipeline=[
-            dict(type='LoadImageFromFile'),
+            dict(type='LoadCheckedImage'),
             dict(type='mmdet.Resize', scale=(96, 96), keep_ratio=True),
             dict(type='mmdet.PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
         ],
@@ -185,7 +185,7 @@ val_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type='mmdet.CocoMetric', ann_file='data/shape_scenes/val.json', metric='bbox', format_only=False)
+val_evaluator = dict(type='CheckedCocoMetric', ann_file='data/shape_scenes/val.json', metric='bbox', format_only=False)
 test_evaluator = val_evaluator
 
 optim_wrapper = dict(optimizer=dict(type='AdamW', lr=2e-3, weight_decay=1e-2), clip_grad=dict(max_norm=10, norm_type=2))
@@ -196,7 +196,9 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, begin=0, end=20, by_epoch=False),
     dict(type='MultiStepLR', milestones=[150], gamma=0.1, by_epoch=False),
 ]
-custom_hooks = [dict(type='PseudoLabelMonitor', interval=50, picture_interval=200)]
-default_hooks = dict(checkpoint=dict(by_epoch=False, interval=400, max_keep_ckpts=1))
+custom_hooks = [dict(type='NumClassesHook'), dict(type='PseudoLabelMonitor', interval=50, picture_interval=200)]
+default_hooks = dict(
+    checkpoint=dict(by_epoch=False, interval=400, max_keep_ckpts=1),
+)
 log_processor = dict(by_epoch=False, window_size=20)
 auto_scale_lr = dict(base_batch_size=8, enable=False)

@@ -11,7 +11,7 @@ train_dataloader = dict(
     dataset={{_base_.labelled}},
     sampler=dict(type='InfiniteSampler', shuffle=True),
 )
-custom_hooks = [dict(type='ExportDetector', network='student')]
+custom_hooks = [dict(type='NumClassesHook'), dict(type='ExportDetector', network='student')]
 default_hooks = dict(
     checkpoint=dict(by_epoch=False, interval=4000, max_keep_ckpts=2, save_best='student/coco/bbox_mAP', rule='greater'),
 )

@@ -138,7 +138,7 @@ labelled = dict(
     data_prefix=dict(img='train2017/'),
     filter_cfg=dict(filter_empty_gt=True, min_size=32),
     pipeline=[
-        dict(type='LoadImageFromFile'),
+        dict(type='LoadCheckedImage'),
         dict(type='mmdet.LoadAnnotations', with_bbox=True),
         dict(type='ViewBranches', branch_field=branches, sup=labelled_views),
     ],
@@ -149,7 +149,7 @@ unlabelled = dict(
     ann_file='annotations/semi_supervised/instances_train2017.1@10-unlabeled.json',
     data_prefix=dict(img='train2017/'),
     pipeline=[
-        dict(type='LoadImageFromFile'),
+        dict(type='LoadCheckedImage'),
         dict(type='EmptyAnnotations'),
         dict(type='ViewBranches', branch_field=branches, unsup_teacher=weak_views, unsup_student=strong_views),
     ],
@@ -172,7 +172,7 @@ val_dataloader = dict(
         data_prefix=dict(img='val2017/'),
         test_mode=True,
         pipeline=[
-            dict(type='LoadImageFromFile'),
+            dict(type='LoadCheckedImage'),
             dict(type='mmdet.Resize', scale=(1333, 800), keep_ratio=True),
             dict(type='mmdet.LoadAnnotations', with_bbox=True),
             dict(type='mmdet.PackDetInputs', meta_keys=('img_id', 'img_path', 'ori_shape', 'img_shape', 'scale_factor')),
@@ -181,7 +181,7 @@ val_dataloader = dict(
     sampler=dict(type='DefaultSampler', shuffle=False),
 )
 test_dataloader = val_dataloader
-val_evaluator = dict(type='mmdet.CocoMetric', ann_file='data/coco/annotations/instances_val2017.json', metric='bbox')
+val_evaluator = dict(type='CheckedCocoMetric', ann_file='data/coco/annotations/instances_val2017.json', metric='bbox')
 test_evaluator = val_evaluator
 
 optim_wrapper = dict(
@@ -196,6 +196,10 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.001, begin=0, end=500, by_epoch=False),
     dict(type='MultiStepLR', milestones=[120000, 160000], gamma=0.1, by_epoch=False),
 ]
-custom_hooks = [dict(type='PseudoLabelMonitor', interval=50, picture_interval=4000), dict(type='ExportDetector')]
+custom_hooks = [
+    dict(type='NumClassesHook'),
+    dict(type='PseudoLabelMonitor', interval=50, picture_interval=4000),
+    dict(type='ExportDetector'),
+]
 log_processor = dict(by_epoch=False)
 auto_scale_lr = dict(base_batch_size=40, enable=False)

@@ -20,6 +20,7 @@ test_dataloader = dict(dataset=dict(indices=16))
 train_cfg = dict(max_iters=8, val_interval=8)
 param_scheduler = [dict(type='LinearLR', start_factor=0.1, begin=0, end=4, by_epoch=False)]
 custom_hooks = [
+    dict(type='NumClassesHook'),
     dict(type='PseudoLabelMonitor', interval=2, picture_interval=4),
     dict(type='ExportDetector'),
 ]

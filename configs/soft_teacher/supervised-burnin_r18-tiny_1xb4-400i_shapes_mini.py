@@ -6,7 +6,7 @@ model = dict(
     semi_test_cfg=dict(predict_on='student'),
     mean_teacher=dict(keep_loaded_teacher=False),
 )
-custom_hooks = []
+custom_hooks = [dict(type='NumClassesHook')]
 train_dataloader = dict(
     _delete_=True,
     batch_size=4,

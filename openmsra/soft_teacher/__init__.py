@@ -22,21 +22,25 @@ import mmdet.models  # noqa: E402, F401 - detectors that configs name
 
 from openmsra.soft_teacher.data.datasets import LabelledCoco, UnlabelledCoco, UnlabelledFolder  # noqa: E402
 from openmsra.soft_teacher.data.sampler import MultiSourceSampler  # noqa: E402
-from openmsra.soft_teacher.data.transforms import EmptyAnnotations, EraseSquares, OneColourOp, OneGeometricOp  # noqa: E402
+from openmsra.soft_teacher.data.transforms import EmptyAnnotations, EraseSquares, LoadCheckedImage, OneColourOp, OneGeometricOp  # noqa: E402
 from openmsra.soft_teacher.data.views import ViewBranches  # noqa: E402
 from openmsra.soft_teacher.detector import BranchDataPreprocessor, SoftTeacher  # noqa: E402
 from openmsra.soft_teacher.evaluation.loop import TeacherStudentValLoop  # noqa: E402
-from openmsra.soft_teacher.hooks import ExportDetector  # noqa: E402
+from openmsra.soft_teacher.evaluation.metric import CheckedCocoMetric  # noqa: E402
+from openmsra.soft_teacher.hooks import ExportDetector, NumClassesHook  # noqa: E402
 from openmsra.soft_teacher.inferencer import SoftTeacherInferencer  # noqa: E402
 from openmsra.soft_teacher.monitor.hook import PseudoLabelMonitor  # noqa: E402
 
 __all__ = [
     'BranchDataPreprocessor',
+    'CheckedCocoMetric',
     'EmptyAnnotations',
     'EraseSquares',
     'ExportDetector',
     'LabelledCoco',
+    'LoadCheckedImage',
     'MultiSourceSampler',
+    'NumClassesHook',
     'OneColourOp',
     'OneGeometricOp',
     'PseudoLabelMonitor',

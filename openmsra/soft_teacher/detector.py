@@ -7,10 +7,11 @@ from mmdet.models.utils import rename_loss_dict, reweight_loss_dict
 from mmdet.structures import DetDataSample
 from torch import Tensor, nn
 
-from openmsra.errors import ConfigError
+from openmsra.errors import ConfigError, DataError
 from openmsra.registry import MODELS
 from openmsra.soft_teacher.extensions.class_thresholds import ClassThresholds
 from openmsra.soft_teacher.extensions.one_stage import OneStageBranch
+from openmsra.soft_teacher.hooks import num_classes
 from openmsra.soft_teacher.mean_teacher import MeanTeacher, WeightSchedule, progress_of_run
 from openmsra.soft_teacher.precision import keep_coordinates_in_float32
 from openmsra.soft_teacher.pseudo_labels import PseudoLabels
@@ -64,13 +65,14 @@ class SoftTeacher(SemiBaseDetector):
         super().__init__(detector, semi_train_cfg or {}, dict(semi_test_cfg or {}), data_preprocessor, init_cfg)
         self.freeze(self.teacher)
         keep_coordinates_in_float32(self)
+        self.data_preprocessor.num_classes = num_classes(self.student)
         self.mean_teacher = MeanTeacher(**(mean_teacher or {}))
         self.iteration: int | None = None
         self.pseudo_labels: PseudoLabels | None = None
         branch = OneStageBranch if isinstance(self.student, SingleStageDetector) else TwoStageBranch
         self.class_thresholds = None
         if self.settings.class_thresholds == 'prior':
-            self.class_thresholds = ClassThresholds(_num_classes(self.student), self.settings.prior_share)
+            self.class_thresholds = ClassThresholds(num_classes(self.student), self.settings.prior_share)
         self.unsup_branch = branch(self.student, self.teacher, self.settings, self.class_thresholds)
 
     def train(self, mode: bool = True) -> nn.Module:
@@ -163,12 +165,6 @@ def strong_order(weak: list[DetDataSample], strong: list[DetDataSample]) -> list
     return [ids.index(name) for name in weak_ids]
 
 
-def _num_classes(detector: nn.Module) -> int:
-    """C of the box head, the first one of a cascade."""
-    head = detector.bbox_head if isinstance(detector, SingleStageDetector) else detector.roi_head.bbox_head
-    return (head[0] if isinstance(head, nn.ModuleList) else head).num_classes
-
-
 def _mean_count(instances: list) -> float:
     return sum(map(len, instances)) / max(len(instances), 1)
 
@@ -179,12 +175,22 @@ class BranchDataPreprocessor(MultiBranchDataPreprocessor):
 
     Args:
         data_preprocessor: config of the preprocessor of each branch.
+
+    Attributes:
+        num_classes: C of the detector, set by it; labels of a training must be below.
     """
 
+    num_classes: int | None = None
+
     def forward(self, data: dict, training: bool = False) -> dict:
-        """Normalise and pad each branch; branches without an image are left out."""
+        """Normalise and pad each branch; branches without an image are left out.
+
+        Raises:
+            DataError: a label of a training that the heads do not have; they would learn it as background.
+        """
         if not training or not isinstance(data['inputs'], dict):
             return self.data_preprocessor(data, training)
+        self._check_labels([item for items in data['data_samples'].values() for item in items if item is not None])
         kept = {branch: [i for i, item in enumerate(items) if item is not None] for branch, items in data['inputs'].items()}
         batches = {
             branch: self.data_preprocessor({key: [data[key][branch][i] for i in indices] for key in data}, True)
@@ -192,3 +198,12 @@ class BranchDataPreprocessor(MultiBranchDataPreprocessor):
             if indices
         }
         return {key: {branch: batch[key] for branch, batch in batches.items()} for key in data}
+
+    def _check_labels(self, samples: list[DetDataSample]) -> None:
+        """Before they are moved to the device, where a look at them would wait for it."""
+        highest = max((int(sample.gt_instances.labels.max()) for sample in samples if len(sample.gt_instances)), default=-1)
+        if self.num_classes is not None and highest >= self.num_classes:
+            raise DataError(
+                f'an image has an object of class number {highest} (from 0), but the heads of model.detector have '
+                f'num_classes={self.num_classes}; they would learn it as background. Set num_classes to that of the data.'
+            )

@@ -1,10 +1,46 @@
-"""The trained detector as a plain one, for everybody who knows mmdet."""
+"""Checks before a run, and the trained detector as a plain one at its end."""
 
+from mmdet.models.detectors import SingleStageDetector
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
+from torch import nn
 
 from openmsra.engine.checkpoint.io import save_file
+from openmsra.errors import ConfigError
 from openmsra.registry import HOOKS
+
+
+@HOOKS.register_module()
+class NumClassesHook(Hook):
+    """Compares the classes of the data with those of the heads before a training, validation or test (mmdet warns at most).
+
+    Raises:
+        ConfigError: another number; a head with too few classes would learn the last ones as background.
+    """
+
+    def before_train(self, runner) -> None:
+        self._check(runner, runner.train_dataloader.dataset)
+
+    def before_val(self, runner) -> None:
+        self._check(runner, runner.val_dataloader.dataset)
+
+    def before_test(self, runner) -> None:
+        self._check(runner, runner.test_dataloader.dataset)
+
+    def _check(self, runner, dataset) -> None:
+        classes, head = dataset.metainfo.get('classes'), num_classes(unwrapped(runner).student)
+        if classes is not None and len(classes) != head:
+            names = ', '.join(classes[:5]) + (', ...' if len(classes) > 5 else '')
+            raise ConfigError(
+                f'the data has {len(classes)} classes ({names}), the heads of model.detector have num_classes={head}. '
+                'Set both to the same.'
+            )
+
+
+def num_classes(detector: nn.Module) -> int:
+    """C of the box head, the first one of a cascade."""
+    head = detector.bbox_head if isinstance(detector, SingleStageDetector) else detector.roi_head.bbox_head
+    return (head[0] if isinstance(head, nn.ModuleList) else head).num_classes
 
 
 @HOOKS.register_module()

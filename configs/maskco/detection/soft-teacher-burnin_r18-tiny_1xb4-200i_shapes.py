@@ -37,6 +37,6 @@ train_dataloader = dict(
     sampler=dict(type='InfiniteSampler', shuffle=True),
 )
 val_cfg = dict(networks=('student',))
-custom_hooks = []
+custom_hooks = [dict(type='NumClassesHook')]
 default_hooks = dict(checkpoint=None)
 auto_scale_lr = dict(base_batch_size=4, enable=False)

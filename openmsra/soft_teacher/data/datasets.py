@@ -1,25 +1,33 @@
 """Labelled images that are checked, unlabelled ones with an annotation file or as a plain folder."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
 from mmdet.datasets import BaseDetDataset, CocoDataset
+from mmengine.logging import print_log
 from PIL import Image, UnidentifiedImageError
 
 from openmsra.common.annotations import inside, read_text
-from openmsra.common.images import list_images
-from openmsra.errors import AnnotationError, DataError
+from openmsra.common.images import ORIENTATION, list_images
+from openmsra.errors import DataError
 from openmsra.registry import DATASETS
+from openmsra.soft_teacher.data.coco import index_coco, read_coco
 from openmsra.suggest import did_you_mean
+
+SIDEWAYS = (5, 6, 7, 8)  # values of the EXIF entry that swap width and height
 
 
 @DATASETS.register_module()
 class LabelledCoco(CocoDataset):
-    """mmdet's ``CocoDataset`` that does not go on without labels.
+    """mmdet's ``CocoDataset`` that does not go on without labels, or with wrong ones.
+
+    Labels are the positions of the names in ``metainfo['classes']``, whatever the order of the categories in the file. Sizes that
+    the file does not state are read from the images.
 
     Raises:
         DataError: a class of ``metainfo`` is no category of the file, or the filter leaves no image.
-        AnnotationError: the file is not in the COCO format, or names images outside their folder.
+        AnnotationError: the file is not in the COCO format, has an id twice, or names images outside their folder.
     """
 
     def __init__(self, *args, data_prefix: dict | None = None, **kwargs) -> None:
@@ -27,26 +35,25 @@ class LabelledCoco(CocoDataset):
 
     def load_data_list(self) -> list[dict]:
         rows = super().load_data_list()
-        names = {row['name'] for row in self._categories}
-        if missing := [name for name in self.metainfo['classes'] if name not in names]:
-            raise DataError(
-                f'{self.ann_file}: no category of this file is called {", ".join(map(repr, missing[:5]))}. '
-                f'{did_you_mean(missing[0], names)} Set metainfo=dict(classes=(...)) of both data sets.'
-            )
         self.num_before_filter = len(rows)
         return rows
 
     def COCOAPI(self, path: str):  # noqa: N802 - the name by which CocoDataset reads files
-        """mmdet's reader, whose categories are kept for the check."""
-        try:
-            index = CocoDataset.COCOAPI(path)
-            names = [str(image['file_name']) for image in index.dataset['images']]
-            self._categories = index.dataset['categories']
-        except (ValueError, AssertionError, KeyError, TypeError) as error:
-            raise AnnotationError(f'{path}: not in the COCO format ({type(error).__name__}: {error}).') from error
-        for name in names:
-            inside(self.data_prefix['img'], name, path)
-        return index
+        """The checked content of the file in mmdet's index."""
+        content, classes = read_coco(path), self.metainfo['classes']
+        if isinstance(classes, str):
+            raise DataError(f"metainfo: classes={classes!r} is one text, not names; write ('{classes}',), with a comma.")
+        for image in content['images']:
+            file = inside(self.data_prefix['img'], image['file_name'], path)
+            if 'width' not in image or 'height' not in image:
+                image['width'], image['height'] = _upright_size(file)
+        names = {row['name'] for row in content.get('categories', [])}
+        if missing := [name for name in classes if name not in names]:
+            raise DataError(
+                f'{path}: no category of this file is called {", ".join(map(repr, missing[:5]))}. '
+                f'{did_you_mean(missing[0], names)} Set metainfo=dict(classes=(...)) of both data sets.'
+            )
+        return index_coco(content, classes)
 
     def filter_data(self) -> list[dict]:
         rows = super().filter_data()
@@ -95,6 +102,8 @@ class UnlabelledFolder(BaseDetDataset):
         DataError: images with a broken header (the message lists them).
     """
 
+    METAINFO = CocoDataset.METAINFO  # ConcatDataset joins data sets only if their palettes are the same too
+
     def __init__(
         self, folders: str | list[str], recursive: bool = True, list_file: str | None = None, skip_broken: bool = False, **kwargs
     ) -> None:
@@ -107,9 +116,8 @@ class UnlabelledFolder(BaseDetDataset):
         rows, broken = [], []
         for path in paths:
             try:
-                with Image.open(path) as image:
-                    width, height = image.size
-            except (UnidentifiedImageError, OSError):
+                width, height = _upright_size(path)
+            except DataError:
                 broken.append(str(path))
                 continue
             rows.append(dict(img_path=str(path), img_id=str(path), width=width, height=height, instances=[]))
@@ -118,12 +126,24 @@ class UnlabelledFolder(BaseDetDataset):
                 f'UnlabelledFolder: {len(broken)} of {len(paths)} images cannot be read: {", ".join(broken[:10])}. '
                 'Remove them or set skip_broken=True.'
             )
+        if broken:
+            print_log(
+                f'UnlabelledFolder: {len(broken)} images are left out: {", ".join(broken[:10])}', 'current', logging.WARNING
+            )
         return rows
 
     def _files(self, folder: Path) -> list[Path]:
-        if not folder.is_dir():
-            raise DataError(f'UnlabelledFolder: there is no folder {folder}.')
-        if self.list_file:
-            names = read_text(folder / self.list_file).splitlines()
-            return [inside(folder, name.strip(), self.list_file) for name in names if name.strip()]
-        return list_images(folder, self.recursive)
+        if not self.list_file:
+            return list_images(folder, self.recursive)
+        names = read_text(folder / self.list_file).splitlines()
+        return [inside(folder, name.strip(), self.list_file) for name in names if name.strip()]
+
+
+def _upright_size(file: Path) -> tuple[int, int]:
+    """(width, height) as the image is seen, that is, turned as its EXIF entry says; only the header is read."""
+    try:
+        with Image.open(file) as image:
+            turned = image.getexif().get(ORIENTATION, 1) in SIDEWAYS
+            return (image.height, image.width) if turned else (image.width, image.height)
+    except (UnidentifiedImageError, OSError) as error:
+        raise DataError(f'{file}: its size is in no annotation file and cannot be read from the image ({error}).') from None

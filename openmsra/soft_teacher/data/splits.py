@@ -4,12 +4,14 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
 
-from openmsra.errors import DataError
+from openmsra.errors import AnnotationError, DataError
+from openmsra.soft_teacher.data.coco import read_coco
 
 
 @dataclass
@@ -34,65 +36,75 @@ class Plan:
     ids: list[str] | None = None
 
 
-def read_coco(path: Path) -> dict:
-    """A COCO file; only ``images`` need be in it.
-
-    Raises:
-        DataError: the file is missing or no COCO file.
-    """
-    try:
-        content = json.loads(path.read_text(encoding='utf-8'))
-    except FileNotFoundError:
-        raise DataError(f'{path}: there is no such annotation file.') from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f'{path}: no json file ({error}).') from None
-    if not isinstance(content, dict) or not content.get('images'):
-        raise DataError(f'{path}: it lists no images, so it is no COCO annotation file.')
-    return content
-
-
 def read_voc(folder: Path) -> dict:
     """VOC xml files of a folder as COCO content; categories in alphabetical order, 'difficult' objects are crowds.
 
     Raises:
-        DataError: no xml file in the folder, or a file without its size.
+        DataError: no xml file in the folder.
+        AnnotationError: a file is no XML, lacks an entry or has a box that is none; the message names it.
     """
-    files = sorted(folder.glob('*.xml'))
+    files = sorted(folder.glob('[!.]*.xml'))
     if not files:
         raise DataError(f'{folder}: no VOC xml file in it.')
-    trees = [ElementTree.parse(file).getroot() for file in files]
-    names = sorted({node.findtext('name') for tree in trees for node in tree.iter('object')})
+    trees = [_parsed_xml(file) for file in files]
+    objects = [[_voc_object(file, node) for node in tree.iter('object')] for file, tree in zip(files, trees, strict=True)]
+    names = sorted({name for rows in objects for name, *_ in rows})
     images, annotations = [], []
-    for number, (file, tree) in enumerate(zip(files, trees, strict=True)):
-        size = tree.find('size')
-        if size is None:
-            raise DataError(f'{file}: it does not state the size of its image.')
-        images.append(
-            dict(
-                id=number,
-                file_name=tree.findtext('filename'),
-                width=int(size.findtext('width')),
-                height=int(size.findtext('height')),
-            )
-        )
-        for node in tree.iter('object'):
-            x1, y1, x2, y2 = (float(node.findtext(f'bndbox/{side}')) for side in ('xmin', 'ymin', 'xmax', 'ymax'))
-            box = [x1 - 1, y1 - 1, x2 - x1 + 1, y2 - y1 + 1]  # VOC counts pixels from 1 and means the last one too
+    for number, (file, tree, rows) in enumerate(zip(files, trees, objects, strict=True)):
+        width, height = (int(_voc_number(file, tree, f'size/{side}')) for side in ('width', 'height'))
+        images.append(dict(id=number, file_name=_voc_text(file, tree, 'filename'), width=width, height=height))
+        for name, box, difficult in rows:
             annotations.append(
                 dict(
                     id=len(annotations),
                     image_id=number,
-                    category_id=names.index(node.findtext('name')) + 1,
+                    category_id=names.index(name) + 1,
                     bbox=box,
                     area=box[2] * box[3],
-                    iscrowd=int(node.findtext('difficult') or 0),
+                    iscrowd=int(difficult),
                 )
             )
     return dict(images=images, annotations=annotations, categories=[dict(id=k + 1, name=name) for k, name in enumerate(names)])
 
 
+def _parsed_xml(file: Path) -> ElementTree.Element:
+    try:
+        return ElementTree.parse(file).getroot()
+    except ElementTree.ParseError as error:
+        raise AnnotationError(f'{file}: no XML, or cut off ({error}).') from None
+
+
+def _voc_text(file: Path, node: ElementTree.Element, path: str) -> str:
+    text = (node.findtext(path) or '').strip()
+    if not text:
+        raise AnnotationError(f'{file}: <{path}> is missing or empty.')
+    return text
+
+
+def _voc_number(file: Path, node: ElementTree.Element, path: str) -> float:
+    text = _voc_text(file, node, path)
+    try:
+        number = float(text)
+    except ValueError:
+        number = float('nan')
+    if not isfinite(number):
+        raise AnnotationError(f'{file}: <{path}> is {text!r} where a number is expected.')
+    return number
+
+
+def _voc_object(file: Path, node: ElementTree.Element) -> tuple[str, list[float], bool]:
+    """Name, box (x, y, width, height) and whether it is difficult; ``Unspecified`` and the like are not."""
+    x1, y1, x2, y2 = (_voc_number(file, node, f'bndbox/{side}') for side in ('xmin', 'ymin', 'xmax', 'ymax'))
+    if x2 < x1 or y2 < y1:
+        raise AnnotationError(f'{file}: the box {[x1, y1, x2, y2]} has no positive width and height.')
+    box = [x1 - 1, y1 - 1, x2 - x1 + 1, y2 - y1 + 1]  # VOC counts pixels from 1 and means the last one too
+    return _voc_text(file, node, 'name'), box, (node.findtext('difficult') or '').strip() == '1'
+
+
 def draw(content: dict, count: int, fold: int, nested: bool = True, stratified: bool = False) -> list:
     """Sorted ids of ``count`` labelled images.
+
+    Images are drawn by their position in the file, as the official script does; ``instances_train2017.json`` is not sorted by id.
 
     Args:
         content: a COCO file.
@@ -103,7 +115,7 @@ def draw(content: dict, count: int, fold: int, nested: bool = True, stratified: 
     Raises:
         DataError: more images than there are, or fewer than categories in a stratified split.
     """
-    ids = sorted(image['id'] for image in content['images'])
+    ids = [image['id'] for image in content['images']]
     if not 0 < count < len(ids):
         raise DataError(f'{count} of {len(ids)} images cannot be the labelled part; at least one must be left on each side.')
     order = [ids[i] for i in np.random.RandomState(fold if nested else [fold, count]).permutation(len(ids))]

@@ -1,4 +1,4 @@
-"""The official augmentations of Soft Teacher, with their exact ranges; each geometric one records its matrix.
+"""Reading images, and the official augmentations of Soft Teacher with their exact ranges; each geometric one records its matrix.
 
 Where a transform draws a "level", it is an integer in 1..9 as in the official code, unless said otherwise.
 """
@@ -11,9 +11,15 @@ from mmdet.structures.bbox import HorizontalBoxes, autocast_box_type
 from mmdet.structures.mask import BitmapMasks
 from PIL import Image, ImageEnhance, ImageOps
 
+from openmsra.common.images import ORIENTATION, read_rgb
+from openmsra.errors import AnnotationError
 from openmsra.registry import TRANSFORMS
 
 LEVELS = 10
+# EXIF entry of images that lie on their side -> how an upright one gets back to the pixels as they are stored
+TURN_BACK = {
+    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_270,
+}  # fmt: skip
 COLOUR_OPS = {
     'identity': lambda image, level: image,
     'autocontrast': lambda image, level: ImageOps.autocontrast(image),
@@ -30,6 +36,43 @@ GEOMETRIC_OPS = ('translate_x', 'translate_y', 'rotate', 'shear')
 
 def _factor(level: int) -> float:
     return 0.1 + 1.8 * level / LEVELS
+
+
+@TRANSFORMS.register_module()
+class LoadCheckedImage(BaseTransform):
+    """mmcv's ``LoadImageFromFile`` with the image reader of all papers, and boxes that fit their pixels.
+
+    Images are upright, as their EXIF entry says. Where the annotation file states the size of the stored pixels instead, its
+    boxes were drawn on these, and the image is left as it is stored.
+
+    Raises:
+        ImageError: the file is damaged, cut off or no image.
+        AnnotationError: the annotation file states another size.
+    """
+
+    def transform(self, results: dict) -> dict:
+        """Read ``img_path`` to ``img`` (H, W, 3), uint8 BGR."""
+        image = read_rgb(results['img_path'])
+        stated = results.get('height'), results.get('width')
+        if None not in stated and image.shape[:2] != stated:
+            image = _as_stored(results['img_path'], image, stated)
+        results['img'] = np.ascontiguousarray(image[..., ::-1])
+        results['img_shape'] = results['ori_shape'] = image.shape[:2]
+        return results
+
+
+def _as_stored(path: str, upright: np.ndarray, stated: tuple[int, int]) -> np.ndarray:
+    """The pixels (h, w, 3) before they were turned, which must have the stated size."""
+    with Image.open(path) as file:
+        turn_back = TURN_BACK.get(file.getexif().get(ORIENTATION, 1))
+    stored = np.asarray(Image.fromarray(upright).transpose(turn_back)) if turn_back is not None else upright
+    if stored.shape[:2] != stated:
+        height, width = upright.shape[:2]
+        raise AnnotationError(
+            f'{path}: the image has {width}x{height} pixels, its annotation file says {stated[1]}x{stated[0]}, so the boxes do '
+            'not fit. Was it scaled after it was annotated?'
+        )
+    return stored
 
 
 @TRANSFORMS.register_module()

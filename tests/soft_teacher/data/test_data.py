@@ -189,8 +189,8 @@ def test_class_that_the_file_does_not_know_is_named(coco):
         (dict(images=[dict(id=1, file_name='../a.jpg')], annotations=[], categories=[]), 'leads out of'),
         (dict(images=[dict(id=1, file_name='/a.jpg')], annotations=[], categories=[]), 'leads out of'),
         (dict(images=[dict(id=1)], annotations=[], categories=[]), 'not in the COCO format'),
-        (dict(images=3, annotations=[], categories=[]), 'not in the COCO format'),
-        ([], 'not in the COCO format'),
+        (dict(images=3, annotations=[], categories=[]), "'images' must be list"),
+        ([], 'holds a list where an object is expected'),
     ],
 )
 def test_strange_annotation_file_is_refused(coco, content, fault, tmp_path):
@@ -220,7 +220,7 @@ def test_folder_of_unlabelled_images(tmp_path):
 def test_empty_folders_and_broken_images_are_named(tmp_path):
     with pytest.raises(MissingFileError, match='no images'):
         UnlabelledFolder(str(tmp_path), pipeline=[])
-    with pytest.raises(DataError, match='no folder'):
+    with pytest.raises(MissingFileError, match='nowhere: there is no such file or folder'):
         UnlabelledFolder(str(tmp_path / 'nowhere'), pipeline=[])
     cv2.imwrite(str(tmp_path / 'good.png'), np.zeros((4, 4, 3), np.uint8))
     (tmp_path / 'bad.jpg').write_bytes(b'not a picture')

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from openmsra.errors import DataError
-from openmsra.soft_teacher.data.splits import draw, id_hash, read_coco, read_voc
+from openmsra.errors import AnnotationError, DataError
+from openmsra.soft_teacher.data.coco import read_coco
+from openmsra.soft_teacher.data.splits import draw, id_hash, read_voc
 
 
 def _content(images: int, categories: int = 4) -> dict:
@@ -35,11 +36,16 @@ def test_splits_are_nested_unless_independent():
     assert not set(draw(content, 10, 3, nested=False)) < set(draw(content, 100, 3, nested=False))
 
 
-def test_draw_is_the_official_one():
-    """numpy's choice without replacement, seeded by the fold."""
+@pytest.mark.parametrize('fold, percent', [(1, 10), (2, 10), (3, 1)])
+def test_draw_is_the_official_one(fold, percent):
+    """The official script, restated: it seeds numpy and chooses *positions* of the file, whose ids are in no order."""
     content = _content(300)
-    np.random.seed(2)
-    assert draw(content, 30, 2) == sorted(np.random.choice(range(300), 30, replace=False).tolist())
+    np.random.default_rng(5).shuffle(content['images'])
+    np.random.seed(fold)
+    size = int(percent / 100.0 * len(content['images']))
+    positions = set(np.random.choice(range(len(content['images'])), size=size, replace=False))
+    expected = {image['id'] for position, image in enumerate(content['images']) if position in positions}
+    assert draw(content, size, fold) == sorted(expected)
 
 
 def test_strata_show_each_category():
@@ -68,7 +74,7 @@ def test_command_writes_pairs_and_a_manifest(run_tool, tmp_path):
 
 
 def test_command_names_what_is_no_annotation_file(run_tool, tmp_path):
-    (tmp_path / 'bad.json').write_text('{"info": {}}')
+    (tmp_path / 'bad.json').write_text('{"images": []}')
     done = run_tool('tools/dataset_converters/split_coco_semi.py', tmp_path / 'bad.json', check=False)
     assert done.returncode == 2 and 'lists no images' in done.stderr
 
@@ -82,3 +88,48 @@ def test_voc_folders_become_coco(tmp_path):
     assert content['annotations'][0]['bbox'] == [0, 1, 10, 20] and content['categories'] == [dict(id=1, name='dog')]
     with pytest.raises(DataError, match='no VOC xml'):
         read_voc(tmp_path / 'nowhere')
+
+
+VOC = (
+    '<annotation><filename>b.jpg</filename><size><width>60</width><height>40</height></size><object><name>dog</name>'
+    '<difficult>0</difficult><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>10</xmax><ymax>21</ymax></bndbox></object></annotation>'
+)
+
+
+@pytest.mark.parametrize(
+    'text, fault',
+    [
+        (VOC[:150], 'no XML, or cut off'),
+        (VOC.replace('<xmax>10</xmax>', ''), '<bndbox/xmax> is missing'),
+        (VOC.replace('<xmax>10', '<xmax>ten'), "<bndbox/xmax> is 'ten' where a number"),
+        (VOC.replace('<xmax>10', '<xmax>nan'), "<bndbox/xmax> is 'nan' where a number"),
+        (VOC.replace('<xmax>10', '<xmax>0'), 'no positive width and height'),
+        (VOC.replace('<name>dog</name>', '<name/>'), '<name> is missing or empty'),
+        (VOC.replace('<width>60</width>', ''), '<size/width> is missing'),
+        (VOC.replace('<filename>b.jpg</filename>', ''), '<filename> is missing'),
+    ],
+)
+def test_malformed_voc_file_is_named(tmp_path, text, fault):
+    (tmp_path / 'b.xml').write_text(text)
+    with pytest.raises(AnnotationError, match=fault) as raised:
+        read_voc(tmp_path)
+    assert 'b.xml' in str(raised.value)
+
+
+@pytest.mark.parametrize('difficult', ['Unspecified', '', '0'])
+def test_difficulty_that_is_not_stated_is_none(tmp_path, difficult):
+    (tmp_path / 'b.xml').write_text(VOC.replace('<difficult>0', f'<difficult>{difficult}'))
+    (tmp_path / '._b.xml').write_bytes(b'\0\5\x16\7 not a VOC file but what macOS leaves')
+    assert [row['iscrowd'] for row in read_voc(tmp_path)['annotations']] == [0]
+    (tmp_path / 'b.xml').write_text(VOC.replace('<difficult>0', '<difficult>1'))
+    assert [row['iscrowd'] for row in read_voc(tmp_path)['annotations']] == [1]
+
+
+def test_command_refuses_ids_that_stand_twice(run_tool, tmp_path):
+    """Merged files: a part would hold images of which the other part has the boxes."""
+    content = _content(20)
+    content['images'] += [dict(image, file_name=f'other/{image["file_name"]}') for image in content['images'][:5]]
+    (tmp_path / 'merged.json').write_text(json.dumps(content))
+    done = run_tool('tools/dataset_converters/split_coco_semi.py', tmp_path / 'merged.json', '--percent', '10', check=False)
+    assert done.returncode == 2 and '5 ids of images stand more than once (0, 1, 2, 3, 4)' in done.stderr
+    assert not (tmp_path / 'semi_supervised').exists()
