@@ -138,14 +138,11 @@ class Check:
                 scores[device] = _scores(where) if not tested.returncode else _verdict(tested)
             row['scores'] = scores
         for dtype in self._amp_types():
-            amp = self._tool('tools/train.py', config, '--work-dir', folder / f'amp_{dtype}', *dtype.split(), *few)
-            row[dtype.removeprefix('--')] = _verdict(amp)
+            amp = self._tool('tools/train.py', config, '--work-dir', folder / dtype.rpartition(' ')[2], *dtype.split(), *few)
+            row[dtype.removeprefix('--amp-dtype ')] = _verdict(amp)
 
     def _amp_types(self) -> list[str]:
-        if self.args.device == 'cpu':
-            return []
-        both = '--amp-dtype' in (ROOT / 'tools/train.py').read_text()
-        return ['--amp --amp-dtype float16', '--amp --amp-dtype bfloat16'] if both else ['--amp']
+        return [f'--amp-dtype {dtype}' for dtype in ('float16', 'bfloat16')[self.args.device == 'cpu' :]]
 
     def outputs(self) -> None:
         self._by_paper('outputs', parallel=True)
@@ -281,7 +278,7 @@ def _measured_step(cfg, args: argparse.Namespace, work_dir: Path) -> dict:
     import torch
     from mmengine.registry import DefaultScope
 
-    from benchmarks.recipes import batch_of, shrink_batch, without_weights
+    from benchmarks.recipes import batch_of, fix_largest, shrink_batch, without_weights
     from openmsra.engine.runner import OpenMSRARunner
 
     cfg.work_dir, cfg.log_level, cfg.model = str(work_dir), 'ERROR', without_weights(cfg.model)
@@ -300,6 +297,7 @@ def _measured_step(cfg, args: argparse.Namespace, work_dir: Path) -> dict:
         data = batch_of(loop.dataloader, batch)
         if cfg.train_cfg.get('by_epoch'):
             loop._epoch = loop.max_epochs - 1  # what begins late has begun
+        fix_largest(runner.model)
         for point in ('before_run', 'before_train', 'before_train_epoch'):
             runner.call_hook(point)
         wrapper.initialize_count_status(runner.model, 0, 10)

@@ -50,6 +50,13 @@ def batch_of(loader, size: int) -> dict:
     return loader.collate_fn([copy.deepcopy(samples[k % len(samples)]) for k in range(size)])
 
 
+def fix_largest(model: torch.nn.Module) -> None:
+    """Let a supernet train its largest network in every step: what memory has to be there for."""
+    if hasattr(model, 'sample_subnets'):
+        largest = model.space.largest()
+        model._next_subnets = lambda: {'': largest}
+
+
 def gradient_step(model: torch.nn.Module, data: dict) -> dict[str, float]:
     """Loss and norm of its gradient in evaluation mode, where nothing is drawn; the same on every device."""
     model.eval()
