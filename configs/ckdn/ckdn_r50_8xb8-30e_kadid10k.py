@@ -19,4 +19,5 @@ val_dataloader = dict(
 test_dataloader = val_dataloader
 
 default_hooks = dict(checkpoint=dict(max_keep_ckpts=10, save_best='iqa/SRCC_PLCC_sum', rule='greater'))
+env_cfg = dict(cudnn_benchmark=True)
 randomness = dict(seed=42, diff_rank_seed=True)

@@ -12,7 +12,7 @@ train_dataloader = dict(
     batch_size=2,
     drop_last=True,
     dataset=dict(
-        faces, split='train', clips_per_video=12, jitter=4.0, pipeline=[dict(type='AugmentClip'), dict(type='PackClip')]
+        faces, split='train', clips_per_video=12, jitter=4.0, pipeline=[dict(type='AugmentClip', flip=0.0), dict(type='PackClip')]
     ),
     sampler=dict(type='DefaultSampler', shuffle=True),
 )

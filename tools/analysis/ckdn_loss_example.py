@@ -14,6 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from openmsra.common.outputs import writable_folder
 from openmsra.engine.launch import run_tool
 from openmsra.errors import ToolError
 
@@ -33,6 +34,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.steps < 1 or args.weight < 0:
         raise ToolError(f'--steps {args.steps} must be positive and --weight {args.weight} not negative.')
+    writable_folder(args.out)
     from openmsra.apis import init_model
     from openmsra.ckdn import CKDNLoss
 
@@ -90,7 +92,6 @@ def report(networks: dict[str, nn.Module], loss: nn.Module, test: tuple[Tensor, 
         score = loss.metric(dict(restored=normalised(loss, image), degraded=normalised(loss, degraded)))
         figures[name] = dict(psnr=float(-10 * error.clamp(min=1e-8).log10().mean()), score=float(score.mean()))
         print(f'{name}: PSNR {figures[name]["psnr"]:.2f} dB, CKDN score {figures[name]["score"]:.4f}')
-    args.out.mkdir(parents=True, exist_ok=True)
     (args.out / 'figures.json').write_text(json.dumps(figures, indent=1) + '\n', encoding='utf-8')
     shown = torch.linspace(0, len(degraded) - 1, SHOWN).long()
     columns = torch.stack([*(image[shown] for image in results.values()), pristine[shown]], dim=1)

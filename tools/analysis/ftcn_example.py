@@ -18,13 +18,14 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('out', type=Path, help='folder of the pictures ftcn_timeline.png and ftcn_frames.jpg')
     args = parser.parse_args(argv)
 
+    from openmsra.common.outputs import writable_folder
     from openmsra.ftcn import FTCNInferencer, report
     from openmsra.ftcn.faces.detectors import HaarDetector
 
+    writable_folder(args.out)
     frames = forged_video()
     inferencer = FTCNInferencer(args.config, args.checkpoint, HaarDetector(), stride=1, batch_size=8)
     result = inferencer(frames, f'frames {FORGED.start} to {FORGED.stop - 1} are forged')
-    args.out.mkdir(parents=True, exist_ok=True)
     report.draw_timeline(result, args.out / 'ftcn_timeline.png', threshold=0.5)
     draw_frames(result, frames, args.out / 'ftcn_frames.jpg')
     print(f'score {result.score:.3f}; wrote {args.out}')

@@ -29,10 +29,13 @@ def main(argv: list[str] | None = None) -> None:
     from mmengine.registry import DefaultScope
 
     from openmsra.apis import init_model
+    from openmsra.common.outputs import writable_folder
+    from openmsra.common.provenance import provenance
     from openmsra.engine.config.files import load_config
     from openmsra.ftcn.data.perturb import KINDS
     from openmsra.registry import DATASETS
 
+    writable_folder(args.out)
     kinds = args.kinds or list(KINDS)
     if not set(kinds) <= set(KINDS) or not set(args.levels) <= {1, 2, 3, 4, 5}:
         raise ToolError(f'--kinds takes {", ".join(KINDS)}, --levels 1 to 5; got {kinds}, {args.levels}')
@@ -41,14 +44,13 @@ def main(argv: list[str] | None = None) -> None:
     model = init_model(cfg, args.checkpoint, args.device)
     with DefaultScope.overwrite_default_scope('openmsra'):
         dataset = DATASETS.build(cfg.test_dataloader.dataset)
-    result = dict(config=args.config.name, temporal=args.temporal, levels=args.levels, AUC={})
+    result = dict(provenance(cfg, args.checkpoint), temporal=args.temporal, levels=args.levels, AUC={})
     result['clean'] = video_auc(cfg, model, dataset)
     print(f'{"clean":12} {result["clean"]:.1f}')
     for kind in kinds:
         steps = [dict(type='PerturbClip', kind=kind, level=level, temporal=args.temporal) for level in args.levels]
         result['AUC'][kind] = [video_auc(cfg, model, dataset, step) for step in steps]
         print(line(kind, result['AUC'][kind]), flush=True)
-    args.out.mkdir(parents=True, exist_ok=True)
     (args.out / 'robustness.json').write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')
     draw(result, args.out / 'robustness.png')
     print(f'wrote {args.out}')

@@ -1,6 +1,6 @@
 """Cut the faces out of the videos of a forgery data set, for training and testing FTCN.
 
-Below OUT each video gets a folder of crops, `crops/VIDEO/FACE/FRAME.png`, with boxes and landmarks; `clips.jsonl` lists
+Below OUT each video gets a folder of crops, `crops/VIDEO.mp4/FACE/FRAME.png`, with boxes and landmarks; `clips.jsonl` lists
 them for the configs. Videos that are done are skipped when the tool is started again; those that cannot be read are listed
 with the reason in `broken.json` and tried again the next time. The layouts, from ROOT on:
 
@@ -36,7 +36,11 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         help='none: the frames are aligned faces already',
     )
     parser.add_argument('--yunet', type=Path, help='ONNX file of YuNet')
-    parser.add_argument('--boxes', type=Path, help='folder with the faces of each video: VIDEO.json, as ftcn_video.py takes them')
+    parser.add_argument(
+        '--boxes',
+        type=Path,
+        help='folder with VIDEO.json or VIDEO.mp4.json, as ftcn_video.py takes them',
+    )
     parser.add_argument('--backend', default='auto', help='auto, decord, pyav or opencv')
     parser.add_argument('--max-frames', type=int, default=768, help='of a video; the default is that of the official code')
     parser.add_argument('--min-face', type=int, default=40, help='smallest face in pixels')
@@ -53,12 +57,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
 
+    from openmsra.common.outputs import printable, writable_folder
     from openmsra.ftcn.faces.prepare import Preparation, clip_lines
 
     if args.detector == 'yunet' and not args.yunet.is_file():
         raise ToolError(f'{args.yunet}: there is no such YuNet model.')
-    rows, out = select_videos(args), args.out or args.root
-    out.mkdir(parents=True, exist_ok=True)
+    rows, out = select_videos(args), writable_folder(args.out or args.root)
     prepare = Preparation(
         args.root,
         out,
@@ -81,7 +85,8 @@ def main(argv: list[str] | None = None) -> None:
     (out / 'clips.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in lines), encoding='utf-8')
     faceless = sum(line['frames'] is None for line in lines)
     print(
-        f'wrote {out / "clips.jsonl"}: {len(rows) - len(broken) - faceless} videos with {len(lines) - faceless} faces, '
+        f'wrote {printable(out / "clips.jsonl")}: {len(rows) - len(broken) - faceless} videos with '
+        f'{len(lines) - faceless} faces, '
         f'{faceless} without a face, {len(broken)} not readable (broken.json)'
     )
 

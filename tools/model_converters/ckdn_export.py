@@ -7,6 +7,7 @@ centre crop 288; see openmsra/ckdn/data/transforms.py); the normalisation is par
 import argparse
 from pathlib import Path
 
+from openmsra.common.outputs import writable_folder
 from openmsra.engine.launch import run_tool
 from openmsra.errors import ToolError
 
@@ -23,6 +24,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     if args.target.suffix not in ('.pt', '.onnx'):
         raise ToolError(f'{args.target}: the name must end in .pt (TorchScript) or .onnx.')
+    writable_folder(args.target.parent)
 
     import torch
 

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from openmsra.common.outputs import writable_folder
 from openmsra.engine.launch import run_tool
 
 
@@ -11,6 +12,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('source', type=Path, metavar='SRC', help='official checkpoint: a flat state dict')
     parser.add_argument('target', type=Path, metavar='DST', help='file to write')
     args = parser.parse_args(argv)
+    writable_folder(args.target.parent)
 
     import openmsra.ftcn  # noqa: F401 - registers the network
     from openmsra.engine.checkpoint.io import load_file, load_weights, save_file
