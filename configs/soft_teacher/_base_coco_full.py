@@ -18,5 +18,6 @@ param_scheduler = _base_.param_scheduler
 param_scheduler[1].milestones = [480000, 640000]
 default_hooks = dict(
     checkpoint=dict(by_epoch=False, interval=4000, max_keep_ckpts=2, save_best='teacher/coco/bbox_mAP', rule='greater'),
+    visualization=dict(type='DetectionPictures', enable=False),
 )
 auto_scale_lr = dict(base_batch_size=64, enable=False)

@@ -199,6 +199,7 @@ param_scheduler = [
 custom_hooks = [dict(type='NumClassesHook'), dict(type='PseudoLabelMonitor', interval=50, picture_interval=200)]
 default_hooks = dict(
     checkpoint=dict(by_epoch=False, interval=400, max_keep_ckpts=1),
+    visualization=dict(type='DetectionPictures', enable=False),
 )
 log_processor = dict(by_epoch=False, window_size=20)
 auto_scale_lr = dict(base_batch_size=8, enable=False)

@@ -14,5 +14,6 @@ train_dataloader = dict(
 custom_hooks = [dict(type='NumClassesHook'), dict(type='ExportDetector', network='student')]
 default_hooks = dict(
     checkpoint=dict(by_epoch=False, interval=4000, max_keep_ckpts=2, save_best='student/coco/bbox_mAP', rule='greater'),
+    visualization=dict(type='DetectionPictures', enable=False),
 )
 auto_scale_lr = dict(base_batch_size=8, enable=False)

@@ -5,7 +5,8 @@ pseudo_labels   what the teacher detects, and which boxes supervise which part o
 losses          box jitter (sec. 3.3) and soft background weights (sec. 3.2) as functions
 geometry        boxes between views; precision: coordinates in float32
 two_stage       the unsupervised loss of Faster, Mask, Cascade R-CNN and HTC; roi_stages: their heads under one interface
-hooks           export as a plain detector; inferencer: images in, drawn boxes and COCO results out
+hooks           checks, pictures of a test, export as a plain detector
+inferencer      images in, drawn boxes and COCO results out
 extensions/     beyond the paper: one-stage detectors, masks, score thresholds by class
 data/           labelled and unlabelled images, splits, mixed batches, augmentations, two views whose matrices are checked
 evaluation/     both networks in one validation
@@ -27,13 +28,14 @@ from openmsra.soft_teacher.data.views import ViewBranches  # noqa: E402
 from openmsra.soft_teacher.detector import BranchDataPreprocessor, SoftTeacher  # noqa: E402
 from openmsra.soft_teacher.evaluation.loop import TeacherStudentValLoop  # noqa: E402
 from openmsra.soft_teacher.evaluation.metric import CheckedCocoMetric  # noqa: E402
-from openmsra.soft_teacher.hooks import ExportDetector, NumClassesHook  # noqa: E402
+from openmsra.soft_teacher.hooks import DetectionPictures, ExportDetector, NumClassesHook  # noqa: E402
 from openmsra.soft_teacher.inferencer import SoftTeacherInferencer  # noqa: E402
 from openmsra.soft_teacher.monitor.hook import PseudoLabelMonitor  # noqa: E402
 
 __all__ = [
     'BranchDataPreprocessor',
     'CheckedCocoMetric',
+    'DetectionPictures',
     'EmptyAnnotations',
     'EraseSquares',
     'ExportDetector',

@@ -1,5 +1,8 @@
-"""Checks before a run, and the trained detector as a plain one at its end."""
+"""Around a run: checks before it, pictures of a test, the trained detector as a plain one at the end."""
 
+from pathlib import Path
+
+import cv2
 from mmdet.models.detectors import SingleStageDetector
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -8,6 +11,7 @@ from torch import nn
 from openmsra.engine.checkpoint.io import save_file
 from openmsra.errors import ConfigError
 from openmsra.registry import HOOKS
+from openmsra.soft_teacher.inferencer import draw, plain_row, read_bgr
 
 
 @HOOKS.register_module()
@@ -41,6 +45,36 @@ def num_classes(detector: nn.Module) -> int:
     """C of the box head, the first one of a cascade."""
     head = detector.bbox_head if isinstance(detector, SingleStageDetector) else detector.roi_head.bbox_head
     return (head[0] if isinstance(head, nn.ModuleList) else head).num_classes
+
+
+@HOOKS.register_module()
+class DetectionPictures(Hook):
+    """Draws the detections of a test, for ``tools/test.py --show-dir``.
+
+    Pictures are numbered, so that images of one name in two folders do not overwrite each other (in mmdet's hook they do).
+
+    Args:
+        enable: draw at all.
+        interval: every so many images.
+        out_dir: folder for the pictures.
+        score_thr: detections below it are not drawn.
+    """
+
+    def __init__(self, enable: bool = False, interval: int = 1, out_dir: str = 'pictures', score_thr: float = 0.3) -> None:
+        self.enable, self.interval, self.out_dir, self.score_thr = enable, interval, Path(out_dir), score_thr
+        self.images = 0
+
+    def after_test_iter(self, runner, batch_idx: int, data_batch=None, outputs=()) -> None:
+        if not self.enable:
+            return
+        self.out_dir.mkdir(parents=True, exist_ok=True)
+        for sample in outputs:
+            number = self.images * runner.world_size + runner.rank
+            self.images += 1
+            if number % self.interval == 0:
+                row = plain_row(sample, runner.test_dataloader.dataset.metainfo['classes'])
+                picture = draw(read_bgr(Path(sample.img_path)), row, self.score_thr)
+                cv2.imwrite(str(self.out_dir / f'{number:05d}_{Path(sample.img_path).stem}.png'), picture)
 
 
 @HOOKS.register_module()

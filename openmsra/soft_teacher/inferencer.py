@@ -1,36 +1,55 @@
 """Images or folders in, drawn images and COCO results out."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from mmcv.transforms import Compose
+from mmdet.datasets import CocoDataset
+from mmdet.structures import DetDataSample
 from mmengine.config import Config
 from mmengine.registry import DefaultScope
+from pycocotools import mask as rle
 
-from openmsra.common.images import list_images, read_rgb
-from openmsra.engine.model import init_model
-from openmsra.errors import CheckpointError
-from openmsra.registry import INFERENCERS
+from openmsra.common.images import named_images, read_rgb
+from openmsra.engine.inferencer import Inferencer
+from openmsra.errors import DataError
+from openmsra.registry import DATASETS, INFERENCERS
+from openmsra.soft_teacher.data.coco import read_coco
 
-Source = str | Path | np.ndarray
+Image = str | Path | np.ndarray
+UNUSED = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}  # of the numbers 1 to 90 of COCO's categories
+COCO_IDS = [number for number in range(1, 91) if number not in UNUSED]
 
 
 @INFERENCERS.register_module()
-class SoftTeacherInferencer:
-    """Detects with the teacher (or the network that ``semi_test_cfg.predict_on`` names).
+class SoftTeacherInferencer(Inferencer):
+    """Detects with the network that ``semi_test_cfg.predict_on`` names: ``detect(images, score_thr=0.3, out_dir=...)``.
+
+    ``images`` are a file, a folder (its images and those of its sub-folders, sorted), a pattern, an array (H, W, 3) in BGR, or a
+    list of these. The rows are ``dict(image=path or index, height, width, boxes (n, 4) in pixels of the image, scores (n,),
+    labels (n,), names)``, with masks also ``masks``, n run-length codes of COCO. ``score_thr`` concerns the drawings; rows hold
+    all. The other arguments are those of :class:`~openmsra.engine.inferencer.Inferencer`.
+
+    With ``out_dir`` there are also ``results.json``, a list of COCO results, and ``images.json``, the COCO file of the images and
+    categories that they speak of: ``COCO('images.json').loadRes('results.json')``. Their numbers are those of ``ann_file`` or,
+    without one, 1, 2, 3 ... for images, and for categories those of the test data of the config or of COCO itself where the
+    class names are COCO's.
 
     Args:
         config: of the training.
         checkpoint: its weights, or those of an exported plain detector.
         device: where the network runs.
-        classes: names; by default those of the validation data set of the config.
+        classes: names; by default those of the test data of the config.
+        ann_file: COCO file with the images, for results that are to be evaluated with it.
+        cfg_options: overrides with dotted keys.
 
     Raises:
         CheckpointError: no checkpoint, or it does not fit the config.
+        AnnotationError: ``ann_file`` is no COCO file.
+        DataError: ``ann_file`` lacks a class.
     """
 
     def __init__(
@@ -39,79 +58,106 @@ class SoftTeacherInferencer:
         checkpoint: str | Path,
         device: str | torch.device = 'cpu',
         classes: tuple[str, ...] | None = None,
+        ann_file: str | Path | None = None,
+        cfg_options: dict | None = None,
     ) -> None:
-        if not checkpoint:
-            raise CheckpointError('SoftTeacherInferencer: give a checkpoint; random weights detect nothing.')
-        self.model = init_model(config, checkpoint, device)
+        super().__init__(config, checkpoint, device, cfg_options)
         dataset = self.model.cfg.test_dataloader.dataset
-        self.classes = classes or dataset.get('metainfo', {}).get('classes') or _classes_of(dataset.type)
-        steps = [step for step in dataset.pipeline if step.type not in ('LoadImageFromFile', 'mmdet.LoadAnnotations')]
+        stated = dataset.get('metainfo', {}).get('classes') or DATASETS.get(dataset.type).METAINFO['classes']
+        self.classes = tuple(classes or stated)
+        steps = [step for step in dataset.pipeline if step.type not in ('LoadCheckedImage', 'mmdet.LoadAnnotations')]
         with DefaultScope.overwrite_default_scope('openmsra'):
             self.pipeline = Compose([dict(type='mmdet.LoadImageFromNDArray'), *steps])
+        self.images = read_coco(ann_file)['images'] if ann_file is not None else None
+        self.categories = self._categories(ann_file, Path(dataset.get('data_root', '')) / dataset.get('ann_file', ''))
 
-    @torch.inference_mode()
-    def __call__(
-        self, images: Source | list[Source], score_thr: float = 0.3, out_dir: str | Path | None = None, batch_size: int = 1
-    ) -> list[dict]:
-        """Detect.
-
-        Args:
-            images: a file, a folder (its images, also in sub-folders, sorted), a BGR array (H, W, 3), or a list of these.
-            score_thr: boxes below it are not drawn; results hold all.
-            out_dir: where to write drawn images and ``results.json``; ``None`` writes nothing.
-            batch_size: images in a forward pass.
-
-        Returns:
-            for each image ``dict(image, boxes (n, 4) in its pixels, scores (n,), labels (n,), names)``, arrays; with masks
-            also ``masks`` (n, H, W) bool.
+    def list_inputs(self, inputs: Image | list[Image]) -> list[tuple[str | int, Path | np.ndarray]]:
+        """(name, image) of every image that is meant.
 
         Raises:
-            MissingFileError: no such file, or a folder without images.
-            ImageError: a file that does not decode.
+            DataError: an image is not in ``ann_file``.
         """
-        rows, batch = [], []
-        sources = list(_listed(images))
-        for number, (name, pixels) in enumerate(sources):
-            batch.append((name, pixels))
-            if len(batch) == batch_size or number + 1 == len(sources):
-                rows += self._detect(batch)
-                batch = []
+        named = named_images(inputs)
+        if self.images is not None:
+            for name, _ in named:
+                self._stated_image(name)
+        return named
+
+    def preprocess(self, item: Path | np.ndarray) -> dict:
+        """The image through the test pipeline."""
+        return self.pipeline(dict(img=read_bgr(item), img_id=0))
+
+    def forward(self, batch: list[dict]) -> list:
+        """Data samples with ``pred_instances`` in pixels of the images."""
+        return self.model.test_step({key: [row[key] for row in batch] for key in ('inputs', 'data_samples')})
+
+    def postprocess(self, prediction: DetDataSample) -> dict:
+        """See :func:`plain_row`."""
+        return plain_row(prediction, self.classes)
+
+    def draw(self, item: Path | np.ndarray, row: dict, *, score_thr: float = 0.3) -> np.ndarray:
+        """The image with boxes, names, scores and masks of a result."""
+        return draw(read_bgr(item).copy(), row, score_thr)[..., ::-1]
+
+    def __call__(self, inputs: Image | list[Image], *args, out_dir: str | Path | None = None, **kwargs) -> list[dict]:
+        """See :class:`~openmsra.engine.inferencer.Inferencer`."""
+        rows = super().__call__(inputs, *args, out_dir=out_dir, **kwargs)
         if out_dir is not None:
-            self._write(rows, sources, Path(out_dir), score_thr)
+            images, results = self.coco_results(rows)
+            (Path(out_dir) / 'images.json').write_text(json.dumps(images, ensure_ascii=False), encoding='utf-8')
+            (Path(out_dir) / 'results.json').write_text(json.dumps(results), encoding='utf-8')
         return rows
 
-    def _detect(self, batch: list[tuple[str, np.ndarray]]) -> list[dict]:
-        packed = [self.pipeline(dict(img=_pixels(name, image), img_id=name)) for name, image in batch]
-        samples = self.model.test_step(
-            dict(inputs=[row['inputs'] for row in packed], data_samples=[row['data_samples'] for row in packed])
-        )
-        return [self._row(name, sample.pred_instances.cpu().numpy()) for (name, _), sample in zip(batch, samples, strict=True)]
+    def coco_results(self, rows: list[dict]) -> tuple[dict, list[dict]]:
+        """A COCO file of the images and categories, and the list of COCO results that refers to it."""
+        images, results = [], []
+        for number, row in enumerate(rows, start=1):
+            if 'error' in row:
+                continue
+            stated = self._stated_image(row['image']) if self.images is not None else dict(id=number, file_name=str(row['image']))
+            images.append(dict(stated, height=row['height'], width=row['width']))
+            for index, (x1, y1, x2, y2) in enumerate(row['boxes'].tolist()):
+                result = dict(
+                    image_id=stated['id'],
+                    category_id=self.categories[row['labels'][index]]['id'],
+                    bbox=[x1, y1, x2 - x1, y2 - y1],
+                    score=float(row['scores'][index]),
+                )
+                results.append(result | (dict(segmentation=row['masks'][index]) if 'masks' in row else {}))
+        return dict(images=images, categories=self.categories, annotations=[]), results
 
-    def _row(self, name: str, found) -> dict:
-        row = dict(
-            image=name,
-            boxes=found.bboxes,
-            scores=found.scores,
-            labels=found.labels,
-            names=[self.classes[label] for label in found.labels],
-        )
-        return row | (dict(masks=found.masks.astype(bool)) if 'masks' in found else {})
+    def _categories(self, ann_file: str | Path | None, test_file: Path) -> list[dict]:
+        """The category of each label."""
+        if ann_file is None and test_file.is_file():
+            ann_file = test_file
+        if ann_file is not None:
+            ids = {row['name']: row['id'] for row in read_coco(ann_file).get('categories', [])}
+            if missing := [name for name in self.classes if name not in ids]:
+                raise DataError(f'{ann_file}: no category is called {", ".join(map(repr, missing[:5]))}.')
+            return [dict(id=ids[name], name=name) for name in self.classes]
+        numbers = COCO_IDS if self.classes == CocoDataset.METAINFO['classes'] else range(1, len(self.classes) + 1)
+        return [dict(id=number, name=name) for number, name in zip(numbers, self.classes, strict=True)]
 
-    def _write(self, rows: list[dict], sources: list, folder: Path, score_thr: float) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        for number, (row, (name, image)) in enumerate(zip(rows, sources, strict=True)):
-            cv2.imwrite(str(folder / f'{number:05d}_{Path(name).stem}.png'), draw(_pixels(name, image).copy(), row, score_thr))
-        (folder / 'results.json').write_text(json.dumps(coco_results(rows)), encoding='utf-8')
+    def _stated_image(self, name: str | int) -> dict:
+        """The entry of ``ann_file`` whose file name is the end of this one."""
+        parts = Path(str(name)).parts
+        for image in self.images:
+            stated = Path(image['file_name']).parts
+            if parts[-len(stated) :] == stated:
+                return image
+        raise DataError(f'{name}: the ann_file has no image of this name.')
 
 
-def coco_results(rows: list[dict]) -> dict:
-    """``images`` with ids and file names, ``annotations`` in the format of COCO results (boxes as x, y, width, height)."""
-    annotations = []
-    for number, row in enumerate(rows):
-        for box, score, label, name in zip(row['boxes'].tolist(), row['scores'].tolist(), row['labels'].tolist(), row['names']):
-            size = [box[2] - box[0], box[3] - box[1]]
-            annotations.append(dict(image_id=number, category_id=label + 1, category=name, bbox=[*box[:2], *size], score=score))
-    return dict(images=[dict(id=number, file_name=row['image']) for number, row in enumerate(rows)], annotations=annotations)
+def plain_row(prediction: DetDataSample, classes: tuple[str, ...]) -> dict:
+    """Size of the image, boxes, scores, labels and names as arrays and lists; masks as run-length codes of COCO."""
+    instances = prediction.pred_instances.cpu().numpy()
+    height, width = prediction.ori_shape
+    row = dict(height=height, width=width, boxes=instances.bboxes, scores=instances.scores, labels=instances.labels)
+    row['names'] = [classes[label] for label in instances.labels]
+    if 'masks' in instances:
+        codes = [rle.encode(np.asfortranarray(mask.astype(np.uint8))) for mask in instances.masks]
+        row['masks'] = [dict(code, counts=code['counts'].decode()) for code in codes]
+    return row
 
 
 def draw(image: np.ndarray, row: dict, score_thr: float) -> np.ndarray:
@@ -121,7 +167,7 @@ def draw(image: np.ndarray, row: dict, score_thr: float) -> np.ndarray:
     for i in np.flatnonzero(row['scores'] >= score_thr):
         colour = colours[row['labels'][i]]
         if 'masks' in row:
-            inside = row['masks'][i]
+            inside = rle.decode(row['masks'][i]).astype(bool)
             image[inside] = image[inside] // 2 + np.array(colour, np.uint8) // 2
         x1, y1, x2, y2 = row['boxes'][i].round().astype(int).tolist()
         cv2.rectangle(image, (x1, y1), (x2, y2), colour, 2)
@@ -130,20 +176,6 @@ def draw(image: np.ndarray, row: dict, score_thr: float) -> np.ndarray:
     return image
 
 
-def _classes_of(dataset: str) -> tuple[str, ...]:
-    from openmsra.registry import DATASETS
-
-    return DATASETS.get(dataset).METAINFO['classes']
-
-
-def _listed(images: Source | list[Source]) -> Iterator[tuple[str, np.ndarray | None]]:
-    """Name and, for arrays, pixels of each image; files are read when their turn comes."""
-    for number, image in enumerate(images if isinstance(images, list) else [images]):
-        if isinstance(image, np.ndarray):
-            yield f'array{number}', image
-        else:
-            yield from ((str(path), None) for path in list_images(image))
-
-
-def _pixels(name: str, image: np.ndarray | None) -> np.ndarray:
-    return cv2.cvtColor(read_rgb(name), cv2.COLOR_RGB2BGR) if image is None else image
+def read_bgr(item: Path | np.ndarray) -> np.ndarray:
+    """Pixels (H, W, 3) of a file or array."""
+    return item if isinstance(item, np.ndarray) else np.ascontiguousarray(read_rgb(item)[..., ::-1])

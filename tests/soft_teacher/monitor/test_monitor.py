@@ -1,11 +1,9 @@
 """What users see of pseudo labels and detections: figures, warnings, pictures, exports, files of results."""
 
 import copy
-import json
 import logging
 from types import SimpleNamespace
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -15,9 +13,8 @@ from mmengine.registry import MODELS
 from mmengine.structures import InstanceData
 
 from openmsra.engine.checkpoint.io import load_weights, save_file
-from openmsra.errors import CheckpointError, DataError
+from openmsra.errors import DataError
 from openmsra.soft_teacher.hooks import plain_detector
-from openmsra.soft_teacher.inferencer import SoftTeacherInferencer
 from openmsra.soft_teacher.monitor.browse import pseudo_labels_of_views
 from openmsra.soft_teacher.monitor.hook import PseudoLabelMonitor
 from openmsra.soft_teacher.monitor.pictures import pseudo_label_pictures
@@ -153,35 +150,6 @@ def test_converter_round_trip_and_faults(build, tmp_path, run_tool):
     done = run_tool(tool, tmp_path / 'broken.pth', tmp_path / 'none.pth', '--config', CONFIG, check=False)
     assert done.returncode == 2 and not (tmp_path / 'none.pth').exists()
     assert 'teacher.rpn_head.rpn_cls.bias' in done.stderr and 'extra.weight' in done.stderr
-
-
-def test_inferencer_draws_and_writes_results(build, tmp_path):
-    save_file(dict(state_dict=build().state_dict()), tmp_path / 'weights.pth')
-    folder = tmp_path / 'images'
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    for name, shape in (('a.png', (60, 90, 3)), ('b.jpg', (90, 60, 3))):
-        cv2.imwrite(str(folder / name), rng.integers(0, 255, shape, np.uint8))
-    inferencer = SoftTeacherInferencer(CONFIG, tmp_path / 'weights.pth')
-    rows = inferencer(folder, score_thr=0.1, out_dir=tmp_path / 'out')
-    assert [row['image'].rsplit('/')[-1] for row in rows] == ['a.png', 'b.jpg']
-    assert set(rows[0]['names']) <= {'red', 'green', 'blue'}
-    assert (rows[0]['boxes'][:, 2] <= 90).all() and (rows[0]['boxes'][:, 3] <= 60).all(), 'boxes are in pixels of the file'
-    results = json.loads((tmp_path / 'out' / 'results.json').read_text())
-    assert len(results['annotations']) == sum(len(row['boxes']) for row in rows) > 0
-    x, y, w, h = results['annotations'][0]['bbox']
-    assert [x, y, x + w, y + h] == pytest.approx(rows[0]['boxes'][0].tolist(), abs=1e-3)
-    drawn = cv2.imread(str(tmp_path / 'out' / '00000_a.png'))
-    assert drawn.shape == (60, 90, 3) and (drawn != cv2.imread(str(folder / 'a.png'))).any()
-    single = inferencer(cv2.imread(str(folder / 'a.png')))[0]
-    np.testing.assert_allclose(single['boxes'], rows[0]['boxes'], atol=1e-3)
-    with pytest.raises(DataError, match='no such image'):
-        inferencer(tmp_path / 'nowhere.png')
-    (folder / 'c.png').write_bytes(b'broken')
-    with pytest.raises(DataError, match='c.png: the image cannot be decoded'):
-        inferencer(folder / 'c.png')
-    with pytest.raises(CheckpointError, match='give a checkpoint'):
-        SoftTeacherInferencer(CONFIG, '')
 
 
 def test_test_settings_are_checked(tiny_cfg):
