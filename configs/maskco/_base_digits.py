@@ -22,7 +22,7 @@ model = dict(
     mph=dict(type='MaskPredictionHead', channels=64, mid_channels=32),
     queue_len=1024,
     feat_dim=64,
-    momentum=0.01,
+    momentum=0.99,
     temperature=0.2,
 )
 

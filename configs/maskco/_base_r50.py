@@ -13,7 +13,7 @@ model = dict(
     mph=dict(type='MaskPredictionHead', channels=2048, mid_channels=512, num_blocks=2, kernel=3),
     queue_len=65536,
     feat_dim=128,
-    momentum=0.001,
+    momentum=0.999,
     temperature=0.2,
     region='box',
     mask='mean',

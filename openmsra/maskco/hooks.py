@@ -24,7 +24,7 @@ class PretextWatch(Hook):
         if queue > images:
             runner.logger.warning(
                 f'MaskCo: the queue holds {queue} keys and the data set {images} images, so that the queue holds keys of the '
-                f'query image itself. Set model.queue_len to at most {max(1, images // 4)} and model.momentum to 0.005-0.01.'
+                f'query image itself. Set model.queue_len to at most {max(1, images // 4)} and model.momentum to 0.99-0.995.'
             )
         batch = runner.train_dataloader.batch_size * runner.world_size
         if batch > 1024:

@@ -31,7 +31,7 @@ class MaskCo(BaseModel):
         neck: projection of a vector (B, C * bins ** 2); mmpretrain's ``MoCoV2Neck`` with ``with_avg_pool=False``.
         queue_len: K, keys kept as negatives.
         feat_dim: D, length of the projected vectors.
-        momentum: step of the key encoder.
+        momentum: share of the key encoder that is kept in an iteration, as in MoCo.
         temperature: tau.
         region: 'box' contrasts regions, 'view' whole views.
         mask: fill of the hole, one of 'mean', 'image_mean', 'noise', 'blur', 'learned'; ``None`` hides nothing.
@@ -54,7 +54,7 @@ class MaskCo(BaseModel):
         neck: dict,
         queue_len: int = 65536,
         feat_dim: int = 128,
-        momentum: float = 0.001,
+        momentum: float = 0.999,
         temperature: float = 0.2,
         region: str = 'box',
         mask: str | None = 'mean',
@@ -71,6 +71,8 @@ class MaskCo(BaseModel):
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
         _check_options(region, mask, mask_shape, mph, mph_side, global_weight)
+        if not 0.5 <= momentum <= 1:
+            raise ValueError(f'MaskCo: momentum={momentum} is the share of the key encoder that is kept, 0.999 for instance.')
         if queue_len < 1 or temperature <= 0 or not 1 <= (hardest or 1) <= queue_len:
             raise ValueError(
                 f'MaskCo: queue_len={queue_len}, temperature={temperature}, hardest={hardest}; all must be '
@@ -126,7 +128,7 @@ class MaskCo(BaseModel):
         pairs = [(*inputs, regions), *([(*inputs[::-1], _turned(regions))] if self.symmetric else [])]
         queries = torch.cat([self.encode_queries(query_view, boxes['query']) for query_view, _, boxes in pairs])
         with torch.no_grad():
-            ema_update(self.encoder_k, self._encoder_q(), 1 - self.momentum)
+            ema_update(self.encoder_k, self._encoder_q(), self.momentum)
             encoded = [self.encode_keys(key_view, boxes) for _, key_view, boxes in pairs]
             positives, negatives = (torch.cat(vectors) for vectors in zip(*encoded, strict=True))
         valid = torch.cat([boxes['valid'] for _, _, boxes in pairs])
