@@ -11,7 +11,13 @@ test_dataloader = dict(
         type='ConcatDataset',
         datasets=[
             dict(type='LabelledFolder', data_root='data/imagenet/train', bank=True, per_class=100, pipeline=pipeline),
-            dict(type='LabelledFolder', data_root='data/imagenet/val', bank=False, pipeline=pipeline),
+            dict(
+                type='LabelledFolder',
+                data_root='data/imagenet/val',
+                classes='data/imagenet/train',
+                bank=False,
+                pipeline=pipeline,
+            ),
         ],
     ),
 )

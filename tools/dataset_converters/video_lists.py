@@ -22,6 +22,11 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('videos', type=Path, help='folder with a sub-folder for each class')
     parser.add_argument('--name', help='start of the names of the lists (default: the data set; for Kinetics: the table)')
     parser.add_argument('--out', type=Path, help='folder to write to (default: the parent of the folder of videos)')
+    parser.add_argument(
+        '--classes',
+        type=Path,
+        help='for Kinetics: ..._classes.txt of the training table, for one numbering of classes',
+    )
     parser.add_argument('--no-check', action='store_true', help='do not decode the videos')
     args = parser.parse_args(argv)
 
@@ -60,7 +65,10 @@ def read(args: argparse.Namespace) -> tuple[dict[str, list], list[str]]:
     from openmsra.mcn.data import splits
 
     if args.dataset == 'kinetics':
-        rows, classes = splits.kinetics(args.annotations)
+        from openmsra.common.annotations import read_text
+
+        known = [line for line in read_text(args.classes).splitlines() if line] if args.classes else None
+        rows, classes = splits.kinetics(args.annotations, known)
         return {args.name or args.annotations.stem: rows}, classes
     lists, name = {}, args.name or args.dataset
     for split in splits.SPLITS:

@@ -1,45 +1,66 @@
 """Labelled images and labelled boxes for the probes of frozen features."""
 
+import hashlib
+from collections.abc import Iterable
 from pathlib import Path
 
 import mmcv
 import numpy as np
 from mmengine.dataset import BaseDataset
 
-from openmsra.common.annotations import inside, read_json
+from openmsra.common.annotations import inside, read_json, read_text
 from openmsra.common.files import visible_folders
 from openmsra.common.images import list_images, read_rgb
-from openmsra.errors import MissingFileError
+from openmsra.errors import DataError, MissingFileError
 from openmsra.registry import DATASETS
 
 
 @DATASETS.register_module()
 class LabelledFolder(BaseDataset):
-    """One sub-folder a class, as ImageNet has it; RGB. Probes alone use the labels.
+    """One sub-folder a class, as ImageNet has it; RGB. Probes alone use the labels. Hidden folders are no classes.
 
     Args:
-        data_root: holds a folder for each class; their sorted names are the classes.
+        data_root: holds a folder for each class.
+        classes: what numbers the classes: a folder whose sub-folders they are (that of the training images), or a text file with
+            one name a line; default: ``data_root`` itself.
         bank: whether probes are fitted on these images (else tested).
         per_class: only so many images of each class, the first by name; ``None`` for all.
 
     Raises:
         FileNotFoundError: no folder, or none with images.
+        DataError: a folder that is none of the classes.
     """
 
-    def __init__(self, data_root: str, pipeline: list, bank: bool, per_class: int | None = None, **kwargs) -> None:
-        self.bank, self.per_class = bank, per_class
+    def __init__(
+        self, data_root: str, pipeline: list, bank: bool, per_class: int | None = None, classes: str = '', **kwargs
+    ) -> None:
+        self.bank, self.per_class, self.classes = bank, per_class, classes
         super().__init__(data_root=data_root, pipeline=pipeline, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         root = Path(self.data_root)
         if not root.is_dir():
             raise MissingFileError(f'{root}: there is no such folder of classes.')
-        rows = []
-        for label, folder in enumerate(visible_folders(root)):
-            rows += [dict(img_path=str(path), gt_label=label) for path in list_images(folder)[: self.per_class]]
+        names = self._class_names(Path(self.classes) if self.classes else root)
+        folders = {folder.name: folder for folder in visible_folders(root)}
+        if unknown := sorted(folders.keys() - set(names)):
+            raise DataError(
+                f'{root}: {", ".join(unknown[:5])} is none of the {len(names)} classes of {self.classes}; '
+                'move the folder away, or train the probe on this class too.'
+            )
+        rows, class_list = [], _digest(names)
+        for label, name in enumerate(names):
+            for path in list_images(folders[name])[: self.per_class] if name in folders else ():
+                rows.append(dict(img_path=str(path), gt_label=label, class_list=class_list))
         if not rows:
             raise MissingFileError(f'{root}: no class folders with images.')
         return rows
+
+    @staticmethod
+    def _class_names(place: Path) -> list[str]:
+        if place.is_dir():
+            return [folder.name for folder in visible_folders(place)]
+        return [line.strip() for line in read_text(place).splitlines() if line.strip()]
 
     def prepare_data(self, idx: int) -> dict:
         row = self.get_data_info(idx)
@@ -81,6 +102,9 @@ class CocoRegions(BaseDataset):
     def load_data_list(self) -> list[dict]:
         content = read_json(self.ann_file, dict(categories=list, annotations=list, images=list))
         labels = {category: i for i, category in enumerate(sorted(row['id'] for row in content['categories']))}
+        self._class_list = _digest(
+            f'{row["id"]} {row.get("name")}' for row in sorted(content['categories'], key=lambda c: c['id'])
+        )
         by_image: dict[int, list[dict]] = {}
         for annotation in content['annotations']:
             if not annotation.get('iscrowd'):
@@ -105,9 +129,15 @@ class CocoRegions(BaseDataset):
             img_path=str(inside(self.data_root, image['file_name'], self.ann_file)),
             gt_boxes=[box for box, _ in boxes],
             gt_box_labels=[label for _, label in boxes],
+            class_list=self._class_list,
         )
 
     def prepare_data(self, idx: int) -> dict:
         row = self.get_data_info(idx)
         pixels = mmcv.imresize(read_rgb(row['img_path']), (self.size, self.size), backend='pillow')
         return self.pipeline(dict(row, img=pixels, bank=self.bank))
+
+
+def _digest(names: Iterable[str]) -> int:
+    """A number that tells whether two parts of a probe number the same classes alike."""
+    return int.from_bytes(hashlib.blake2b('\n'.join(names).encode(), digest_size=7).digest(), 'big')

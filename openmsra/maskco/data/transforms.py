@@ -155,11 +155,13 @@ class PackProbe(BaseTransform):
     """An image with its labels for the probes.
 
     Reads ``img``, ``bank`` (whether the image belongs to the part that a probe is fitted on) and either ``gt_label`` or
-    ``gt_boxes`` (R, 4) with ``gt_box_labels`` (R,).
+    ``gt_boxes`` (R, 4) with ``gt_box_labels`` (R,); ``class_list``, a number for the list of all classes, is optional.
     """
 
     def transform(self, results: dict) -> dict:
         targets = dict(bank=torch.tensor(bool(results['bank'])))
+        if 'class_list' in results:
+            targets['class_list'] = torch.tensor(results['class_list'])
         if 'gt_label' in results:
             targets['label'] = torch.tensor(int(results['gt_label']))
         if 'gt_boxes' in results:

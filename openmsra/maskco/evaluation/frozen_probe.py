@@ -6,6 +6,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 
 from openmsra.common.probes import linear_classifier, neighbour_classifier
+from openmsra.errors import DataError
 from openmsra.registry import METRICS
 
 
@@ -25,6 +26,7 @@ class FrozenProbe(BaseMetric):
 
     Raises:
         ValueError: no image to fit on, or none to test on, or no labels at all.
+        DataError: the two parts have other lists of classes.
     """
 
     default_prefix = 'probe'
@@ -44,13 +46,19 @@ class FrozenProbe(BaseMetric):
 
     def process(self, data_batch: dict, data_samples: list[dict]) -> None:
         for sample in data_samples:
-            self.results.append({name: value.cpu().float().numpy() for name, value in sample.items()})
+            row = {name: value.cpu().float().numpy() for name, value in sample.items() if name != 'class_list'}
+            self.results.append(dict(row, class_list=int(sample.get('class_list', 0))))
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         bank = [row for row in results if row['bank']]
         rest = [row for row in results if not row['bank']]
         if not bank or not rest:
             raise ValueError(f'FrozenProbe: {len(bank)} images to fit on and {len(rest)} to test on; both are needed.')
+        if len({row['class_list'] for row in results}) > 1:
+            raise DataError(
+                'FrozenProbe: the images to fit on and those to test on number their classes differently. Give the part to test '
+                'on the classes of the other: classes=FOLDER of LabelledFolder; of COCO files, the same categories.'
+            )
         if 'label' not in bank[0] and 'box_labels' not in bank[0]:
             raise ValueError('FrozenProbe: the images have neither gt_label nor gt_boxes with gt_box_labels.')
         figures = {}

@@ -2,7 +2,7 @@
 
 import csv
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from openmsra.common.video import list_videos, read_frames
@@ -47,7 +47,7 @@ def hmdb51(annotations: Path, split: int) -> tuple[Rows, Rows, list[str]]:
         SplitError: a line that does not end in 0, 1 or 2.
     """
     ending = f'_test_split{split}.txt'
-    files = sorted(annotations.glob(f'*{ending}'))
+    files = sorted(annotations.glob(f'[!.]*{ending}'))
     if not files:
         raise MissingFileError(f'{annotations}: no files CLASS{ending} in this folder.')
     classes, sides = [file.name.removesuffix(ending) for file in files], {'1': [], '2': [], '0': []}
@@ -60,14 +60,17 @@ def hmdb51(annotations: Path, split: int) -> tuple[Rows, Rows, list[str]]:
     return sides['1'], sides['2'], classes
 
 
-def kinetics(table: Path) -> tuple[Rows, list[str]]:
+def kinetics(table: Path, classes: Sequence[str] | None = None) -> tuple[Rows, list[str]]:
     """Videos and classes of an official table (``label,youtube_id,time_start,time_end,...``).
 
     Files are named LABEL/ID_START_END.mp4 with six digits, as the usual downloaders do.
 
+    Args:
+        classes: in the order of their numbers, those of the training table; by default those of this one, sorted.
+
     Raises:
         FileNotFoundError: no such table.
-        SplitError: a column is missing.
+        SplitError: a column is missing, or a label is none of the classes.
     """
     if not table.is_file():
         raise MissingFileError(f'{table}: there is no such table.')
@@ -77,7 +80,10 @@ def kinetics(table: Path) -> tuple[Rows, list[str]]:
         if lacking := needed - set(reader.fieldnames or ()):
             raise SplitError(f'{table}: no column {", ".join(sorted(lacking))}; test tables without labels cannot be used.')
         rows = list(reader)
-    classes = sorted({row['label'] for row in rows})
+    labels = {row['label'] for row in rows}
+    classes = sorted(labels) if classes is None else list(classes)
+    if unknown := sorted(labels - set(classes)):
+        raise SplitError(f'{table}: {", ".join(unknown[:5])} is none of the {len(classes)} classes.')
     label_of = {name: number for number, name in enumerate(classes)}
     return [
         (

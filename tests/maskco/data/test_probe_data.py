@@ -12,6 +12,7 @@ from PIL import Image
 from openmsra.apis import init_model
 from openmsra.engine.checkpoint.io import save_file
 from openmsra.engine.config.files import load_config
+from openmsra.errors import DataError
 from openmsra.maskco import CocoRegions, LabelledFolder
 from openmsra.registry import DATASETS, METRICS, MODELS
 
@@ -56,15 +57,47 @@ def test_neighbours_in_labelled_folders(tiny, tmp_path):
     for split, count in (('train', 7), ('val', 3)):
         for label in range(2):
             _images(tmp_path / split / f'n{label}', label, count, rng)
+    for split in ('train', 'val'):  # what an editor leaves behind is no class
+        _images(tmp_path / split / '.ipynb_checkpoints', 0, 1, rng)
+        if split == 'train':
+            (tmp_path / split / '.ipynb_checkpoints/._0_0.png').touch()
     options = {
         'test_dataloader.dataset.datasets.0.data_root': str(tmp_path / 'train'),
         'test_dataloader.dataset.datasets.1.data_root': str(tmp_path / 'val'),
+        'test_dataloader.dataset.datasets.1.classes': str(tmp_path / 'train'),
         'test_dataloader.dataset.datasets.0.per_class': 6,
         'test_evaluator.neighbours': 3,
     }
     figures = _test('maskco-knn_resnet50_1xb128_in1k', {**tiny, **options}, tmp_path / 'net.pth')
     assert figures == {'knn': 100}
     assert len(LabelledFolder(str(tmp_path / 'train'), pipeline=[], bank=True, per_class=6)) == 12
+
+
+def test_both_parts_of_a_probe_number_their_classes_alike(tmp_path):
+    rng = np.random.default_rng(0)
+    for split, names in (('train', 'abc'), ('val', 'bc')):
+        for name in names:
+            _images(tmp_path / split / name, 0, 1, rng)
+
+    def labels(**options):
+        rows = LabelledFolder(str(tmp_path / 'val'), pipeline=[dict(type='PackProbe')], bank=False, **options)
+        return rows, [int(row['regions']['label']) for row in rows]
+
+    with DefaultScope.overwrite_default_scope('openmsra'):
+        training = LabelledFolder(str(tmp_path / 'train'), pipeline=[dict(type='PackProbe')], bank=True)
+        alone, shifted = labels()
+        right = labels(classes=str(tmp_path / 'train'))[1]
+        assert shifted == [0, 1] and right == [1, 2], 'b and c are the classes 1 and 2 of the training'
+        (tmp_path / 'names.txt').write_text('c\nb\n')
+        assert labels(classes=str(tmp_path / 'names.txt'))[1] == [0, 1]  # c is 0
+        metric = METRICS.build(dict(type='FrozenProbe', probes=['knn'], neighbours=1))
+        for dataset in (training, alone):
+            metric.process({}, [dict(row['regions'], feature=torch.zeros(2)) for row in dataset])
+        with pytest.raises(DataError, match='number their classes differently'):
+            metric.compute_metrics(metric.results)
+        (tmp_path / 'val/extra').mkdir()
+        with pytest.raises(DataError, match=r'extra is none of the 3 classes of .*train'):
+            labels(classes=str(tmp_path / 'train'))
 
 
 def test_regions_of_a_coco_file(tiny, tmp_path):

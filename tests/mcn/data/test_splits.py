@@ -79,6 +79,8 @@ def test_hmdb51(tmp_path):
     assert (training, test, classes) == ([(f'cartwheel/{odd}', 1)], [('cartwheel/plain.avi', 1)], ['brush hair', 'cartwheel'])
     with pytest.raises(FileNotFoundError, match='_test_split2'):
         splits.hmdb51(tmp_path, 2)
+    (tmp_path / '._cartwheel_test_split1.txt').write_bytes(b'what macOS leaves beside a file')
+    assert splits.hmdb51(tmp_path, 1)[2][0] != '._cartwheel'
     (tmp_path / 'cartwheel_test_split1.txt').write_text('plain.avi 3\n')
     with pytest.raises(splits.SplitError, match='does not end in 0, 1 or 2'):
         splits.hmdb51(tmp_path, 1)
@@ -93,6 +95,10 @@ def test_kinetics(tmp_path):
     write_video(tmp_path / 'videos/abseiling/y_000000_000010.avi')
     found, missing, inexact = splits.locate(rows, tmp_path / 'videos')
     assert found == [('abseiling/y_000000_000010.avi', 0)] and missing == ['ski jump/-x_1_000005_000015.mp4'] and not inexact
+    table.write_text('label,youtube_id,time_start,time_end,split\nski jump,-x_1,5,15,val\n')
+    assert splits.kinetics(table)[0][0][1] == 0 and splits.kinetics(table, classes)[0][0][1] == 1, 'the number of the training'
+    with pytest.raises(splits.SplitError, match='ski jump is none of the 1 classes'):
+        splits.kinetics(table, ['abseiling'])
     table.write_text('youtube_id,time_start,time_end\ny,0,10\n')
     with pytest.raises(splits.SplitError, match='no column label'):
         splits.kinetics(table)
