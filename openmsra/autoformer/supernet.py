@@ -54,23 +54,15 @@ class AutoFormerSupernet(VisionTransformerBase):
         drop_path_rate: of the last block of the supernet; grows linearly from 0 and is not rescaled for less depth.
         drop_rate: dropout of tokens, scaled by active / super width.
         attn_drop_rate: dropout of attention weights.
-        others: see :class:`~openmsra.autoformer.vit.VisionTransformerBase`.
+        network: arguments of :class:`~openmsra.autoformer.vit.VisionTransformerBase`; ``head_dim`` is that of the space.
 
     Raises:
-        ValueError: a value that is none of those above, or a space whose head_dim differs from ``head_dim``.
+        ValueError: a value that is none of those above.
     """
 
     def __init__(
         self,
         space: str | dict,
-        num_classes: int = 1000,
-        img_size: int | tuple[int, int] = 224,
-        patch_size: int = 16,
-        in_channels: int = 3,
-        max_relative_position: int = 14,
-        relative_position: str = 'kv',
-        abs_pos: bool = True,
-        global_pool: bool = True,
         sharing: str = 'entangled',
         qkv_bias_layout: str = 'prefix',
         scale_output: bool = False,
@@ -79,29 +71,12 @@ class AutoFormerSupernet(VisionTransformerBase):
         drop_path_rate: float = 0.1,
         drop_rate: float = 0.0,
         attn_drop_rate: float = 0.0,
-        init_std: float = 0.02,
-        loss: dict | None = None,
-        data_preprocessor: dict | None = None,
-        init_cfg: dict | None = None,
+        **network,
     ) -> None:
         space = SearchSpace.from_config(space)
         _check_choice('sharing', sharing, ('entangled', 'classical'))
         _check_choice('qkv_bias_layout', qkv_bias_layout, ('prefix', 'interleaved'))
-        super().__init__(
-            num_classes,
-            img_size,
-            patch_size,
-            in_channels,
-            space.head_dim,
-            max_relative_position,
-            relative_position,
-            abs_pos,
-            global_pool,
-            init_std,
-            loss,
-            data_preprocessor,
-            init_cfg,
-        )
+        super().__init__(head_dim=space.head_dim, **network)
         self.space, self.sharing, self.qkv_bias_layout = space, sharing, qkv_bias_layout
         self.scale_output = scale_output
         self.drop_path_rate, self.drop_rate, self.attn_drop_rate = drop_path_rate, drop_rate, attn_drop_rate
@@ -327,20 +302,21 @@ def extract_subnet(supernet: AutoFormerSupernet, arch: Arch) -> AutoFormerViT:
     before = supernet.get_subnet()
     supernet.set_subnet(arch)
     arch = supernet.get_subnet()
+    share = arch['embed_dim'] / supernet.space.super_embed_dim
     network = AutoFormerViT(
         arch,
-        supernet.num_classes,
-        supernet.img_size,
-        supernet.patch_size,
-        supernet.in_channels,
-        supernet.head_dim,
-        supernet.max_relative_position,
-        supernet.roles,
-        supernet.abs_pos,
-        supernet.global_pool,
-        supernet.drop_path_rate * (arch['depth'] - 1) / max(supernet.space.super_depth - 1, 1),
-        supernet.drop_rate * arch['embed_dim'] / supernet.space.super_embed_dim,
-        supernet.attn_drop_rate,
+        drop_path_rate=supernet.drop_path_rate * (arch['depth'] - 1) / max(supernet.space.super_depth - 1, 1),
+        drop_rate=supernet.drop_rate * share,
+        attn_drop_rate=supernet.attn_drop_rate,
+        num_classes=supernet.num_classes,
+        img_size=supernet.img_size,
+        patch_size=supernet.patch_size,
+        in_channels=supernet.in_channels,
+        head_dim=supernet.head_dim,
+        max_relative_position=supernet.max_relative_position,
+        relative_position=supernet.roles,
+        abs_pos=supernet.abs_pos,
+        global_pool=supernet.global_pool,
         init_std=supernet.init_std,
     )
     network.loss_module = copy.deepcopy(supernet.loss_module)

@@ -169,18 +169,18 @@ class VisionTransformerBase(BaseModel):
 
     def __init__(
         self,
-        num_classes: int,
-        img_size: int | tuple[int, int],
-        patch_size: int,
-        in_channels: int,
-        head_dim: int,
-        max_relative_position: int,
-        relative_position: str,
-        abs_pos: bool,
-        global_pool: bool,
-        init_std: float,
-        loss: dict | None,
-        data_preprocessor: dict | None,
+        num_classes: int = 1000,
+        img_size: int | tuple[int, int] = 224,
+        patch_size: int = 16,
+        in_channels: int = 3,
+        head_dim: int = 64,
+        max_relative_position: int = 14,
+        relative_position: str = 'kv',
+        abs_pos: bool = True,
+        global_pool: bool = True,
+        init_std: float = 0.02,
+        loss: dict | None = None,
+        data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(data_preprocessor=data_preprocessor, init_cfg=init_cfg)
@@ -281,57 +281,31 @@ class AutoFormerViT(VisionTransformerBase):
             and a head for another number of classes starts anew, both said in the log; all else must fit.
         drop_path_rate: of the last block; grows linearly from 0.
         drop_rate, attn_drop_rate: dropout of tokens and of attention weights.
-        others: see :class:`VisionTransformerBase`.
+        network: arguments of :class:`VisionTransformerBase`.
     """
 
     def __init__(
         self,
         arch: Arch,
-        num_classes: int = 1000,
-        img_size: int | tuple[int, int] = 224,
-        patch_size: int = 16,
-        in_channels: int = 3,
-        head_dim: int = 64,
-        max_relative_position: int = 14,
-        relative_position: str = 'kv',
-        abs_pos: bool = True,
-        global_pool: bool = True,
         drop_path_rate: float = 0.1,
         drop_rate: float = 0.0,
         attn_drop_rate: float = 0.0,
-        init_std: float = 0.02,
         pretrained: str | None = None,
-        loss: dict | None = None,
-        data_preprocessor: dict | None = None,
-        init_cfg: dict | None = None,
+        **network,
     ) -> None:
-        super().__init__(
-            num_classes,
-            img_size,
-            patch_size,
-            in_channels,
-            head_dim,
-            max_relative_position,
-            relative_position,
-            abs_pos,
-            global_pool,
-            init_std,
-            loss,
-            data_preprocessor,
-            init_cfg,
-        )
+        super().__init__(**network)
         self.arch, self.pretrained = normalize(arch), pretrained
         e, depth = self.arch['embed_dim'], self.arch['depth']
-        self.patch_embed = PatchEmbed(in_channels, patch_size, e)
+        self.patch_embed = PatchEmbed(self.in_channels, self.patch_size, e)
         self.cls_token = nn.Parameter(torch.zeros(1, 1, e))
         self.pos_embed = self._absolute_positions(e)
         rates = torch.linspace(0, drop_path_rate, depth, device='cpu').tolist()
         self.blocks = nn.ModuleList(
-            Block(e, heads, ratio, head_dim, max_relative_position, relative_position, rate, drop_rate, attn_drop_rate)
+            Block(e, heads, ratio, self.head_dim, self.max_relative_position, self.roles, rate, drop_rate, attn_drop_rate)
             for heads, ratio, rate in zip(self.arch['num_heads'], self.arch['mlp_ratio'], rates, strict=True)
         )
         self.norm = nn.LayerNorm(e, eps=LN_EPS)
-        self.head = nn.Linear(e, num_classes)
+        self.head = nn.Linear(e, self.num_classes)
         self.reset_parameters()
 
     def logits(self, images: Tensor) -> Tensor:

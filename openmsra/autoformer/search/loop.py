@@ -236,16 +236,16 @@ def _fingerprint(network: nn.Module) -> int:
     return crc
 
 
-def _from_config(kind: type, settings: dict, place: str):
+def _from_config(kind: type, settings: dict, key: str):
     """``kind(**settings)`` for a dataclass; an unknown key or a bad value is an error that names the place in the config."""
     valid = [field.name for field in fields(kind)]
-    for key in settings:
-        if key not in valid:
-            raise ConfigError(f"{place}: nothing reads the key '{key}'. {did_you_mean(key, valid)}")
+    for name in settings:
+        if name not in valid:
+            raise ConfigError(f"{key}: nothing reads the key '{name}'. {did_you_mean(name, valid)}")
     try:
         return kind(**settings)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f'{place}: {error}') from None
+        raise ConfigError(f'{key}: {error}') from None
 
 
 def _refuse_other_settings(saved: dict, now: dict, file: Path) -> None:

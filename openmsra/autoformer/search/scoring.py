@@ -104,10 +104,10 @@ def _shared_files(load: Callable[[range], DataLoader], example: Tensor, size: in
     ranks = [rank for rank, other in enumerate(machines) if other == machine]
     local_rank = ranks.index(dist.get_rank())
     files = [folder / f'scoring_{name}_{machine}.npy' for name in ('images', 'labels')]
-    description = folder / f'scoring_{machine}.json'  # is written last: it says that the files are whole
+    description = folder / f'scoring_{machine}.json'  # is written last: it says that the files are complete
     wanted = dict(size=size, shape=list(example.shape), dtype=str(example.dtype), key=key)
-    whole = description.is_file() and read_json(description, {}) == wanted and all(file.is_file() for file in files)
-    if not all(dist.all_gather_object(whole)):
+    complete = description.is_file() and read_json(description, {}) == wanted and all(file.is_file() for file in files)
+    if not all(dist.all_gather_object(complete)):
         description.unlink(missing_ok=True)
         _raise_together(_reserve(files, example, size) if local_rank == 0 else None)
         part = np.array_split(np.arange(size), len(ranks))[local_rank]

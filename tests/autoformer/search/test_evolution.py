@@ -65,7 +65,7 @@ def test_search_without_a_network_converges_to_the_wanted_size():
     best = evolution.best(1)[0]
     assert len(evolution.history) == 20 * 50
     assert -best.score < 2_000  # the random first generation is some 40 times further away
-    assert best.score > 5 * max(scored.score for scored in evolution.history if scored.generation == 0)
+    assert 5 * -best.score < -max(scored.score for scored in evolution.history if scored.generation == 0)
 
 
 def test_evolution_beats_random_search_at_equal_evaluations():
@@ -92,7 +92,6 @@ def test_candidates_are_distinct_legal_and_fill_the_population():
 
 
 def test_last_generation_is_ranked():
-    evolution = _run(_evolution(generations=2, population=4, mutations=2, crossovers=2), lambda arch: 0.0)
     evolution = _evolution(generations=2, population=4, mutations=2, crossovers=2)
     for generation in range(2):
         evolution.propose()

@@ -5,7 +5,9 @@ import json
 import pytest
 
 from openmsra.apis import init_model
+from openmsra.autoformer.search import latency
 from openmsra.autoformer.search import loop as search
+from openmsra.autoformer.space import SearchSpace
 from openmsra.engine.checkpoint.io import save_file
 from openmsra.engine.config.files import load_config
 from openmsra.engine.launch import build_runner
@@ -78,8 +80,13 @@ def test_two_processes_find_the_same(tmp_path, checkpoint, run_tool):
 
 def test_candidates_meet_the_budgets_and_written_configs_build(tmp_path, checkpoint):
     report = _run(tmp_path, checkpoint, **{'train_cfg.budgets.flops': [150_000, 250_000]})
-    for row in report['history']:
-        assert 8_000 <= row['params'] <= 12_000 and 150_000 <= row['flops'] <= 250_000
+
+    def meets(row):
+        return 8_000 <= row['params'] <= 12_000 and 150_000 <= row['flops'] <= 250_000
+
+    assert all(map(meets, report['history']))
+    free = _run(tmp_path / 'free', checkpoint, **{'train_cfg.budgets.flops': [None, None]})['history']
+    assert not all(map(meets, free)), 'the budget limits nothing'
     scores = [row['score'] for row in report['history']]
     assert report['best'][0]['score'] == max(scores)
     assert json.loads((tmp_path / 'best.json').read_text()) == report['best'][0]['arch']
@@ -90,11 +97,20 @@ def test_candidates_meet_the_budgets_and_written_configs_build(tmp_path, checkpo
     assert load_config(tmp_path / 'inherited.py').test_cfg.subnets == [str(tmp_path / 'best.json')]
 
 
-def test_latency_is_measured_and_limits(tmp_path, checkpoint):
-    latency = dict(rounds=1, checks=2, seconds=0.001)
-    options = {'train_cfg.latency': latency, 'train_cfg.budgets.latency': [None, 1000.0]}
-    report = _run(tmp_path, checkpoint, **options)
+def test_latency_is_measured_and_limits(tmp_path, checkpoint, monkeypatch):
+    settings = dict(rounds=1, checks=2, seconds=0.001)
+    report = _run(tmp_path / 'measured', checkpoint, **{'train_cfg.latency': settings, 'train_cfg.budgets': {}})
     assert all(0 < row['latency'] < 1000 for row in report['history'])
+    space = SearchSpace.from_config(load_config(SEARCH).model.space.to_dict())
+    block = {(e, h, r): 1.0 + h for e in space.embed_dim for h in space.num_heads for r in space.mlp_ratio}
+    table = latency.LatencyTable(dict.fromkeys(space.embed_dim, 0.5), block)
+    monkeypatch.setattr(search, 'cached_latency', lambda *arguments: table)
+    limit = {'train_cfg.budgets': dict(latency=[9.0, 11.0])}
+    limited = _run(tmp_path / 'limited', checkpoint, **limit)['history']
+    free = _run(tmp_path / 'free', checkpoint, **{'train_cfg.latency': settings, 'train_cfg.budgets': {}})['history']
+    for row in limited + free:
+        assert row['latency'] == 0.5 + sum(1 + heads for heads in row['arch']['num_heads'])
+    assert all(9 <= row['latency'] <= 11 for row in limited) and not all(9 <= row['latency'] <= 11 for row in free)
 
 
 @pytest.mark.parametrize(
