@@ -64,7 +64,7 @@ class FTCN(BaseModel):
             raise ValueError(f'clips must have the shape (B, 3, T, H, W), got {tuple(inputs.shape)}')
         if mode not in ('tensor', 'predict', 'loss'):
             raise ValueError(f"mode must be 'tensor', 'predict' or 'loss', got {mode!r}")
-        logits = self.resnet.head(self.resnet.features(inputs))
+        logits = self.resnet.head(self.resnet.features(inputs)).float()  # in bfloat16 many scores would be equal
         if mode == 'tensor':
             return logits
         if mode == 'loss':

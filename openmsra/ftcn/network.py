@@ -119,8 +119,8 @@ class ResNet3D(nn.Module):
         temporal_pool: the 2x1x1 max pool between stages 2 and 3.
         r2plus1d: (2+1)D middle convolutions.
         overlapping_pool: the 3x3 pool of the stem; off, it is 2x2.
-        rewrite: without gradients, on a CPU, in evaluation mode a fully temporal network runs in the equal form of
-            :mod:`openmsra.ftcn.fast`, which calls no submodule: switch it off for forward hooks.
+        rewrite: without gradients and mixed precision, on a CPU, in evaluation mode a fully temporal network runs in the equal
+            form of :mod:`openmsra.ftcn.fast`, which calls no submodule: switch it off for forward hooks.
     """
 
     def __init__(
@@ -163,7 +163,8 @@ class ResNet3D(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """Clips (B, 3, T, H, W) to (B, C, T', H', W')."""
-        if self.rewrite and not torch.is_grad_enabled() and x.device.type == 'cpu' and fast.applies(self):
+        inference = x.device.type == 'cpu' and not (torch.is_grad_enabled() or torch.is_autocast_enabled('cpu'))
+        if self.rewrite and inference and fast.applies(self):
             return fast.features(self, x)
         x = self.s1(x)
         for stage in self.stages:

@@ -437,6 +437,18 @@ def test_folded_batch_norms_score_the_same_and_cannot_be_trained(comparator):
         model.train()
 
 
+def test_scores_and_distances_of_mixed_precision_are_float32():
+    model, inputs = tiny(), batch(4)
+    with torch.autocast('cpu', torch.bfloat16):
+        features = model.embed_restored(inputs['restored'])
+        dr, fr, diff, spread = model._both_references(features, inputs['degraded'], inputs['pristine'])
+        scores = model.eval()(inputs)
+    assert features.dtype == torch.bfloat16
+    for values in (dr, fr, diff, spread, scores):
+        assert values.dtype == torch.float32
+        assert not torch.equal(values, values.bfloat16().float())
+
+
 def test_refused_inputs():
     with pytest.raises(ValueError, match='one of'):
         CKDN(reference='pristin')

@@ -74,5 +74,7 @@ def test_training_spatial_kernels_and_gradients_take_the_plain_form(monkeypatch)
         network(rewrite=True).train().resnet.features(clips)
         network(rewrite=True, spatial_kernels=(1, 1, 3, 1, 1)).resnet.features(clips)
         network(rewrite=True, r2plus1d=True).resnet.features(clips)
+        with torch.autocast('cpu', torch.bfloat16):
+            network(rewrite=True).resnet.features(clips)
         with pytest.raises(pytest.fail.Exception):
             network(rewrite=True).resnet.features(clips)

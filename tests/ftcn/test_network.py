@@ -208,6 +208,16 @@ def test_options_run_and_keep_the_announced_shape(options):
     assert all(p.grad is not None for p in model.parameters())
 
 
+@pytest.mark.parametrize('training', [True, False])
+def test_scores_of_mixed_precision_are_float32(training):
+    model = tiny().train(training)
+    with torch.no_grad(), torch.autocast('cpu', torch.bfloat16):
+        logits = model(torch.randn(4, 3, 8, 64, 64))
+        samples = model(torch.randn(4, 3, 8, 64, 64), mode='predict')
+    assert logits.dtype == torch.float32
+    assert any(sample.pred_score != float(torch.tensor(sample.pred_score).bfloat16()) for sample in samples)
+
+
 def test_bad_options_are_refused():
     for options in (
         dict(backbone=dict(stop_stage=1)),

@@ -104,6 +104,10 @@ def test_interval_of_the_auc_is_over_people_with_all_their_videos():
         draws.append(pair_auc(labels[chosen], scores[chosen]))
     assert (low, high) == pytest.approx(tuple(np.percentile(draws, (2.5, 97.5))), abs=2.5)
     assert low < pair_auc(labels, scores) < high
+    clips = [(f'{k:03d}', 0, 'DF' if labels[k] else 'real', labels[k], scores[k], str(person[k])) for k in range(240)]
+    figures = VideoForgeryMetric().compute_metrics(clips)
+    expected = auc_interval(labels, scores, person.astype(str))
+    assert (figures['video_AUC_low'], figures['video_AUC_high']) == pytest.approx(expected)
     independent = auc_interval(labels, scores, np.arange(240))
     assert np.isnan(auc_interval(labels[:1], scores[:1], person[:1])).all()
     shifted = auc_interval(labels, habit, person)  # a score that only knows the person tells nothing
