@@ -43,9 +43,10 @@ def bridge_torchvision() -> bool:
 
 @cache
 def import_mmpretrain() -> bool:
-    """Import mmpretrain without mmdet, which it would load whole, with Matplotlib, scikit-learn and scikit-image, for one layer.
+    """Import mmpretrain without what it would load for models that no paper uses.
 
-    Where mmdet is imported already, it costs nothing and stays.
+    - mmdet, whole, with Matplotlib, scikit-learn and scikit-image, for one layer. Where it is imported already, it stays.
+    - transformers, for models of images and text; they do not import at all beside transformers 5.
 
     Returns:
         whether mmdet was kept out.
@@ -55,6 +56,7 @@ def import_mmpretrain() -> bool:
     if keep_out:
         sys.modules['mmdet'] = None  # an import of it then fails, which mmpretrain is prepared for
     try:
+        importlib.import_module('mmpretrain.utils.dependency').WITH_MULTIMODAL = False
         for name in ('datasets', 'evaluation', 'models'):
             importlib.import_module(f'mmpretrain.{name}')
     finally:

@@ -11,10 +11,7 @@ export, inferencer       the backbone as an ordinary ResNet; embeddings of image
 
 from openmsra import compat
 
-compat.bridge_torchvision()
-
-import mmpretrain.datasets.transforms  # noqa: E402, F401 - photometric transforms of the views
-import mmpretrain.models  # noqa: E402, F401 - backbones and projection
+compat.import_mmpretrain()  # photometric transforms of the views, backbones, projection
 
 from openmsra.maskco.data.images import UnlabelledImages  # noqa: E402
 from openmsra.maskco.data.preprocessor import ViewDataPreprocessor  # noqa: E402
