@@ -61,3 +61,6 @@ def test_bad_requests_are_named(supernet, run_tool, tmp_path):
     (tmp_path / 'wide.json').write_text(json.dumps({**ARCH, 'embed_dim': 40}))
     done = run_tool(TOOL, CONFIG, folder / 'supernet.pth', tmp_path / 'wide.json', tmp_path / 'net.pth', check=False)
     assert done.returncode == 2 and 'embed_dim=40 does not fit' in done.stderr
+    (tmp_path / 'torn.json').write_text('{"embed_dim": 24, ')
+    done = run_tool(TOOL, CONFIG, folder / 'supernet.pth', tmp_path / 'torn.json', tmp_path / 'net.pth', check=False)
+    assert done.returncode == 2 and 'torn.json: no JSON' in done.stderr

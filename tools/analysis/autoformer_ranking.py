@@ -35,9 +35,9 @@ def read_pairs(path: Path) -> list[tuple[float, float]]:
     """(inherited, stand-alone) accuracies of a .csv or .json file."""
     if not path.is_file():
         raise MissingFileError(f'{path}: there is no such file of pairs.')
-    with path.open(encoding='utf-8', newline='') as file:
-        rows = list(csv.DictReader(file)) if path.suffix == '.csv' else json.load(file)
     try:
+        with path.open(encoding='utf-8', newline='') as file:
+            rows = list(csv.DictReader(file)) if path.suffix == '.csv' else json.load(file)
         return [(float(row['inherited']), float(row['standalone'])) for row in rows]
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{path}: every row needs the numbers 'inherited' and 'standalone' ({error!r}).") from None
@@ -45,9 +45,11 @@ def read_pairs(path: Path) -> list[tuple[float, float]]:
 
 def pairs_of_runs(runs: list[Path], search: Path, metric: str) -> list[tuple[float, float]]:
     """Pairs of the candidates of a search that were trained alone, one work directory each."""
+    from openmsra.common.annotations import read_json
+
     if not search.is_file():
         raise MissingFileError(f'{search}: there is no such file; a search writes it as search.json.')
-    history = json.loads(search.read_text(encoding='utf-8'))['history']
+    history = read_json(search, dict(history=list))['history']
     inherited = {_key(row['arch']): row['score'] for row in history}
     pairs = []
     for run in runs:

@@ -1,7 +1,6 @@
 """Cut one architecture out of a supernet: as weights (.pth), TorchScript (.pt) or ONNX (.onnx), checked for equality."""
 
 import argparse
-import json
 from pathlib import Path
 
 from openmsra.engine.launch import run_tool
@@ -25,6 +24,7 @@ def main(argv: list[str] | None = None) -> None:
 
     from openmsra.apis import init_model
     from openmsra.autoformer import extract_subnet
+    from openmsra.common.annotations import read_json
     from openmsra.common.export import export_onnx, export_torchscript
     from openmsra.engine.checkpoint.io import save_file
     from openmsra.errors import ConfigError
@@ -32,8 +32,9 @@ def main(argv: list[str] | None = None) -> None:
     if args.target.suffix not in ('.pth', '.pt', '.onnx'):
         raise ConfigError(f'{args.target}: the name must end in .pth (weights), .pt (TorchScript) or .onnx.')
     supernet = init_model(args.config, args.checkpoint)
+    arch = read_json(args.arch, dict(embed_dim=int, depth=int, num_heads=list, mlp_ratio=list))
     try:
-        network = extract_subnet(supernet, json.loads(args.arch.read_text(encoding='utf-8')))
+        network = extract_subnet(supernet, arch)
     except ValueError as error:
         raise ConfigError(f'{args.arch}: {error}') from None
     images = torch.randn(3, network.in_channels, *network.img_size)

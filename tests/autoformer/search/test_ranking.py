@@ -99,6 +99,7 @@ def test_tool_matches_runs_with_the_candidates_of_a_search(tool, tmp_path):
     [
         ('[{"inherited": 1}]', [], "needs the numbers 'inherited' and 'standalone'"),
         ('[{"inherited": 1, "standalone": 2}]', [], 'at least three pairs, got 1'),
+        ('[{"inherited": 1', [], "needs the numbers 'inherited' and 'standalone'"),
         ('[]', ['--search', 'none.json'], 'none.json: there is no such file'),
     ],
 )
