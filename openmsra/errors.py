@@ -57,6 +57,10 @@ class NonFiniteLossError(UserError, RuntimeError):
     """A loss or gradient is not finite; the message names the terms, the samples and the saved batch."""
 
 
+class PreemptedError(UserError, RuntimeError):
+    """The training was asked to stop and has saved a checkpoint; ends in exit code 75 ("try again")."""
+
+
 class CheckpointError(UserError, RuntimeError):
     """A checkpoint that cannot be read safely or does not fit the model; the message says why."""
 

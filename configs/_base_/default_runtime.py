@@ -19,7 +19,7 @@ visualizer = dict(
     type='Visualizer',
     vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')],
 )
-randomness = dict(seed=0, deterministic=False)
+randomness = dict(seed=0, deterministic=False, diff_rank_seed=True)
 log_level = 'INFO'
 load_from = None
 resume = False

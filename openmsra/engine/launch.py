@@ -3,8 +3,10 @@
 import argparse
 import errno
 import os
+import subprocess
 import sys
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -13,8 +15,9 @@ from mmengine.runner import Runner
 
 from openmsra.engine.config.options import OptionAction
 from openmsra.engine.runner import OpenMSRARunner
-from openmsra.errors import ConfigError, UserError
+from openmsra.errors import ConfigError, PreemptedError, UserError
 
+PREEMPTED = 75  # exit code of a training that was asked to stop and has saved: EX_TEMPFAIL, "try again"
 # where each launcher leaves rank, world size and local rank
 LAUNCHER_ENV = {
     'pytorch': ('RANK', 'WORLD_SIZE', 'LOCAL_RANK'),
@@ -68,8 +71,10 @@ def require_writable(folder: str | Path, option: str) -> None:
 
 def build_runner(cfg: Config) -> Runner:
     """Start the process group where mmengine cannot (no GPU) and build the Runner."""
+    if cfg.launcher == 'slurm':
+        _set_slurm_rendezvous()
     if cfg.launcher != 'none' and not torch.cuda.is_available():
-        _init_gloo(cfg.launcher)
+        _init_gloo(cfg.launcher, cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout'))
         wrapper = dict(
             type='MMDistributedDataParallel',
             broadcast_buffers=False,
@@ -79,7 +84,19 @@ def build_runner(cfg: Config) -> Runner:
     return OpenMSRARunner.from_cfg(cfg)
 
 
-def _init_gloo(launcher: str) -> None:
+def _set_slurm_rendezvous() -> None:
+    """A port that belongs to the job, so that two jobs on one machine do not meet, and the first machine's name."""
+    job = os.environ.get('SLURM_JOB_ID', '0')
+    os.environ.setdefault('MASTER_PORT', str(20_000 + int(job) % 20_000))
+    if 'MASTER_ADDR' not in os.environ and int(os.environ.get('SLURM_NNODES', 1)) > 1:
+        nodes = subprocess.run(
+            ['scontrol', 'show', 'hostnames', os.environ['SLURM_JOB_NODELIST']], capture_output=True, text=True, check=True
+        )
+        os.environ['MASTER_ADDR'] = nodes.stdout.split()[0]
+    os.environ.setdefault('MASTER_ADDR', '127.0.0.1')
+
+
+def _init_gloo(launcher: str, timeout: float | None) -> None:
     """mmengine's own start-up sets a CUDA device for every launcher and cannot be used on a CPU-only torch."""
     names = LAUNCHER_ENV[launcher]
     absent = [name for name in names if name not in os.environ]
@@ -92,13 +109,21 @@ def _init_gloo(launcher: str) -> None:
         os.environ[ours] = os.environ[theirs]
     os.environ.setdefault('MASTER_ADDR', '127.0.0.1')
     os.environ.setdefault('MASTER_PORT', '29500')
-    torch.distributed.init_process_group('gloo')
+    torch.distributed.init_process_group('gloo', timeout=timeout and timedelta(seconds=timeout))
 
 
 def run_tool(main, argv: list[str] | None = None) -> None:
     """Run a tool's ``main``; errors of the user and a full disk end in their message and exit code 2, not in a traceback."""
+    stopped = os.environ.get('OPENMSRA_STOPPED_DIR')
+    if stopped and any(Path(stopped).iterdir()):
+        sys.exit(PREEMPTED)  # torchrun restarts processes that were asked to stop
     try:
         main(argv)
+    except PreemptedError as error:
+        print(error, file=sys.stderr)
+        if stopped:
+            (Path(stopped) / os.environ.get('RANK', '0')).touch()
+        sys.exit(PREEMPTED)
     except (UserError, FileNotFoundError) as error:
         print(f'error: {error}', file=sys.stderr)
         sys.exit(2)

@@ -32,6 +32,11 @@ class _PlacedLoop:
             rng.restore(self.rng_state)
             self.rng_state = None
 
+    def _resumes_before_validation(self) -> bool:
+        """Whether the checkpoint was written just before a validation, which the run that wrote it may not have lived to do."""
+        at_the_end = not self.position.batches or isinstance(self, MMEngineIterLoop)
+        return self.rng_state is not None and at_the_end and self._is_validation_due()
+
     def validate(self) -> None:
         """Run the validation without a trace in the training's random numbers."""
         state = rng.capture()
@@ -46,6 +51,8 @@ class EpochBasedTrainLoop(_PlacedLoop, MMEngineEpochLoop):
     def run(self):
         """Launch training."""
         self.runner.call_hook('before_train')
+        if self._resumes_before_validation():
+            self.validate()
         while self._epoch < self._max_epochs and not self.stop_training:
             self.run_epoch()
             self._decide_current_val_interval()
@@ -93,6 +100,8 @@ class IterBasedTrainLoop(_PlacedLoop, MMEngineIterLoop):
         """Launch training."""
         self.runner.call_hook('before_train')
         self.runner.call_hook('before_train_epoch')
+        if self._resumes_before_validation():
+            self.validate()
         while self._iter < self._max_iters and not self.stop_training:
             self._run_pass()
         self.runner.call_hook('after_train_epoch')

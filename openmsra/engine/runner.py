@@ -3,19 +3,20 @@
 import copy
 import logging
 import os
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
 from mmengine.dist import get_rank
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
-from mmengine.runner import BaseLoop, Runner
+from mmengine.runner import BaseLoop, Runner, set_random_seed
 from torch import nn
 from torch.utils.data import DataLoader, IterableDataset
 
 from openmsra.engine import predictions  # noqa: F401 - registers DumpPredictions
 from openmsra.engine.checkpoint.files import locked, remove_stale_temporaries
-from openmsra.engine.checkpoint.hook import newest_whole, write_together
+from openmsra.engine.checkpoint.hook import DurableCheckpointHook, newest_whole, write_together
 from openmsra.engine.checkpoint.io import PlainStateHook, load_file, load_weights
 from openmsra.engine.checkpoint.pretrained import foreign_loads_are_checked
 from openmsra.engine.checkpoint.resume import (
@@ -27,12 +28,14 @@ from openmsra.engine.checkpoint.resume import (
     restore_gradients,
     restore_progress,
 )
+from openmsra.engine.checkpoint.share import shared_file, together
 from openmsra.engine.config.check import runner_keys
 from openmsra.engine.data import samplers  # noqa: F401 - registers InfiniteSampler
 from openmsra.engine.data.broken import PHASES, BrokenDataHook
 from openmsra.engine.data.loader import keyed, require_batches
 from openmsra.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from openmsra.engine.non_finite import NonFiniteLossHook
+from openmsra.engine.preemption import PreemptionHook, signals_are_requests
 from openmsra.errors import CheckpointError
 
 WORKERS_ONLY = ('persistent_workers', 'prefetch_factor', 'timeout', 'multiprocessing_context')  # refused without workers
@@ -80,6 +83,8 @@ class OpenMSRARunner(Runner):
         for needed in (BrokenDataHook, NonFiniteLossHook):
             if not any(isinstance(hook, needed) for hook in self.hooks):
                 self.register_hook(needed())
+        if any(isinstance(hook, DurableCheckpointHook) for hook in self.hooks):
+            self.register_hook(PreemptionHook())
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """mmengine's loops by ``by_epoch`` are ours, which know their place in the data."""
@@ -99,7 +104,7 @@ class OpenMSRARunner(Runner):
         phase = next((phase for phase in PHASES if getattr(self, f'_{phase}_dataloader') is dataloader), 'other')
         if isinstance(dataloader, dict) and not dataloader.get('num_workers'):
             dataloader = {key: value for key, value in dataloader.items() if key not in WORKERS_ONLY}
-        loader = Runner.build_dataloader(dataloader, seed, diff_rank_seed)
+        loader = Runner.build_dataloader(dataloader, seed, False)  # the seed is that of all processes
         if loader is dataloader or isinstance(loader.dataset, IterableDataset):
             return loader
         require_batches(loader, phase)
@@ -145,26 +150,47 @@ class OpenMSRARunner(Runner):
         return self.model.module if is_model_wrapper(self.model) else self.model
 
     def load_or_resume(self) -> None:
-        """As the config says; a resume without a path tries the checkpoints of the work dir from the newest to the oldest."""
+        """As the config says; a resume without a path tries the checkpoints of the work dir from the newest to the oldest.
+
+        Processes that torchrun has started again (``MAX_RESTARTS``) go on from what the run has written so far, if anything.
+        """
+        if int(os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)) and not self._has_loaded:
+            since = float(os.environ.get('OPENMSRA_STARTED', 0))
+            if newest_whole(self.work_dir, self.resume, self.logger.warning, since) is not None:
+                self._has_loaded = True
         if self._has_loaded or not self._resume or self._load_from is not None:
             super().load_or_resume()
         elif newest_whole(self.work_dir, self.resume, self.logger.warning) is None:
             self.logger.info(f'{self.work_dir} holds no checkpoint: the training begins at its beginning.')
 
     def train(self) -> nn.Module:
-        """mmengine's training, alone in its work dir.
+        """mmengine's training, alone in its work dir; a signal ends it after its iteration, with a checkpoint.
 
         Raises:
             ConfigError: another process is training in this work dir.
+            PreemptedError: SIGTERM, SIGUSR1 or SIGINT reached one of the processes.
         """
-        with locked(self.work_dir):
+        with locked(self.work_dir), signals_are_requests() if self._stops_between_iterations else nullcontext():
             return super().train()
 
+    @property
+    def _stops_between_iterations(self) -> bool:
+        """A search, say, has no iterations and saves by itself; a signal ends it at once."""
+        kind = self._train_loop.get('type') if isinstance(self._train_loop, dict) else type(self._train_loop)
+        return kind in (None, 'EpochBasedTrainLoop', 'IterBasedTrainLoop', EpochBasedTrainLoop, IterBasedTrainLoop)
+
     def set_randomness(self, seed, diff_rank_seed: bool = False, deterministic: bool = False) -> None:
-        """mmengine's; deterministic matrix products on a GPU need a fixed workspace, set before the first of them."""
+        """mmengine's, with two changes.
+
+        With ``diff_rank_seed`` the generators of each process start from seed + rank (Mixup, CutMix, dropped paths), while
+        :attr:`seed` stays the one of all processes, from which comes what must agree: the order of the data, architectures.
+        Deterministic matrix products on a GPU need a fixed workspace, set before the first of them.
+        """
         if deterministic:
             os.environ.setdefault('CUBLAS_WORKSPACE_CONFIG', ':4096:8')
-        super().set_randomness(seed, diff_rank_seed, deterministic)
+        super().set_randomness(seed, False, deterministic)
+        if diff_rank_seed and get_rank():
+            set_random_seed(self.seed, deterministic, diff_rank_seed=True)
 
     def _init_model_weights(self) -> None:
         """mmengine's; what a library loads on its own account is checked."""
@@ -207,7 +233,8 @@ class OpenMSRARunner(Runner):
         trust = bool(self.cfg.get('trust_checkpoint'))
         if trust:
             self.logger.warning(f'--trust-checkpoint: whatever code {filename} contains is executed now.')
-        checkpoint = load_file(filename, map_location, trust)
+        filename = str(shared_file(filename))
+        checkpoint = together(lambda: load_file(filename, map_location, trust))
         if self._resuming:
             check_training_checkpoint(checkpoint, filename)
             self._progress = checkpoint.pop('progress', None)

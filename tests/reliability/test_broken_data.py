@@ -229,7 +229,7 @@ def test_verify_dataset_lists_them_beforehand(tmp_path, run_tool):
     done = run_tool('tools/analysis/verify_dataset.py', config, '--workers', '2', '--out', tmp_path / 'list.txt', check=False)
     assert done.returncode == 1, done.stderr
     assert '1 of 5 samples cannot be read.' in done.stdout
-    assert (tmp_path / 'list.txt').read_text().startswith(f'{tmp_path}/broken.jpg\tValueError: ')
+    assert (tmp_path / 'list.txt').read_text().startswith(f'{tmp_path}/broken.jpg\tImageError: ')
 
 
 def _is_told(build_dataset, source: Path) -> None:

@@ -9,7 +9,7 @@ from io import BytesIO
 from pathlib import Path
 
 import torch
-from mmengine.dist import broadcast_object_list, get_rank
+from mmengine.dist import all_gather_object, broadcast_object_list, get_rank
 from mmengine.hooks import CheckpointHook
 
 from openmsra.engine.checkpoint.files import remove_stale_temporaries, write_durably
@@ -18,6 +18,7 @@ from openmsra.errors import CheckpointWriteError, ConfigError, DamagedCheckpoint
 from openmsra.registry import HOOKS
 
 POINTER = 'last_checkpoint'
+PREEMPTED = 'preempted.pth'
 NUMBERED = re.compile(r'(epoch|iter)_(\d+)\.pth')
 
 
@@ -86,6 +87,7 @@ class DurableCheckpointHook(CheckpointHook):
             steps = [*(one for one in self.keep_ckpt_ids if one != step), step]
 
         def save() -> None:
+            self.file_backend.remove(Path(self.out_dir) / PREEMPTED)  # after this one is written
             kept = steps[-self.max_keep_ckpts :]
             runner.message_hub.update_info('last_ckpt', str(path))
             if kept:
@@ -100,14 +102,27 @@ class DurableCheckpointHook(CheckpointHook):
                 backend_args=self.backend_args,
                 **self.args,
             )
-            self.last_ckpt = str(path)
-            pointer = Path(runner.work_dir) / POINTER
-            write_together(lambda: write_durably(pointer, lambda stream: stream.write(str(path).encode())))
+            self._point_to(runner, path)
             for old in steps[: -self.max_keep_ckpts]:
                 self.file_backend.remove(Path(self.out_dir) / self.filename_tmpl.format(old))
             self.keep_ckpt_ids = deque(kept)
 
         self._attempt(runner, save)
+
+    def _point_to(self, runner, path: Path) -> None:
+        self.last_ckpt, pointer = str(path), Path(runner.work_dir) / POINTER
+        write_together(lambda: write_durably(pointer, lambda stream: stream.write(str(path).encode())))
+
+    def save_now(self, runner) -> Path:
+        """Save at the end of an iteration, whatever the interval; the next checkpoint by the interval takes its place.
+
+        Raises:
+            CheckpointWriteError: it cannot be written; the previous one is still there.
+        """
+        path = Path(self.out_dir) / PREEMPTED
+        runner.save_checkpoint(self.out_dir, path.name, by_epoch=False, backend_args=self.backend_args, **self.args)
+        self._point_to(runner, path)
+        return path
 
     def _save_best_checkpoint(self, runner, metrics: dict) -> None:
         """mmengine's bookkeeping; the previous best is deleted after the new one has been written."""
@@ -204,14 +219,24 @@ def _pointed(work_dir: Path) -> Path | None:
     return Path(name) if name.endswith('.pth') and '\0' not in name else None
 
 
-def newest_whole(work_dir: str | Path, load: Callable[[Path], None], log: Callable[[str], None]) -> Path | None:
+def newest_whole(work_dir: str | Path, load: Callable[[Path], None], log: Callable[[str], None], since: float = 0) -> Path | None:
     """``load`` the newest checkpoint that is whole, and say which were rejected and why; ``None`` if the folder has none.
+
+    The main process's folder counts, on all processes; ``load`` sees to it that they have its file. Files from before ``since``
+    (seconds of the epoch) are left alone.
 
     Raises:
         DamagedCheckpointError: there are checkpoints, and all are damaged.
     """
-    rejected = []
-    for path in resumable_files(work_dir):
+    work_dir, rejected = Path(work_dir), []
+    paths = [path for path in resumable_files(work_dir) if path.stat().st_mtime >= since]
+    names = [[str(path.relative_to(work_dir) if path.is_relative_to(work_dir) else path) for path in paths]]
+    unseen = bool(names[0])
+    broadcast_object_list(names)
+    if any(all_gather_object(unseen and not names[0])):
+        log(f'{work_dir}: the main process sees no checkpoint here; those that another process sees are left alone.')
+    for name in names[0]:
+        path = work_dir / name
         try:
             load(path)
         except DamagedCheckpointError as error:

@@ -14,7 +14,7 @@ from urllib.parse import urlparse
 
 import mmengine.runner.checkpoint as mmengine_checkpoint
 import torch
-from mmengine.dist import all_gather_object, get_local_rank
+from mmengine.dist import all_gather_object
 from mmengine.logging import MMLogger
 from mmengine.model.weight_init import PretrainedInit as MMEnginePretrainedInit
 from mmengine.model.weight_init import update_init_info
@@ -23,6 +23,7 @@ from torch import nn
 
 from openmsra import compat
 from openmsra.engine.checkpoint.io import load_file, shorten
+from openmsra.engine.checkpoint.share import first_on_machine
 from openmsra.errors import CheckpointError
 from openmsra.suggest import did_you_mean
 
@@ -76,7 +77,7 @@ def _fetch(name: str, url: str) -> Path:
     """The local copy of ``url``, downloaded by one process of each machine if it is not there yet."""
     path = Path(torch.hub.get_dir()) / 'checkpoints' / Path(urlparse(url).path).name
     failure = None
-    if get_local_rank() == 0 and not path.is_file():
+    if first_on_machine() and not path.is_file():
         before = socket.getdefaulttimeout()
         socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
         try:

@@ -5,6 +5,7 @@ seeded with them. Nothing depends on the state of a worker, so that a resumed ru
 """
 
 import shutil
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
@@ -82,6 +83,19 @@ class FittingCollate:
             if needed > free:
                 raise DataError(_small_shared_memory(f'a batch of {needed / 2**20:.0f} MB, {free / 2**20:.0f} MB left'))
         return self.collate_fn(samples)
+
+
+class WorkerInit:
+    """What a data worker does first: leave signals to the main process, then what the config wants."""
+
+    def __init__(self, worker_init_fn: Callable[[int], None] | None) -> None:
+        self.worker_init_fn = worker_init_fn
+
+    def __call__(self, worker_id: int) -> None:
+        for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT):  # sent to the whole group while a batch is awaited
+            signal.signal(number, signal.SIG_IGN)
+        if self.worker_init_fn is not None:
+            self.worker_init_fn(worker_id)
 
 
 def _small_shared_memory(why: str) -> str:
@@ -175,7 +189,7 @@ def keyed(loader: DataLoader, seed: int, journal: str | None = None) -> KeyedDat
         collate_fn=loader.collate_fn,
         pin_memory=loader.pin_memory,
         timeout=loader.timeout,
-        worker_init_fn=loader.worker_init_fn,
+        worker_init_fn=WorkerInit(loader.worker_init_fn),
         multiprocessing_context=loader.multiprocessing_context,
         prefetch_factor=loader.prefetch_factor,
         persistent_workers=loader.persistent_workers,

@@ -1,0 +1,144 @@
+"""tools/dist_train.sh as a cluster uses it: signals, restarts, ports, machines whose name does not resolve."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+INSTANT = 'configs/maskco/maskco_r18-tiny_1xb32-2e_digits_instant.py'
+# many short iterations, a checkpoint after each fifth
+OPTIONS = [
+    'train_cfg.max_epochs=1000',
+    'train_cfg.val_interval=1000',
+    'default_hooks.checkpoint.by_epoch=False',
+    'default_hooks.checkpoint.interval=5',
+    'default_hooks.logger.interval=1',
+]
+
+
+def _start(work_dir: Path, processes: int = 2, before: tuple[str, ...] = (), **env: str) -> subprocess.Popen:
+    """dist_train.sh in a session of its own, as a terminal or a scheduler starts it; output goes to a file."""
+    command = [*before, 'bash', 'tools/dist_train.sh', INSTANT, str(processes), '--work-dir', str(work_dir)]
+    environment = {**os.environ, 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT), **env}
+    work_dir.mkdir(exist_ok=True)
+    with (work_dir / 'output.txt').open('a') as output:
+        return subprocess.Popen(
+            [*command, '--cfg-options', *OPTIONS], cwd=ROOT, env=environment, stdout=output, stderr=output, start_new_session=True
+        )
+
+
+def _wait_for(work_dir: Path, pattern: str, seconds: float = 120) -> str:
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        output = (work_dir / 'output.txt').read_text()
+        if re.search(pattern, output):
+            return output
+        time.sleep(0.2)
+    raise AssertionError(f'{pattern!r} not seen in {seconds} s:\n{output[-3000:]}')
+
+
+def _members(session: int) -> list[int]:
+    """Living processes of a session, whatever their names."""
+    found = []
+    for stat in Path('/proc').glob('[0-9]*/stat'):
+        try:
+            _, _, rest = stat.read_text().rpartition(') ')
+        except OSError:
+            continue
+        state, _, _, number, *_ = rest.split()
+        if int(number) == session and state != 'Z':
+            found.append(int(stat.parent.name))
+    return found
+
+
+def _workers(session: int) -> list[int]:
+    """The training processes, in the order of their start."""
+    command_lines = {pid: Path(f'/proc/{pid}/cmdline').read_bytes().split(b'\0') for pid in _members(session)}
+    return sorted(pid for pid, words in command_lines.items() if any(word.endswith(b'tools/train.py') for word in words[1:3]))
+
+
+def _kill_session(process: subprocess.Popen) -> None:
+    for pid in _members(process.pid):
+        os.kill(pid, signal.SIGKILL)
+    process.wait()
+
+
+def _iteration(work_dir: Path) -> int:
+    from openmsra.engine.checkpoint.io import load_file
+
+    return load_file((work_dir / 'last_checkpoint').read_text())['meta']['iter']
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize('how', ['Ctrl-C', 'SIGTERM', 'SIGUSR1', 'SIGTERM to one process'])
+def test_stop_leaves_a_checkpoint_and_no_process(tmp_path, how):
+    process = _start(tmp_path)
+    try:
+        _wait_for(tmp_path, r'\[\s*7/')
+        if how == 'Ctrl-C':
+            os.killpg(process.pid, signal.SIGINT)
+        elif how.endswith('process'):
+            os.kill(_workers(process.pid)[-1], signal.SIGTERM)
+        else:
+            os.kill(process.pid, getattr(signal, how))
+        assert process.wait(60) == 75, (tmp_path / 'output.txt').read_text()[-3000:]
+        time.sleep(0.5)
+        assert _members(process.pid) == []
+    finally:
+        _kill_session(process)
+    assert _iteration(tmp_path) >= 7
+    assert (tmp_path / 'preempted.pth').is_file()
+
+
+@pytest.mark.reliability
+def test_killed_process_restarts_the_group_from_the_newest_checkpoint(tmp_path):
+    process = _start(tmp_path, MAX_RESTARTS='1')
+    try:
+        _wait_for(tmp_path, r'\[\s*7/')
+        os.kill(_workers(process.pid)[-1], signal.SIGKILL)
+        output = _wait_for(tmp_path, r'resumed epoch: \d+, iter: \d+')
+        resumed = int(re.search(r'resumed epoch: \d+, iter: (\d+)', output)[1])
+        assert resumed >= 5 and resumed % 5 == 0
+        os.kill(process.pid, signal.SIGTERM)
+        assert process.wait(60) == 75
+    finally:
+        _kill_session(process)
+
+
+@pytest.mark.reliability
+def test_dead_process_without_restarts_is_named(tmp_path):
+    process = _start(tmp_path)
+    try:
+        _wait_for(tmp_path, r'\[\s*3/')
+        os.kill(_workers(process.pid)[-1], signal.SIGKILL)
+        assert process.wait(90) == 1
+    finally:
+        _kill_session(process)
+    assert re.search(r'error: process \d on \S+ failed first, with exit code -9', (tmp_path / 'output.txt').read_text())
+
+
+def test_taken_port_is_one_sentence(tmp_path):
+    with socket.create_server(('127.0.0.1', 0)) as server:
+        process = _start(tmp_path, PORT=str(server.getsockname()[1]))
+        assert process.wait(30) == 2
+    (line,) = (tmp_path / 'output.txt').read_text().splitlines()
+    assert re.fullmatch(r'error: port \d+ is taken, by another training perhaps; set PORT= to a free one or leave it out\.', line)
+
+
+@pytest.mark.reliability
+def test_machine_whose_name_does_not_resolve_starts_all_the_same(tmp_path):
+    nameless = ('unshare', '-u', 'bash', '-c', 'hostname nowhere.invalid && exec "$@"', '-')
+    if subprocess.run(['unshare', '-u', 'hostname', 'nowhere.invalid'], capture_output=True).returncode:
+        pytest.skip('the name of the machine cannot be changed here (root can)')
+    process = _start(tmp_path, before=nameless)
+    try:
+        _wait_for(tmp_path, r'\[\s*3/', seconds=60)
+    finally:
+        _kill_session(process)
