@@ -58,10 +58,10 @@ def _members(session: int) -> list[int]:
     return found
 
 
-def _workers(session: int) -> list[int]:
-    """The training processes, in the order of their start."""
-    command_lines = {pid: Path(f'/proc/{pid}/cmdline').read_bytes().split(b'\0') for pid in _members(session)}
-    return sorted(pid for pid, words in command_lines.items() if any(word.endswith(b'tools/train.py') for word in words[1:3]))
+def _ranks(agent: int) -> list[int]:
+    """The training processes: torchrun's children, without their data workers."""
+    children = Path(f'/proc/{agent}/task/{agent}/children').read_text().split()
+    return sorted(pid for pid in map(int, children) if b'tools/train.py' in Path(f'/proc/{pid}/cmdline').read_bytes())
 
 
 def _kill_session(process: subprocess.Popen) -> None:
@@ -85,7 +85,7 @@ def test_stop_leaves_a_checkpoint_and_no_process(tmp_path, how):
         if how == 'Ctrl-C':
             os.killpg(process.pid, signal.SIGINT)
         elif how.endswith('process'):
-            os.kill(_workers(process.pid)[-1], signal.SIGTERM)
+            os.kill(_ranks(process.pid)[-1], signal.SIGTERM)
         else:
             os.kill(process.pid, getattr(signal, how))
         assert process.wait(60) == 75, (tmp_path / 'output.txt').read_text()[-3000:]
@@ -102,7 +102,7 @@ def test_killed_process_restarts_the_group_from_the_newest_checkpoint(tmp_path):
     process = _start(tmp_path, MAX_RESTARTS='1')
     try:
         _wait_for(tmp_path, r'\[\s*7/')
-        os.kill(_workers(process.pid)[-1], signal.SIGKILL)
+        os.kill(_ranks(process.pid)[-1], signal.SIGKILL)
         output = _wait_for(tmp_path, r'resumed epoch: \d+, iter: \d+')
         resumed = int(re.search(r'resumed epoch: \d+, iter: (\d+)', output)[1])
         assert resumed >= 5 and resumed % 5 == 0
@@ -117,7 +117,7 @@ def test_dead_process_without_restarts_is_named(tmp_path):
     process = _start(tmp_path)
     try:
         _wait_for(tmp_path, r'\[\s*3/')
-        os.kill(_workers(process.pid)[-1], signal.SIGKILL)
+        os.kill(_ranks(process.pid)[-1], signal.SIGKILL)
         assert process.wait(90) == 1
     finally:
         _kill_session(process)
