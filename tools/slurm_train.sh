@@ -31,8 +31,8 @@ stop() { scancel --signal=USR1 "\$SLURM_JOB_ID.0"; }
 trap stop USR1 TERM
 # wait ends at each signal; the step is over when it has its exit code
 while kill -0 \$step 2>/dev/null; do wait \$step; code=\$?; done
-if (( code == 75 )); then  # asked to stop, and has saved
-    scontrol requeue "\$SLURM_JOB_ID"
-fi
+case \$code in
+    75 | 138 | 143) scontrol requeue "\$SLURM_JOB_ID" ;;  # asked to stop: has saved, or had not begun to train yet
+esac
 exit \$code
 BATCH
