@@ -129,6 +129,9 @@ class Check:
             row['resume'] = _verdict(resumed)
             if not resumed.returncode:
                 row['resume'] = _same_weights(last, folder / 'resumed' / last.name)
+                if row['resume'] != 'equal to the bit':  # is it the resume, or does a run not repeat itself?
+                    self._tool('tools/train.py', config, '--work-dir', folder / 'again', '--deterministic', *few, **env)
+                    row['repeated'] = _same_weights(last, folder / 'again' / last.name)
         if checkpoints:
             scores = {}
             for device in ('cuda', 'cpu') if self.args.device == 'cuda' else ('cpu',):
@@ -218,7 +221,7 @@ def outputs(paper: str, args: argparse.Namespace) -> None:
         cfg.work_dir, cfg.log_level = folder, 'ERROR'
         runner = OpenMSRARunner.from_cfg(cfg)
         with DefaultScope.overwrite_default_scope('openmsra'):
-            loop = runner.build_train_loop(runner._train_loop)
+            loop = _start(runner)
         runner._init_model_weights()
         data = batch_of(loop.dataloader, cfg.train_dataloader.batch_size)
         for name, device, tf32 in (('cpu', 'cpu', False), ('float32', args.device, False), ('tf32', args.device, True)):
@@ -292,14 +295,9 @@ def _measured_step(cfg, args: argparse.Namespace, work_dir: Path) -> dict:
     batch = cfg.train_dataloader.batch_size
     runner = OpenMSRARunner.from_cfg(cfg)
     with DefaultScope.overwrite_default_scope('openmsra'):
-        loop = runner._train_loop = runner.build_train_loop(runner._train_loop)
-        wrapper = runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
-        data = batch_of(loop.dataloader, batch)
-        if cfg.train_cfg.get('by_epoch'):
-            loop._epoch = loop.max_epochs - 1  # what begins late has begun
+        data = batch_of(_start(runner, last_epoch=True).dataloader, batch)
         fix_largest(runner.model)
-        for point in ('before_run', 'before_train', 'before_train_epoch'):
-            runner.call_hook(point)
+        wrapper = runner.optim_wrapper
         wrapper.initialize_count_status(runner.model, 0, 10)
         runner.model.train()
         if args.device == 'cuda':
@@ -321,6 +319,17 @@ def _measured_step(cfg, args: argparse.Namespace, work_dir: Path) -> dict:
             model_gib=before / 2**30,
         )
     return row
+
+
+def _start(runner, last_epoch: bool = False):
+    """The training loop, with loop, optimiser and hooks as they are before the first step (of the last epoch)."""
+    loop = runner._train_loop = runner.build_train_loop(runner._train_loop)
+    runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+    if last_epoch and hasattr(loop, '_epoch') and runner.cfg.train_cfg.get('by_epoch'):
+        loop._epoch = loop.max_epochs - 1  # what begins late has begun
+    for point in ('before_run', 'before_train', 'before_train_epoch'):
+        runner.call_hook(point)
+    return loop
 
 
 def _trees_of(paper: str) -> set[str]:
