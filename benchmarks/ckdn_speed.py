@@ -24,6 +24,7 @@ from PIL import Image
 from benchmarks.timing import interleaved, ratio
 from openmsra.ckdn import CKDN
 from openmsra.ckdn.inferencer import CKDNInferencer, PairTiles
+from openmsra.miniatures.photographs import load_photo
 
 CONFIG = Path(__file__).resolve().parents[1] / 'configs/ckdn/ckdn_r50_8xb8-30e_pipal.py'
 FOLDER_PAIRS = 32
@@ -113,9 +114,7 @@ def _folder(model: CKDN, repeats: int, device: torch.device) -> dict:
 
 
 def _write_pairs(folder: Path) -> list[tuple[Path, Path]]:
-    from skimage import data
-
-    photo = Image.fromarray(data.astronaut()).resize((1536, 1536), Image.Resampling.BICUBIC)
+    photo = Image.fromarray(load_photo('astronaut')).resize((1536, 1536), Image.Resampling.BICUBIC)
     pairs = []
     for index in range(FOLDER_PAIRS):
         names = folder / f'restored{index}.png', folder / f'degraded{index}.png'

@@ -46,7 +46,7 @@ def _room(path: Path) -> str:
 
 def _rooms_imported(path: Path) -> set[str]:
     """Rooms and top modules of openmsra that a file imports."""
-    return {name.split('.')[1] for name in _imports(path) if name.startswith('openmsra.')}
+    return {name.split('.')[1] for name in _imports(path) if name.startswith('openmsra.')} - {'__version__'}
 
 
 def test_importing_openmsra_is_light():

