@@ -1,12 +1,12 @@
 """MaskCo: contrastive mask prediction pre-trains image encoders (ICCV 2021, arXiv 2108.07954). No code was published.
 
-geometry, transforms     crops, flips, boxes; two views with corresponding regions
-regions, heads           masks, RoIAlign, mask prediction head
-contrast, model          momentum update, queue, InfoNCE; the model, also as MoCo v2
-images, scenes           unlabelled images from folders and lists; digits on photographs
-probe_data               labelled images and boxes for probes
-metrics, hooks           probes of frozen features; the queue and the pretext task under watch
-export, inferencer       the backbone as an ordinary ResNet; embeddings of images and regions
+model                   the chain of the paper and its loss, also as MoCo v2
+regions, heads          masks, RoIAlign; mask prediction head
+contrast                similarities of regions (InfoNCE, queue and ShuffleBN are in openmsra.common.contrastive)
+hooks                   the queue and the pretext task under watch
+data                    unlabelled images; views with corresponding regions, their geometry; labelled images and boxes for probes
+evaluation              probes of frozen features
+export, inferencer      the backbone as an ordinary ResNet; embeddings of images and regions
 """
 
 from openmsra import compat

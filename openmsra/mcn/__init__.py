@@ -1,15 +1,15 @@
 """MCN: meta-contrastive pre-training of video encoders (ICCV 2021, arXiv 2108.08426). No code was published.
 
+model               MCN and its baselines
 meta, tasks         the two stages of an iteration as functions; groups of videos, pairs of clips
 losses, heads       contrastive and meta branch, feature combination
 negatives           queue of keys, memory bank
 encoders, features  R3D-18, R(2+1)D-18, S3D; one feature a video
-model               MCN and its baselines
-videos, transforms  clips of listed videos, views of them; motions has small videos of moving cut-outs
-classifier          fine-tuning and linear probe as a classifier
-retrieval, accuracy figures of both; hooks watches the adaptation
-export, inferencer  the encoder for mmaction2; embeddings and neighbours; pictures draws them
-splits              official splits of UCF101, HMDB51 and Kinetics
+recompute           activations that are computed again, through the inner step
+hooks               watches the adaptation
+data                clips of listed videos, views of them; official splits of UCF101, HMDB51 and Kinetics
+evaluation          fine-tuning and linear probe, retrieval, their figures and pictures
+export, inferencer  the encoder from and for other libraries; embeddings and neighbours
 """
 
 from openmsra import compat

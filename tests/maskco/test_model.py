@@ -216,11 +216,18 @@ def test_similar_regions_of_the_image_can_be_left_out():
 
 
 def test_several_regions_average_over_regions():
-    model = build().eval()
+    """Without masks, which would hide both at once, the loss of two regions is the mean of the losses of each."""
+    model = build(mask=None).eval()
     views, regions = batch(regions=2, negatives=0)
     with torch.no_grad():
-        queries = model.encode_queries(views[0], regions['query'])
-    assert queries.shape == (4, 2, 8)
+        both = model.loss(views, regions)['loss']
+        single = []
+        for number in range(2):
+            model.load_state_dict(build(mask=None).state_dict())
+            one = dict(regions, query=regions['query'][:, number : number + 1], key=regions['key'][:, number : number + 1])
+            single.append(float(model.loss(views, one)['loss']))
+    assert float(both) == pytest.approx(np.mean(single), abs=1e-5)
+    assert abs(single[0] - single[1]) > 1e-3
 
 
 def test_parameter_counts_of_the_paper_sizes():
@@ -267,6 +274,7 @@ def test_random_state_is_numpys():
         np.random.seed(5)
         runs.append(TwoRegionViews()(dict(img=image)))
     np.testing.assert_array_equal(runs[0]['views'], runs[1]['views'])
+    assert not np.array_equal(TwoRegionViews()(dict(img=image))['views'], runs[0]['views'])
 
 
 def test_moco_v2_of_mmpretrain_is_converted(tmp_path):

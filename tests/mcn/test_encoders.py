@@ -119,3 +119,24 @@ def test_torchvisions_networks_equal_our_old_ones_on_the_same_weights(name):
         assert list(features.shape) == golden['shape']
     again = rename_old({f'backbone.{key}': value for key, value in net.state_dict().items()})
     assert list(again) == [f'backbone.{key}' for key in net.state_dict()], 'names of today stay'
+
+
+def test_torchvisions_weights_are_the_supervised_start(tmp_path):
+    """A file of torchvision's, with its classifier, into a classifier of ours: the same pooled features."""
+    from torchvision.models.video import r2plus1d_18
+
+    theirs = r2plus1d_18(weights=None).eval()
+    torch.save(theirs.state_dict(), tmp_path / 'r2plus1d_18-91a641e6.pth')
+    model = MODELS.build(
+        dict(
+            type='VideoClassifier',
+            backbone=ENCODERS['r2plus1d'],
+            num_classes=3,
+            pretrained=str(tmp_path / 'r2plus1d_18-91a641e6.pth'),
+        )
+    )
+    model.init_weights()
+    theirs.fc = torch.nn.Identity()
+    clips = torch.randn(1, 3, 4, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(model.eval().backbone(clips).mean((2, 3, 4)), theirs(clips))

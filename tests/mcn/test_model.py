@@ -283,10 +283,14 @@ def test_float16_and_sync_bn_are_refused():
 
 def test_bfloat16_steps():
     model = build()
+    torch.manual_seed(1)
     with torch.autocast('cpu', torch.bfloat16):
         out = model.loss(*batch())
     out['loss'].backward()
-    assert torch.isfinite(out['loss'])
+    torch.manual_seed(1)
+    exact = build().loss(*batch())['loss']
+    assert out['loss'].dtype == torch.float32 and out['loss'].item() == pytest.approx(exact.item(), rel=0.02)
+    assert all(value.grad.isfinite().all() for value in model.trained_parameters().values())
 
 
 def test_overfits_and_adapting_pays():
