@@ -51,7 +51,8 @@ def test_mmpretrain_imports_beside_transformers_5(call, imports, tmp_path):
     metadata.parent.mkdir()
     metadata.write_text('Metadata-Version: 2.1\nName: transformers\nVersion: 5.17.0\n')
     done = _python(
-        f'import sys; sys.path.insert(0, {str(tmp_path)!r}); from openmsra import compat; compat.{call}(); import mmpretrain.models'
+        f'import sys; sys.path.insert(0, {str(tmp_path)!r}); from openmsra import compat; compat.{call}(); '
+        'import mmpretrain.models'
     )
     assert (done.returncode == 0) == imports, done.stderr
 

@@ -15,6 +15,7 @@ from openmsra import compat
 
 compat.import_mmpretrain()  # transforms, data sets, losses and metrics of the configs
 
+import openmsra.common.loading  # noqa: E402, F401 - LoadImageFromFile of the pipelines
 from openmsra.autoformer.evaluation import SubnetTestLoop, SubnetValLoop  # noqa: E402
 from openmsra.autoformer.inferencer import AutoFormerInferencer  # noqa: E402
 from openmsra.autoformer.search.complexity import count_flops, count_params  # noqa: E402

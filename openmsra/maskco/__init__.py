@@ -13,6 +13,7 @@ from openmsra import compat
 
 compat.import_mmpretrain()  # photometric transforms of the views, backbones, projection
 
+import openmsra.common.loading  # noqa: E402, F401 - LoadImageFromFile of the pipelines
 from openmsra.maskco.data.images import UnlabelledImages  # noqa: E402
 from openmsra.maskco.data.preprocessor import ViewDataPreprocessor  # noqa: E402
 from openmsra.maskco.data.probe_data import CocoRegions, LabelledFolder  # noqa: E402
