@@ -122,7 +122,7 @@ pack = dict(
 )
 resize = dict(type='RandomResize', resize_type='mmdet.Resize', scale=[(1333, 400), (1333, 1200)], keep_ratio=True)
 flip = dict(type='mmdet.RandomFlip', prob=0.5)
-labelled_views = [resize, flip, dict(type='OneColourOp'), dict(type='mmdet.FilterAnnotations', min_gt_bbox_wh=(1e-2, 1e-2)), pack]
+labelled_views = [resize, flip, dict(type='OneColourOp'), pack]
 weak_views = [resize, flip, pack]
 strong_views = [
     resize,
@@ -148,6 +148,7 @@ unlabelled = dict(
     data_root='data/coco/',
     ann_file='annotations/semi_supervised/instances_train2017.1@10-unlabeled.json',
     data_prefix=dict(img='train2017/'),
+    filter_cfg=dict(filter_empty_gt=False, min_size=32),
     pipeline=[
         dict(type='LoadCheckedImage'),
         dict(type='EmptyAnnotations'),

@@ -7,9 +7,9 @@ geometry        boxes between views; precision: coordinates in float32
 two_stage       the unsupervised loss of Faster, Mask, Cascade R-CNN and HTC; roi_stages: their heads under one interface
 hooks           checks, pictures of a test, export as a plain detector
 inferencer      images in, drawn boxes and COCO results out
-extensions/     beyond the paper: one-stage detectors, masks, score thresholds by class
+extensions/     beyond the paper: one-stage detectors, masks, score thresholds by class; the extra block of HTC++
 data/           labelled and unlabelled images, splits, mixed batches, augmentations, two views whose matrices are checked
-evaluation/     both networks in one validation
+evaluation/     both networks in one validation, AP, several views of an image
 monitor/        pseudo labels under watch: figures, pictures; browse: the same outside of a training
 """
 
@@ -28,6 +28,8 @@ from openmsra.soft_teacher.data.views import ViewBranches  # noqa: E402
 from openmsra.soft_teacher.detector import BranchDataPreprocessor, SoftTeacher  # noqa: E402
 from openmsra.soft_teacher.evaluation.loop import TeacherStudentValLoop  # noqa: E402
 from openmsra.soft_teacher.evaluation.metric import CheckedCocoMetric  # noqa: E402
+from openmsra.soft_teacher.evaluation.multi_scale import MultiScaleTestLoop  # noqa: E402
+from openmsra.soft_teacher.extensions.global_attention import GlobalAttentionFPN  # noqa: E402
 from openmsra.soft_teacher.hooks import DetectionPictures, ExportDetector, NumClassesHook  # noqa: E402
 from openmsra.soft_teacher.inferencer import SoftTeacherInferencer  # noqa: E402
 from openmsra.soft_teacher.monitor.hook import PseudoLabelMonitor  # noqa: E402
@@ -39,8 +41,10 @@ __all__ = [
     'EmptyAnnotations',
     'EraseSquares',
     'ExportDetector',
+    'GlobalAttentionFPN',
     'LabelledCoco',
     'LoadCheckedImage',
+    'MultiScaleTestLoop',
     'MultiSourceSampler',
     'NumClassesHook',
     'OneColourOp',

@@ -5,7 +5,7 @@ from pathlib import Path
 import cv2
 from mmdet.models.detectors import SingleStageDetector
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
+from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import nn
 
 from openmsra.engine.checkpoint.io import save_file
@@ -126,5 +126,6 @@ def plain_detector(state: dict, network: str = 'teacher', dataset_meta: dict | N
 
 
 def unwrapped(runner):
-    """The detector inside a data-parallel wrapper."""
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model
+    """The detector inside of what distributes it or merges its views."""
+    wrapped = is_model_wrapper(runner.model) or isinstance(runner.model, BaseTTAModel)
+    return runner.model.module if wrapped else runner.model

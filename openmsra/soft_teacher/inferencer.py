@@ -35,14 +35,14 @@ class SoftTeacherInferencer(Inferencer):
 
     With ``out_dir`` there are also ``results.json``, a list of COCO results, and ``images.json``, the COCO file of the images and
     categories that they speak of: ``COCO('images.json').loadRes('results.json')``. Their numbers are those of ``ann_file`` or,
-    without one, 1, 2, 3 ... for images, and for categories those of the test data of the config or of COCO itself where the
+    without one, 1, 2, 3 ... for images, and for categories those of the validation data of the config or of COCO itself where the
     class names are COCO's.
 
     Args:
         config: of the training.
         checkpoint: its weights, or those of an exported plain detector.
         device: where the network runs.
-        classes: names; by default those of the test data of the config.
+        classes: names; by default those of the validation data of the config.
         ann_file: COCO file with the images, for results that are to be evaluated with it.
         cfg_options: overrides with dotted keys.
 
@@ -62,7 +62,7 @@ class SoftTeacherInferencer(Inferencer):
         cfg_options: dict | None = None,
     ) -> None:
         super().__init__(config, checkpoint, device, cfg_options)
-        dataset = self.model.cfg.test_dataloader.dataset
+        dataset = self.model.cfg.val_dataloader.dataset  # one view; a test may make several
         stated = dataset.get('metainfo', {}).get('classes') or DATASETS.get(dataset.type).METAINFO['classes']
         self.classes = tuple(classes or stated)
         steps = [step for step in dataset.pipeline if step.type not in ('LoadCheckedImage', 'mmdet.LoadAnnotations')]
@@ -84,7 +84,7 @@ class SoftTeacherInferencer(Inferencer):
         return named
 
     def preprocess(self, item: Path | np.ndarray) -> dict:
-        """The image through the test pipeline."""
+        """The image through the pipeline of a validation."""
         return self.pipeline(dict(img=read_bgr(item), img_id=0))
 
     def forward(self, batch: list[dict]) -> list:
@@ -126,10 +126,10 @@ class SoftTeacherInferencer(Inferencer):
                 results.append(result | (dict(segmentation=row['masks'][index]) if 'masks' in row else {}))
         return dict(images=images, categories=self.categories, annotations=[]), results
 
-    def _categories(self, ann_file: str | Path | None, test_file: Path) -> list[dict]:
+    def _categories(self, ann_file: str | Path | None, val_file: Path) -> list[dict]:
         """The category of each label."""
-        if ann_file is None and test_file.is_file():
-            ann_file = test_file
+        if ann_file is None and val_file.is_file():
+            ann_file = val_file
         if ann_file is not None:
             ids = {row['name']: row['id'] for row in read_coco(ann_file).get('categories', [])}
             if missing := [name for name in self.classes if name not in ids]:
