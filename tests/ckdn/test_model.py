@@ -358,8 +358,7 @@ def test_without_imagenet_weights_nothing_trains(name, options, monkeypatch, tmp
 
 
 def test_a_training_without_stages_is_refused():
-    model = tiny()
-    model.stage = None
+    model = CKDN(depth=18, base_channels=4, head_dim=16, imagenet_weights=None)
     with pytest.raises(ConfigError, match='TwoStageHook'):
         model.loss(batch(), samples([0.2, 0.6], [0.5, 0.5]))
 
