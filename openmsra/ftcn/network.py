@@ -26,13 +26,27 @@ def convolution(inputs: int, outputs: int, temporal: int = 1, spatial: int = 1, 
     return nn.Conv3d(inputs, outputs, kernel, (1, stride, stride), padding, bias=False)
 
 
+class MaxPool(nn.MaxPool3d):
+    """Max pool over the picture, kernel (1, k, k), or over time, (k, 1, 1), of (B, C, T, H, W) as a pool in two dimensions.
+
+    Values and gradients are those of ``MaxPool3d``, whose gradient has no deterministic form on CUDA.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        (time, *picture), (_, *stride), padding = self.kernel_size, self.stride, self.padding
+        if time == 1:
+            pooled = F.max_pool2d(x.flatten(1, 2), picture, stride, padding[1:] if padding else 0)
+            return pooled.unflatten(1, x.shape[1:3])
+        return F.max_pool2d(x.flatten(3), (time, 1)).unflatten(3, x.shape[3:])
+
+
 def norm(channels: int, pool: bool = False) -> nn.Module:
     """Batch norm; with ``pool`` a 1x2x2 max pool behind it stands for the stride that the convolution lost.
 
     The pool comes after the norm and before ReLU: they do not commute where the scale is negative.
     """
     layer = nn.BatchNorm3d(channels)
-    return nn.Sequential(layer, nn.MaxPool3d((1, 2, 2))) if pool else layer
+    return nn.Sequential(layer, MaxPool((1, 2, 2))) if pool else layer
 
 
 def factorised(channels: int, temporal: int, spatial: int, stride: int) -> nn.Sequential:
@@ -88,7 +102,7 @@ class Stem(nn.Module):
         super().__init__()
         self.conv = convolution(3, channels, temporal, spatial, 2)
         self.bn = norm(channels, pool=spatial == 1)
-        self.pool = nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1)) if overlapping_pool else nn.MaxPool3d((1, 2, 2))
+        self.pool = MaxPool((1, 3, 3), (1, 2, 2), (0, 1, 1)) if overlapping_pool else MaxPool((1, 2, 2))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.pool(F.relu(self.bn(self.conv(x)), inplace=True))
@@ -145,7 +159,7 @@ class ResNet3D(nn.Module):
             raise ValueError(f'depths {tuple(depths)} are too few for stop_stage {stop_stage}')
         stem = Stem(channels, 5 if temporal else 1, spatial_kernels[0], overlapping_pool)
         self.s1 = nn.Sequential(OrderedDict(pathway0_stem=stem))
-        self.pathway0_pool = nn.MaxPool3d((2, 1, 1)) if temporal_pool else nn.Identity()
+        self.pathway0_pool = MaxPool((2, 1, 1)) if temporal_pool else nn.Identity()
         self.stages, self.temporal_pool = range(2, stop_stage + 1), temporal_pool
         width = channels
         for stage in self.stages:

@@ -14,6 +14,7 @@ from openmsra.engine.checkpoint.io import load_file, load_weights
 from openmsra.errors import CheckpointError
 from openmsra.ftcn import FTCN
 from openmsra.ftcn.heads import TransformerHead
+from openmsra.ftcn.network import MaxPool
 from tests.references.ckdn_fill import fill_ckdn
 from tests.references.oracle_fill import fill, oracle_input
 
@@ -229,3 +230,24 @@ def test_bad_options_are_refused():
             FTCN(**options)
     with pytest.raises(ValueError, match='shape'):
         tiny()(torch.randn(3, 8, 64, 64))
+
+
+@pytest.mark.parametrize(
+    'sizes', [((1, 2, 2),), ((1, 3, 3), (1, 2, 2), (0, 1, 1)), ((2, 1, 1),)], ids=['picture', 'overlapping', 'time']
+)
+def test_max_pools_in_two_dimensions_are_those_in_three(sizes):
+    """With many ties, whose gradient goes to one of them."""
+    x = torch.randint(-2, 3, (2, 3, 4, 8, 6)).float().requires_grad_()
+    y = x.detach().clone().requires_grad_()
+    ours, theirs = MaxPool(*sizes)(x), torch.nn.MaxPool3d(*sizes)(y)
+    assert torch.equal(ours, theirs)
+    weights = torch.randn_like(ours)
+    (ours * weights).sum().backward()
+    (theirs * weights).sum().backward()
+    assert torch.equal(x.grad, y.grad) and x.grad.any()
+
+
+def test_no_layer_lacks_a_deterministic_gradient_on_cuda():
+    lacking = (torch.nn.MaxPool3d, torch.nn.AdaptiveAvgPool3d, torch.nn.AvgPool3d)  # see torch.use_deterministic_algorithms
+    model = tiny()
+    assert not [name for name, module in model.named_modules() if isinstance(module, lacking) and not isinstance(module, MaxPool)]
