@@ -1,7 +1,7 @@
 # HTC++ with Swin-L, boxes and masks. The paper reports 60.4 box and 52.4 mask AP on test-dev with several sizes; its code and
 # schedule were never published. From the appendix of the Swin paper: short side 400 to 1400, long side to 1600, soft-NMS, a
-# global self-attention layer behind the last stage, ImageNet-22K. InstaBoost is left out: mmdet.InstaBoost needs instaboostfast, whose
-# last release is of 2019. Schedule and thresholds are those of R50, the sizes of the test are ours.
+# global self-attention layer behind the last stage, ImageNet-22K. InstaBoost is left out: mmdet.InstaBoost needs instaboostfast,
+# whose last release is of 2019. Schedule and thresholds are those of R50, the sizes of the test are ours.
 _base_ = '_base_coco_full.py'
 
 bbox_head = dict(
