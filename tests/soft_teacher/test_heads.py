@@ -282,15 +282,23 @@ def test_one_stage_loss_without_soft_weights_is_the_loss_of_the_head(tiny_cfg, d
 
 
 def test_teacher_map_is_read_at_the_same_place(tiny_cfg, dense, batch):
-    """The strong view is the weak one, mirrored: so is the map."""
+    """The strong view is the weak one, or its mirror image: the map is read at the same or the mirrored point of each level."""
     model = _dense_model(tiny_cfg, dense)
     inputs, samples = batch[0]['unsup_teacher'][:1], batch[1]['unsup_teacher'][:1]
     pseudo_labels = model.unsup_branch.generate_pseudo_labels(inputs, copy.deepcopy(samples))
-    shape = pseudo_labels.features[0][0].shape[-2:]
-    pseudo_labels.strong_metas = [samples[0].metainfo]
-    same = model.unsup_branch._teacher_foreground(0, shape, pseudo_labels)
-    direct = pseudo_labels.features[0][0].sigmoid().amax(1)
-    torch.testing.assert_close(same[..., 0], direct, atol=1e-5, rtol=1e-4)
+    direct = pseudo_labels.features[0][0].sigmoid().amax(1)[0]
+    strong = copy.deepcopy(samples[0].metainfo)
+    pseudo_labels.strong_metas = [strong]
+    read = model.unsup_branch._teacher_foreground(0, direct.shape, pseudo_labels)[0, ..., 0]
+    torch.testing.assert_close(read, direct, atol=1e-5, rtol=1e-4)
+    strong['homography_matrix'] = np.array([[-1.0, 0, 96], [0, 1, 0], [0, 0, 1]], np.float32)
+    mirrored = model.unsup_branch._teacher_foreground(0, direct.shape, pseudo_labels)[0, ..., 0]
+    assert (direct - direct.flip(1)).abs().max() > 0.01
+    if dense.type == 'FCOS':  # its points are the centres of the cells
+        torch.testing.assert_close(mirrored, direct.flip(1), atol=1e-5, rtol=1e-4)
+    else:  # points at x = 8 k: 96 - 8 k is point 12 - k, and point 12 lies outside of the map
+        torch.testing.assert_close(mirrored[:, 1:], direct.flip(1)[:, :-1], atol=1e-5, rtol=1e-4)
+        assert (mirrored[:, 0] <= direct[:, -1]).all()
 
 
 def test_agreement_of_raw_predictions():

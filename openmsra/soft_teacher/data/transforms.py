@@ -11,7 +11,8 @@ from mmdet.structures.bbox import HorizontalBoxes, autocast_box_type
 from mmdet.structures.mask import BitmapMasks
 from PIL import Image, ImageEnhance, ImageOps
 
-from openmsra.common.images import ORIENTATION, read_rgb
+from openmsra.common.images import ORIENTATION
+from openmsra.common.loading import LoadImageFromFile
 from openmsra.errors import AnnotationError
 from openmsra.registry import TRANSFORMS
 
@@ -39,8 +40,8 @@ def _factor(level: int) -> float:
 
 
 @TRANSFORMS.register_module()
-class LoadCheckedImage(BaseTransform):
-    """mmcv's ``LoadImageFromFile`` with the image reader of all papers, and boxes that fit their pixels.
+class LoadCheckedImage(LoadImageFromFile):
+    """The image reader of all papers, and boxes that fit their pixels.
 
     Images are upright, as their EXIF entry says. Where the annotation file states the size of the stored pixels instead, its
     boxes were drawn on these, and the image is left as it is stored.
@@ -52,12 +53,11 @@ class LoadCheckedImage(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Read ``img_path`` to ``img`` (H, W, 3), uint8 BGR."""
-        image = read_rgb(results['img_path'])
         stated = results.get('height'), results.get('width')
-        if None not in stated and image.shape[:2] != stated:
-            image = _as_stored(results['img_path'], image, stated)
-        results['img'] = np.ascontiguousarray(image[..., ::-1])
-        results['img_shape'] = results['ori_shape'] = image.shape[:2]
+        results = super().transform(results)
+        if None not in stated and results['img_shape'] != stated:
+            results['img'] = _as_stored(results['img_path'], results['img'], stated)
+            results['img_shape'] = results['ori_shape'] = stated
         return results
 
 
@@ -65,7 +65,7 @@ def _as_stored(path: str, upright: np.ndarray, stated: tuple[int, int]) -> np.nd
     """The pixels (h, w, 3) before they were turned, which must have the stated size."""
     with Image.open(path) as file:
         turn_back = TURN_BACK.get(file.getexif().get(ORIENTATION, 1))
-    stored = np.asarray(Image.fromarray(upright).transpose(turn_back)) if turn_back is not None else upright
+    stored = np.array(Image.fromarray(upright).transpose(turn_back)) if turn_back is not None else upright
     if stored.shape[:2] != stated:
         height, width = upright.shape[:2]
         raise AnnotationError(
