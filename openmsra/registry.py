@@ -22,12 +22,12 @@ class Registry(root.Registry):
             KeyError: nothing has this name; the message names the nearest ones.
         """
         try:
-            found = super().get(key)
+            registered = super().get(key)
         except RuntimeError:  # mmengine's "Failed to get KEY", after its own last resort
-            found = None
-        if found is None:
+            registered = None
+        if registered is None:
             raise KeyError(unresolved_type_message(key, self.parent))
-        return found
+        return registered
 
     def __contains__(self, key: str) -> bool:
         return key in self.module_dict or key in self.parent.module_dict

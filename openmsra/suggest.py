@@ -29,7 +29,7 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
 @cache
 def registered_in_source() -> dict[str, str]:
     """Class name -> the package (of a miniature, the module) to import for it, read off the sources; nothing is imported."""
-    found = {}
+    packages = {}
     for path in sorted(PACKAGE.glob('*/**/*.py')):
         room, *_ = parts = path.relative_to(PACKAGE).with_suffix('').parts
         package = '.'.join(('openmsra', *parts)) if room == 'miniatures' else f'openmsra.{room}'
@@ -37,8 +37,8 @@ def registered_in_source() -> dict[str, str]:
             if isinstance(node, ast.ClassDef | ast.FunctionDef) and any(
                 'register_module' in ast.unparse(decorator) for decorator in node.decorator_list
             ):
-                found[node.name] = package
-    return found
+                packages[node.name] = package
+    return packages
 
 
 def unresolved_type_message(key: str, root: Registry) -> str:

@@ -63,12 +63,12 @@ class OpenMSRARunner(Runner):
 
     def dump_config(self) -> None:
         """Write the config into the work dir without the variables of its files, which nothing reads any more."""
-        whole, unread = self.cfg, set(self.cfg) - runner_keys()
-        self.cfg = copy.deepcopy(whole)
+        complete, unread = self.cfg, set(self.cfg) - runner_keys()
+        self.cfg = copy.deepcopy(complete)
         for name in unread:
             self.cfg.pop(name)
         super().dump_config()
-        self.cfg = whole
+        self.cfg = complete
 
     def build_logger(self, *args, **kwargs):
         """mmengine's logger without its warning that a scope fills only some of the registries, which is meant."""

@@ -49,8 +49,8 @@ def _sync_folder(folder: Path) -> None:
 
 def remove_stale_temporaries(folder: str | Path) -> list[Path]:
     """Delete what killed processes have left half written in ``folder``; files of living processes stay."""
-    found = [(path, TEMPORARY.fullmatch(path.name)) for path in Path(folder).glob('.*.tmp')]
-    stale = [path for path, match in found if match and not _alive(int(match[1]))]
+    temporaries = [(path, TEMPORARY.fullmatch(path.name)) for path in Path(folder).glob('.*.tmp')]
+    stale = [path for path, match in temporaries if match and not _alive(int(match[1]))]
     for path in stale:
         path.unlink(missing_ok=True)
     return stale

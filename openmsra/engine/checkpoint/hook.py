@@ -68,9 +68,9 @@ class DurableCheckpointHook(CheckpointHook):
             for path in remove_stale_temporaries(folder):
                 runner.logger.info(f'Removed {path}, which a killed run had left half written.')
         if self.max_keep_ckpts > 0:
-            self.keep_ckpt_ids = deque(self._own_steps(runner, folder))
+            self.keep_ckpt_ids = deque(self._steps_of_this_run(runner, folder))
 
-    def _own_steps(self, runner, folder: Path) -> list[int]:
+    def _steps_of_this_run(self, runner, folder: Path) -> list[int]:
         """Numbers of the checkpoints that a resumed run has written before."""
         now = runner.epoch if self.by_epoch else runner.iter
         resumed_from = getattr(runner, 'resumed_from', None)
@@ -84,7 +84,7 @@ class DurableCheckpointHook(CheckpointHook):
         """Write, point, prune."""
         path, steps = Path(self.out_dir) / self.filename_tmpl.format(step), []
         if self.max_keep_ckpts > 0:
-            steps = [*(one for one in self.keep_ckpt_ids if one != step), step]
+            steps = [*(earlier for earlier in self.keep_ckpt_ids if earlier != step), step]
 
         def save() -> None:
             self.file_backend.remove(Path(self.out_dir) / PREEMPTED)  # after this one is written

@@ -130,13 +130,13 @@ def load_weights(model: nn.Module, checkpoint: dict[str, Any], source: str | Pat
         raise CheckpointError(f'{source}: it holds no dictionary of weights; nothing was loaded.')
     if hasattr(model, 'complete_checkpoint'):
         state = model.complete_checkpoint(state)
-    own = model.state_dict()
-    missing = sorted(set(own) - set(state))
-    unexpected = sorted(set(state) - set(own))
+    expected = model.state_dict()
+    missing = sorted(set(expected) - set(state))
+    unexpected = sorted(set(state) - set(expected))
     misshapen = [
-        f'{key}: file {tuple(state[key].shape)}, model {tuple(own[key].shape)}'
-        for key in sorted(set(own) & set(state))
-        if state[key].shape != own[key].shape
+        f'{key}: file {tuple(state[key].shape)}, model {tuple(expected[key].shape)}'
+        for key in sorted(set(expected) & set(state))
+        if state[key].shape != expected[key].shape
     ]
     faults = {'missing in the file': missing, 'unknown to the model': unexpected, 'of another shape': misshapen}
     if any(faults.values()):

@@ -82,8 +82,8 @@ def _fetch(name: str, url: str) -> Path:
         socket.setdefaulttimeout(DOWNLOAD_TIMEOUT)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            found = HASH.search(path.name)
-            torch.hub.download_url_to_file(url, str(path), hash_prefix=found[1] if found else None, progress=False)
+            digest = HASH.search(path.name)
+            torch.hub.download_url_to_file(url, str(path), hash_prefix=digest[1] if digest else None, progress=False)
         except (OSError, RuntimeError) as error:
             failure = f'{type(error).__name__}: {error}'
         finally:

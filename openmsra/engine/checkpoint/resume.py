@@ -110,14 +110,14 @@ def _assigned(text: str) -> dict[str, str]:
         body = ast.parse(text).body
     except SyntaxError:
         return {}
-    found = {}
+    values = {}
     for node in body:
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id in STATE_WINS:
             name, value = node.targets[0].id, node.value
             if name == 'optim_wrapper' and isinstance(value, ast.Call):
                 value.keywords = [word for word in value.keywords if word.arg in ('optimizer', 'paramwise_cfg', 'constructor')]
-            found[name] = ast.unparse(value)
-    return found
+            values[name] = ast.unparse(value)
+    return values
 
 
 def check_training_checkpoint(checkpoint: dict[str, Any], source: Any) -> None:

@@ -212,11 +212,11 @@ def _typed_faults(value: dict, place: str, registry: root.Registry | None, scope
     kind = value['type']
     if not isinstance(kind, str):
         return  # a class itself: nothing to look up
-    found = resolve(kind, scope, registry)
-    if found is None:
+    resolved = resolve(kind, scope, registry)
+    if resolved is None:
         yield f'{place}: {unresolved_type_message(kind, root.MODELS if registry is None else registry)}'
         return
-    registry, target = found
+    registry, target = resolved
     keys, open_ended = accepted_keys(target)
     valid = keys | BUILDER_KEYS.get(registry.name, set()) | ({'requires_grad'} if place.endswith('norm_cfg') else set())
     for key in sorted(set(value) - valid - {'type', '_scope_'}):

@@ -26,7 +26,7 @@ ALL_REGISTRIES = (
     root.WEIGHT_INITIALIZERS, root.TASK_UTILS, root.FUNCTIONS, root.RUNNERS,
 )  # fmt: skip
 
-_FOUND: dict[tuple, tuple[root.Registry, Callable]] = {}  # what has been found stays; what has not may be registered later
+_RESOLVED: dict[tuple, tuple[root.Registry, Callable]] = {}  # what has been found stays; what has not may be registered later
 
 
 def resolve(kind: str, scope: str | None, first: root.Registry | None) -> tuple[root.Registry, Callable] | None:
@@ -36,10 +36,10 @@ def resolve(kind: str, scope: str | None, first: root.Registry | None) -> tuple[
         scope: the ``_scope_`` that holds at the place.
         first: the registry that belongs to the place; if it has no such name, any registry counts.
     """
-    place = kind, scope, first
-    if place not in _FOUND and (found := _search(kind, scope, first)):
-        _FOUND[place] = found
-    return _FOUND.get(place)
+    question = kind, scope, first
+    if question not in _RESOLVED and (answer := _search(kind, scope, first)):
+        _RESOLVED[question] = answer
+    return _RESOLVED.get(question)
 
 
 def _search(kind: str, scope: str | None, first: root.Registry | None) -> tuple[root.Registry, Callable] | None:
@@ -49,14 +49,14 @@ def _search(kind: str, scope: str | None, first: root.Registry | None) -> tuple[
         if target is not None:
             return registry, target
     scope, _, name = key.rpartition('.')
-    for registry in _own_registries(scope):
+    for registry in _parentless_registries(scope):
         registry.import_from_location()
         if name in registry.module_dict:
             return registry, registry.module_dict[name]
     return None
 
 
-def _own_registries(scope: str) -> list[root.Registry]:
+def _parentless_registries(scope: str) -> list[root.Registry]:
     """Registries of a sibling library that hang below none of mmengine's (mmpretrain's batch augmentations)."""
     if not scope or importlib.util.find_spec(scope) is None:
         return []

@@ -64,7 +64,7 @@ class KeyedBatches:
 
     def indices(self, position: Position) -> list[int]:
         """The indices of a batch that has just been drawn; empty if it is not known any more."""
-        return next((batch for place, batch in self.recent if place == position), [])
+        return next((batch for drawn_at, batch in self.recent if drawn_at == position), [])
 
 
 class FittingCollate:

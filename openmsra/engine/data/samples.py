@@ -111,8 +111,8 @@ def describe(dataset: Dataset, index: int) -> str:
         row = dataset.get_data_info(int(index))
     except Exception:  # noqa: BLE001 - the row itself may be what is broken
         return unknown
-    found = next((row[key] for key in PATH_KEYS if isinstance(row.get(key), str)), None)
-    return found or unknown
+    path = next((row[key] for key in PATH_KEYS if isinstance(row.get(key), str)), None)
+    return path or unknown
 
 
 def _reason(error: Exception) -> str:
