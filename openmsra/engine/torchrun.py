@@ -22,6 +22,8 @@ def main(argv: list[str]) -> int:
     """Run the processes; returns the exit code."""
     with tempfile.TemporaryDirectory(prefix='openmsra-') as stopped:
         os.environ['OPENMSRA_STOPPED_DIR'] = stopped  # where a process that has saved and leaves says so
+        # else processes that start again meet the addresses of the dead ones in the store of the rendezvous
+        os.environ.setdefault('TORCH_DISABLE_SHARE_RDZV_TCP_STORE', '1')
         os.environ['OPENMSRA_STARTED'] = str(time.time())  # a restart goes on from checkpoints since then
         try:
             run.main(argv)
