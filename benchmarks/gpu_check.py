@@ -281,7 +281,7 @@ def _measured_step(cfg, args: argparse.Namespace, work_dir: Path) -> dict:
     import torch
     from mmengine.registry import DefaultScope
 
-    from benchmarks.recipes import batch_of, fix_largest, shrink_batch, without_weights
+    from benchmarks.recipes import batch_of, fix_largest, shrink_batch, use_bfloat16, without_weights
     from openmsra.engine.runner import OpenMSRARunner
 
     cfg.work_dir, cfg.log_level, cfg.model = str(work_dir), 'ERROR', without_weights(cfg.model)
@@ -289,9 +289,7 @@ def _measured_step(cfg, args: argparse.Namespace, work_dir: Path) -> dict:
     if args.quick:
         shrink_batch(cfg, 2)
         if args.device == 'cpu':
-            cfg.optim_wrapper.type = 'OptimWrapper'
-            for key in ('loss_scale', 'dtype'):
-                cfg.optim_wrapper.pop(key, None)
+            use_bfloat16(cfg)
     batch = cfg.train_dataloader.batch_size
     runner = OpenMSRARunner.from_cfg(cfg)
     with DefaultScope.overwrite_default_scope('openmsra'):

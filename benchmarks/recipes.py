@@ -39,6 +39,12 @@ def shrink_batch(cfg: Config, batch: int) -> None:
         cfg.train_dataloader.sampler.update(batch_size=batch, source_ratio=[1, 1] if batch > 1 else [1, 0])
 
 
+def use_bfloat16(cfg: Config) -> None:
+    """Mixed precision that a CPU has too."""
+    if 'Amp' in cfg.optim_wrapper.get('type', ''):
+        cfg.optim_wrapper.dtype = 'bfloat16'
+
+
 def batch_of(loader, size: int) -> dict:
     """A batch of ``size`` samples through the collate function: at most two samples of the loader's order, repeated.
 
