@@ -161,7 +161,8 @@ class Check:
                 file = Path(folder) / 'rows.json'
                 extra = ['--quick'] if self.args.quick else []
                 command = ['benchmarks/gpu_check.py', '--part', stage, paper, '--device', self.args.device, '--out', file, *extra]
-                done = self._tool(*command, '--budget-seconds', f'{max(self.left - 5, 5):.0f}')
+                reserve = self.args.budget_seconds / 4 if stage == 'memory' and 'speed' in self.args.stages else 5
+                done = self._tool(*command, '--budget-seconds', f'{max(self.left - reserve, 5):.0f}')
                 rows[paper] = json.loads(file.read_text()) if file.is_file() else {}
                 if done.returncode:
                     rows[paper]['failed'] = _verdict(done)
@@ -285,7 +286,7 @@ def _measured_step(cfg, args: argparse.Namespace, work_dir: Path) -> dict:
     from openmsra.engine.runner import OpenMSRARunner
 
     cfg.work_dir, cfg.log_level, cfg.model = str(work_dir), 'ERROR', without_weights(cfg.model)
-    cfg.train_dataloader.update(num_workers=0, persistent_workers=False, pin_memory=False)
+    cfg.train_dataloader.update(num_workers=0, persistent_workers=False, pin_memory=False, drop_last=False)
     if args.quick:
         shrink_batch(cfg, 2)
         if args.device == 'cpu':
