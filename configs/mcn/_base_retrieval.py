@@ -1,7 +1,5 @@
 # Retrieval of the field: 10 clips at even distances, centre crop, features before any head, cosine; queries are the test list.
 # The checkpoint is what tools/model_converters/mcn_export.py writes.
-_base_ = '../_base_/default_runtime.py'
-
 custom_imports = dict(imports=['openmsra.mcn'], allow_failed_imports=False)
 inferencer = dict(type='MCNInferencer')
 

@@ -1,50 +1,7 @@
 # Retrieval on HMDB51, as _base_retrieval.py has it on UCF101.
-# The checkpoint is what tools/model_converters/mcn_export.py writes.
-_base_ = '../_base_/default_runtime.py'
+_base_ = '_base_retrieval.py'
 
-custom_imports = dict(imports=['openmsra.mcn'], allow_failed_imports=False)
-inferencer = dict(type='MCNInferencer')
-
-model = dict(
-    type='VideoEncoder',
-    backbone=dict(type='VideoResNet', kind='r2plus1d'),
-    data_preprocessor=dict(type='ClipDataPreprocessor', mean=(110.2, 100.7, 95.9), std=(58.1, 56.4, 55.3)),
-)
-pipeline = [
-    dict(type='mmaction.Resize', scale=(-1, 128)),
-    dict(type='mmaction.CenterCrop', crop_size=112),
-]
-test_dataloader = dict(
-    batch_size=4,
-    num_workers=8,
-    dataset=dict(
-        type='ConcatDataset',
-        datasets=[
-            dict(
-                type='VideoClips',
-                ann_file='data/hmdb51/hmdb51_train_split_1_videos.txt',
-                data_root='data/hmdb51/videos',
-                role='gallery',
-                sampling='uniform',
-                clips=10,
-                clip_len=16,
-                interval=2,
-                pipeline=pipeline,
-            ),
-            dict(
-                type='VideoClips',
-                ann_file='data/hmdb51/hmdb51_test_split_1_videos.txt',
-                data_root='data/hmdb51/videos',
-                role='query',
-                sampling='uniform',
-                clips=10,
-                clip_len=16,
-                interval=2,
-                pipeline=pipeline,
-            ),
-        ],
-    ),
-    sampler=dict(type='DefaultSampler', shuffle=False),
-)
-test_cfg = dict()
-test_evaluator = dict(type='VideoRetrieval', topk=(1, 5, 10, 20, 50))
+test_dataloader = _base_.test_dataloader
+test_dataloader.dataset.datasets[0].ann_file = 'data/hmdb51/hmdb51_train_split_1_videos.txt'
+test_dataloader.dataset.datasets[1].ann_file = 'data/hmdb51/hmdb51_test_split_1_videos.txt'
+test_dataloader.dataset.datasets[0].data_root = test_dataloader.dataset.datasets[1].data_root = 'data/hmdb51/videos'

@@ -1,1 +1,1 @@
-_base_ = '_base_retrieval_hmdb51.py'
+_base_ = ['../_base_/default_runtime.py', '_base_retrieval_hmdb51.py']

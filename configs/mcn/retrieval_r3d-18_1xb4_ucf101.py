@@ -1,3 +1,3 @@
-_base_ = '_base_retrieval.py'
+_base_ = ['../_base_/default_runtime.py', '_base_retrieval.py']
 
 model = dict(backbone=dict(kind='r3d'))
