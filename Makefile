@@ -7,7 +7,7 @@ export PYTHON
 endif
 IN_VENV = "$(VENV)/bin/python"
 
-.PHONY: help demo test test-reliability lint install install-full
+.PHONY: help demo test test-recipes test-reliability lint install install-full
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -26,6 +26,9 @@ test: install-full  ## install everything and run all tests
 
 test-reliability: install-full  ## kills, exact resume, broken and malicious files, leaks: the slow tests, about half an hour
 	@OMP_NUM_THREADS=1 $(IN_VENV) -m pytest -q -m reliability tests/reliability --timeout 3600
+
+test-recipes: install-full  ## two steps, validation, save, resume and test of every published recipe at its size: an hour
+	@OMP_NUM_THREADS=1 $(IN_VENV) -m pytest -q -s -m recipes tests/recipes -n 2
 
 lint: install-full  ## ruff: rules and format
 	@$(IN_VENV) -m ruff check .

@@ -1,0 +1,100 @@
+"""Every recipe of a published size trains two steps, validates, saves, resumes and is tested through the real tools.
+
+Resolution, pipeline, network, precision (bfloat16 in place of float16, which a CPU lacks) and schedule are the recipe's, on
+generated data of the published layouts; batches are of 2, and networks start from random weights. ``make test-recipes`` runs all;
+OPENMSRA_RECIPES=K/6 takes every sixth, beginning with the K-th.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from benchmarks.recipes import published
+from openmsra.engine.config.files import load_config
+
+ROOT = Path(__file__).resolve().parents[2]
+NEEDS_OPERATORS = {'soft_teacher'}
+SECONDS: dict[str, float] = {}
+
+
+def _chosen() -> list[Path]:
+    part, _, parts = os.environ.get('OPENMSRA_RECIPES', '0/1').partition('/')
+    return published()[int(part) :: int(parts)]
+
+
+@pytest.fixture(scope='module', autouse=True)
+def _table():
+    yield
+    for name, seconds in sorted(SECONDS.items(), key=lambda row: -row[1]):
+        print(f'{seconds:7.1f} s  {name}')
+
+
+def _run(folder: Path, *arguments: str | Path) -> None:
+    command = [sys.executable, str(ROOT / 'tests/recipes/drive.py'), *map(str, arguments)]
+    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONWARNINGS': 'ignore', 'PYTHONPATH': str(ROOT)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=1500)
+    assert done.returncode == 0, f'{arguments}\n{done.stdout[-2000:]}\n{done.stderr[-6000:]}'
+
+
+def _options(cfg, steps: int) -> list[str]:
+    """``--cfg-options`` that shorten a recipe to ``steps`` steps, two in an epoch."""
+    options = {f'{place}': 'None' for place in _weights(cfg.model, 'model')}
+    for phase in ('train', 'val', 'test'):
+        if cfg.get(f'{phase}_dataloader'):
+            fixed = dict(batch_size=2, num_batch_per_epoch=2, num_workers=0, persistent_workers=False, pin_memory=False)
+            options |= {f'{phase}_dataloader.{key}': value for key, value in fixed.items()}
+    if cfg.get('train_dataloader'):
+        by_epoch = cfg.train_cfg.get('by_epoch', True)
+        options['train_cfg.max_epochs' if by_epoch else 'train_cfg.max_iters'] = steps // 2 if by_epoch else steps
+        options['default_hooks.checkpoint.interval'] = 1 if by_epoch else 2
+        if not by_epoch:
+            options.pop('train_dataloader.num_batch_per_epoch')
+        if cfg.get('val_cfg') is not None:
+            options['train_cfg.val_interval'] = 1 if by_epoch else 2
+        if 'source_ratio' in cfg.train_dataloader.sampler:
+            options |= {'train_dataloader.sampler.batch_size': 2, 'train_dataloader.sampler.source_ratio': '[1,1]'}
+        if 'Amp' in cfg.optim_wrapper.get('type', ''):
+            options['optim_wrapper.dtype'] = 'bfloat16'
+    return [f'{key}={value}' for key, value in options.items()]
+
+
+def _weights(part: dict, place: str) -> list[str]:
+    """Keys below ``part`` that name a file to start from."""
+    found = []
+    for key, child in part.items():
+        starts = isinstance(child, str) if key in ('pretrained', 'imagenet_weights') else key == 'init_cfg' and child
+        if starts and (isinstance(child, str) or child.get('type') == 'Pretrained'):
+            found.append(f'{place}.{key}')
+        elif isinstance(child, dict):
+            found += _weights(child, f'{place}.{key}')
+    return found
+
+
+@pytest.mark.recipes
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize(
+    'path',
+    [
+        pytest.param(path, id=path.stem, marks=[pytest.mark.full] if path.parent.name in NEEDS_OPERATORS else [])
+        for path in _chosen()
+    ],
+)
+def test_recipe(path, data_trees, tmp_path):
+    cfg, start = load_config(path), time.monotonic()
+    if 'optim_wrapper' not in cfg or cfg.train_cfg.get('type') == 'EvolutionLoop':
+        pytest.skip('no training: built by test_components.py')
+    config = path.relative_to(ROOT)
+    first, rest = tmp_path / 'run', _options(cfg, 2)
+    _run(data_trees, 'tools/train.py', config, '--work-dir', first, '--cfg-options', *rest)
+    saved = (first / 'last_checkpoint').read_text().strip()
+    assert Path(saved).is_file()
+    _run(data_trees, 'tools/train.py', config, '--work-dir', first, '--resume', '--cfg-options', *_options(cfg, 4))
+    resumed = (first / 'last_checkpoint').read_text().strip()
+    assert resumed != saved
+    if cfg.get('test_cfg') is not None:
+        _run(data_trees, 'tools/test.py', config, resumed, '--work-dir', tmp_path / 'test', '--cfg-options', *rest)
+    SECONDS[path.stem] = time.monotonic() - start
