@@ -74,6 +74,16 @@ def _weights(part: dict, place: str) -> list[str]:
     return found
 
 
+def _imagenet_weights(model, folder: Path) -> Path:
+    """A file with the names of torchvision's and random numbers, which CKDN does not start without."""
+    import torch
+    import torchvision.models
+
+    name = 'vgg16_bn' if 'vgg' in str(model.get('backbone', '')) else f'resnet{model.get("depth", 50)}'
+    torch.save(getattr(torchvision.models, name)().state_dict(), folder / 'imagenet.pth')
+    return folder / 'imagenet.pth'
+
+
 @pytest.mark.recipes
 @pytest.mark.timeout(3600)
 @pytest.mark.parametrize(
@@ -87,12 +97,13 @@ def test_recipe(path, data_trees, tmp_path):
     cfg, start = load_config(path), time.monotonic()
     if 'optim_wrapper' not in cfg or cfg.train_cfg.get('type') == 'EvolutionLoop':
         pytest.skip('no training: built by test_components.py')
-    config = path.relative_to(ROOT)
-    first, rest = tmp_path / 'run', _options(cfg, 2)
+    config, first = path.relative_to(ROOT), tmp_path / 'run'
+    start_from = [f'model.imagenet_weights={_imagenet_weights(cfg.model, tmp_path)}'] if cfg.model.type == 'CKDN' else []
+    rest = _options(cfg, 2) + start_from
     _run(data_trees, 'tools/train.py', config, '--work-dir', first, '--cfg-options', *rest)
     saved = (first / 'last_checkpoint').read_text().strip()
     assert Path(saved).is_file()
-    _run(data_trees, 'tools/train.py', config, '--work-dir', first, '--resume', '--cfg-options', *_options(cfg, 4))
+    _run(data_trees, 'tools/train.py', config, '--work-dir', first, '--resume', '--cfg-options', *_options(cfg, 4), *start_from)
     resumed = (first / 'last_checkpoint').read_text().strip()
     assert resumed != saved
     if cfg.get('test_cfg') is not None:
