@@ -28,7 +28,7 @@ test-reliability: install-full  ## kills, exact resume, broken and malicious fil
 	@OMP_NUM_THREADS=1 $(IN_VENV) -m pytest -q -m reliability tests/reliability --timeout 3600
 
 test-recipes: install-full  ## two steps, validation, save, resume and test of every published recipe at its size: an hour
-	@OMP_NUM_THREADS=1 $(IN_VENV) -m pytest -q -s -m recipes tests/recipes -n 2
+	@OMP_NUM_THREADS=1 $(IN_VENV) -m pytest -m recipes tests/recipes -n 2 --durations=0 --durations-min=1
 
 lint: install-full  ## ruff: rules and format
 	@$(IN_VENV) -m ruff check .
