@@ -3,7 +3,8 @@
 instant   every instant config trains with fixed algorithms, resumes in the middle to the same bits, is tested on the GPU and on
           the CPU, and trains with mixed precision
 outputs   loss and gradient of every instant model on the GPU against the CPU, in float32 with and without TF32
-memory    peak memory and time of a training step of every published recipe: its batch, its pipeline, generated pictures
+memory    peak memory and time of a training step of every published recipe: its batch, its pipeline, generated pictures; on a
+          CPU the bytes that autograd keeps, with bfloat16 for float16
 speed     the rows of benchmarks/*_speed.py
 
 Results go to a JSON file with the name of the card after each step; what fails is noted there and the next step goes on. The data
@@ -21,6 +22,7 @@ import tempfile
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -35,6 +37,7 @@ def main() -> None:
     parser.add_argument('--quick', action='store_true', help='few steps, one recipe of each paper: a test of this program')
     parser.add_argument('--stages', nargs='+', default=STAGES, choices=STAGES)
     parser.add_argument('--papers', nargs='+', default=PAPERS, choices=PAPERS)
+    parser.add_argument('--recipes', default='', help='memory of recipes whose name contains this')
     parser.add_argument('--budget-seconds', type=float, default=470, help='when this is used up, what is left is skipped')
     parser.add_argument('--jobs', type=int, default=min(6, os.cpu_count() or 1), help='trainings at the same time')
     parser.add_argument('--repeats', type=int, default=5, help='of each timing')
@@ -159,7 +162,7 @@ class Check:
         def part(paper: str) -> None:
             with tempfile.TemporaryDirectory() as folder:
                 file = Path(folder) / 'rows.json'
-                extra = ['--quick'] if self.args.quick else []
+                extra = [*(['--quick'] if self.args.quick else []), '--recipes', self.args.recipes]
                 command = ['benchmarks/gpu_check.py', '--part', stage, paper, '--device', self.args.device, '--out', file, *extra]
                 reserve = self.args.budget_seconds / 4 if stage == 'memory' and 'speed' in self.args.stages else 5
                 done = self._tool(*command, '--budget-seconds', f'{max(self.left - reserve, 5):.0f}')
@@ -252,7 +255,7 @@ def memory(paper: str, args: argparse.Namespace) -> None:
         trees.plant(Path(folder), _trees_of(paper))
         _let_cifar_pass()
         os.chdir(folder)
-        for path in published(paper)[: 1 if args.quick else None]:
+        for path in [path for path in published(paper) if args.recipes in path.stem][: 1 if args.quick else None]:
             cfg = load_config(path)
             if 'optim_wrapper' not in cfg or cfg.train_cfg.get('type') == 'EvolutionLoop':
                 continue
@@ -289,8 +292,8 @@ def _measured_step(cfg, args: argparse.Namespace, work_dir: Path) -> dict:
     cfg.train_dataloader.update(num_workers=0, persistent_workers=False, pin_memory=False, drop_last=False)
     if args.quick:
         shrink_batch(cfg, 2)
-        if args.device == 'cpu':
-            use_bfloat16(cfg)
+    if args.device == 'cpu':
+        use_bfloat16(cfg)
     batch = cfg.train_dataloader.batch_size
     runner = OpenMSRARunner.from_cfg(cfg)
     with DefaultScope.overwrite_default_scope('openmsra'):
@@ -303,21 +306,38 @@ def _measured_step(cfg, args: argparse.Namespace, work_dir: Path) -> dict:
             torch.cuda.reset_peak_memory_stats()
             before = torch.cuda.memory_allocated()
         seconds = []
-        for step in range(1 if args.quick else 3):
+        for step in range(1 if args.quick or args.device == 'cpu' else 3):
             runner.call_hook('before_train_iter', batch_idx=step, data_batch=data)
             begun = time.perf_counter()
-            losses = runner.model.train_step(_copied(data), wrapper)
+            with _saved(sizes := {}) if args.device == 'cpu' else nullcontext():
+                losses = runner.model.train_step(_copied(data), wrapper)
             if args.device == 'cuda':
                 torch.cuda.synchronize()
             seconds.append(time.perf_counter() - begun)
     row = dict(batch=batch, step_seconds=min(seconds), losses={key: float(value) for key, value in losses.items()})
-    if args.device == 'cuda':
+    if args.device == 'cpu':
+        row['saved_gib'] = sum(sizes.values()) / 2**30
+    else:
         row |= dict(
             peak_gib=torch.cuda.max_memory_allocated() / 2**30,
             reserved_gib=torch.cuda.max_memory_reserved() / 2**30,
             model_gib=before / 2**30,
         )
     return row
+
+
+@contextmanager
+def _saved(sizes: dict[int, int]):
+    """Note the bytes of what autograd keeps for the backward pass, by address; parameters are not among them."""
+    import torch
+
+    def note(tensor):
+        if not (tensor.is_leaf and tensor.requires_grad):
+            sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        yield
 
 
 def _start(runner, last_epoch: bool = False):
