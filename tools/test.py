@@ -45,7 +45,7 @@ def main(argv: list[str] | None = None) -> None:
     cfg = load_config(args.config, args.cfg_options)
     apply_arguments(cfg, args)
     apply_test_arguments(cfg, args)
-    cfg.load_from = args.checkpoint
+    cfg.load_from, cfg.resume = args.checkpoint, False
     build_runner(cfg).test()
 
 

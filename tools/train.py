@@ -4,6 +4,7 @@ import argparse
 
 from openmsra.engine.config.files import load_config
 from openmsra.engine.launch import add_common_arguments, apply_arguments, build_runner, run_tool
+from openmsra.engine.runner import AUTO_RESUME
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -12,9 +13,9 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--resume',
         nargs='?',
-        const='auto',
+        const=AUTO_RESUME,
         metavar='PATH',
-        help='continue from PATH, or from the newest checkpoint of the work dir if no path is given',
+        help='continue from PATH, or from the newest checkpoint of the work dir if no path is given (else load_from)',
     )
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision in float16 (needs a GPU)')
     parser.add_argument(
@@ -32,8 +33,9 @@ def apply_training_arguments(cfg, args: argparse.Namespace) -> None:
     from openmsra.errors import ConfigError
 
     if args.resume:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+        cfg.resume = AUTO_RESUME if args.resume == AUTO_RESUME else True
+        if args.resume != AUTO_RESUME:
+            cfg.load_from = args.resume
     dtype = args.amp_dtype or (cfg.optim_wrapper.get('dtype', 'float16') if args.amp else None)
     if dtype:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'

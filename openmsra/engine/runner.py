@@ -38,6 +38,7 @@ from openmsra.engine.non_finite import NonFiniteLossHook
 from openmsra.engine.preemption import PreemptionHook, signals_are_requests
 from openmsra.errors import CheckpointError
 
+AUTO_RESUME = 'auto'  # value of the config's resume: the work dir's newest checkpoint; without one, load_from
 WORKERS_ONLY = ('persistent_workers', 'prefetch_factor', 'timeout', 'multiprocessing_context')  # refused without workers
 
 
@@ -152,16 +153,24 @@ class OpenMSRARunner(Runner):
     def load_or_resume(self) -> None:
         """As the config says; a resume without a path tries the checkpoints of the work dir from the newest to the oldest.
 
+        With ``resume='auto'`` a work dir without a checkpoint starts from the weights of ``load_from``, as a run without a resume
+        does: a job that goes back into the queue is started in the same way the first time. ``resume=True`` beside a
+        ``load_from`` resumes that file, as in mmengine.
+
         Processes that torchrun has started again (``MAX_RESTARTS``) go on from what the run has written so far, if anything.
         """
         if int(os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)) and not self._has_loaded:
             since = float(os.environ.get('OPENMSRA_STARTED', 0))
             if newest_whole(self.work_dir, self.resume, self.logger.warning, since) is not None:
                 self._has_loaded = True
-        if self._has_loaded or not self._resume or self._load_from is not None:
+        if self._has_loaded or not self._resume or (self._load_from is not None and self._resume != AUTO_RESUME):
             super().load_or_resume()
         elif newest_whole(self.work_dir, self.resume, self.logger.warning) is None:
-            self.logger.info(f'{self.work_dir} holds no checkpoint: the training begins at its beginning.')
+            start = 'at its beginning' if self._load_from is None else f'from the weights of {self._load_from} (load_from)'
+            self.logger.info(f'{self.work_dir} holds no checkpoint: the training begins {start}.')
+            if self._load_from is not None:
+                self._resume = False  # mmengine's hooks ask for it: averaged weights are taken from a resumed file only
+                self.load_checkpoint(self._load_from)
 
     def train(self) -> nn.Module:
         """mmengine's training, alone in its work dir; a signal ends it after its iteration, with a checkpoint.

@@ -1,12 +1,17 @@
 """What the runner settles before the work starts: loaders, the lock of the work dir, what a resumed run goes on with."""
 
+import copy
+import importlib.util
 import multiprocessing
 import os
 import subprocess
 import sys
 import textwrap
+import uuid
+from pathlib import Path
 
 import pytest
+import torch
 
 from openmsra.engine.checkpoint.files import locked
 from openmsra.engine.checkpoint.hook import DurableCheckpointHook
@@ -14,6 +19,8 @@ from openmsra.engine.checkpoint.resume import overruled_settings
 from openmsra.errors import ConfigError, DataError
 from tests.reliability.killing import heavy_config
 from tests.reliability.runs import train
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def _config(work_dir, **loader):
@@ -142,3 +149,48 @@ def test_better_is_known_for_the_metrics_of_the_papers(metric, rule):
 def test_metric_whose_rule_is_unknown_names_the_option():
     with pytest.raises(ConfigError, match=r"whether a higher or a lower sharpness is better.*rule='greater' or rule='less'"):
         DurableCheckpointHook(save_best='sharpness')
+
+
+def _arguments_of_train(cfg, *arguments: str) -> None:
+    """What ``tools/train.py`` makes of a config."""
+    spec = importlib.util.spec_from_file_location('train_tool', ROOT / 'tools/train.py')
+    tool = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tool)
+    tool.apply_training_arguments(cfg, tool.parse_args(['config.py', *arguments]))
+
+
+def _another(cfg):
+    """The same config for another run."""
+    cfg = copy.deepcopy(cfg)
+    cfg.experiment_name = uuid.uuid4().hex
+    return cfg
+
+
+def test_requeued_job_starts_from_load_from_and_goes_on_from_its_own_checkpoints(tmp_path):
+    """A job that may go back into the queue has --resume from its first launch on; the weights to start from must not be lost."""
+    train(_config(tmp_path / 'pretrained'))
+    weights = tmp_path / 'pretrained/iter_2.pth'
+    cfg = _config(tmp_path / 'work')
+    cfg.load_from, cfg.log_level = str(weights), 'INFO'
+    _arguments_of_train(cfg, '--resume')
+    first = train(_another(cfg))
+    assert (first.iter, first.model.count.item(), first.resumed_from) == (2, 4, None)
+    (log,) = (tmp_path / 'work').glob('*/*.log')
+    assert f'holds no checkpoint: the training begins from the weights of {weights} (load_from)' in log.read_text()
+    cfg.train_cfg.max_iters = 3
+    again = train(_another(cfg))
+    assert (again.iter, again.model.count.item(), again.resumed_from.name) == (3, 5, 'iter_2.pth')
+
+
+def test_weights_to_start_from_are_no_resume_for_the_hooks(tmp_path):
+    """Averaged weights in the file are those of another training: mmengine takes them up in a resumed run alone."""
+    cfg = _config(tmp_path / 'pretrained')
+    cfg.custom_hooks = [dict(type='EMAHook', momentum=0.5)]
+    train(_another(cfg))
+    states = []
+    for name, resume in (('plain', False), ('resume', 'auto')):
+        started = _another(cfg)
+        started.update(work_dir=str(tmp_path / name), load_from=str(tmp_path / 'pretrained/iter_2.pth'), resume=resume)
+        train(started)
+        states.append(torch.load(tmp_path / name / 'iter_2.pth', weights_only=False)['ema_state_dict']['module.count'].item())
+    assert states[0] == states[1]

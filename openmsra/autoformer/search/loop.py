@@ -176,7 +176,7 @@ class EvolutionLoop(BaseLoop):
                 f'{self.folder} holds journals of a search whose {self.state_file.name} is gone: delete '
                 'its journal folder, or choose another --work-dir.'
             )
-        if self.runner._resume and self.runner._load_from:
+        if self.runner._resume is True and self.runner._load_from:
             raise ConfigError('A search resumes from its work directory: give --resume without a path.')
         if state and not self.runner._resume:
             raise ConfigError(f'{self.folder} already holds a search: add --resume, or choose another --work-dir.')
