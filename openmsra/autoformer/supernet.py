@@ -60,6 +60,11 @@ class AutoFormerSupernet(VisionTransformerBase):
         ValueError: a value that is none of those above.
     """
 
+    changes_its_graph = True  # which parameters have a gradient: no static_graph
+    not_compiled_because = (
+        'its graph is another one for each architecture that it draws (torch 2.13 fails on the sizes of the slices)'
+    )
+
     def __init__(
         self,
         space: str | dict,

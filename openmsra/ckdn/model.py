@@ -54,6 +54,8 @@ class CKDN(BaseModel):
         ValueError: an option has an unknown value; the message lists the valid ones.
     """
 
+    changes_its_graph = True  # which parameters have a gradient: no static_graph
+
     def __init__(
         self,
         depth: int = 50,

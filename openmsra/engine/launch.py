@@ -75,12 +75,6 @@ def build_runner(cfg: Config) -> Runner:
         _set_slurm_rendezvous()
     if cfg.launcher != 'none' and not torch.cuda.is_available():
         _init_gloo(cfg.launcher, cfg.get('env_cfg', {}).get('dist_cfg', {}).get('timeout'))
-        wrapper = dict(
-            type='MMDistributedDataParallel',
-            broadcast_buffers=False,
-            find_unused_parameters=cfg.get('find_unused_parameters', False),
-        )
-        cfg.model_wrapper_cfg = {**wrapper, **cfg.get('model_wrapper_cfg', {}), 'device_ids': None}
     return OpenMSRARunner.from_cfg(cfg)
 
 

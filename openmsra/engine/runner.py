@@ -7,6 +7,7 @@ from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
+import torch
 from mmengine.dist import get_rank
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
@@ -36,7 +37,7 @@ from openmsra.engine.data.loader import keyed, require_batches
 from openmsra.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from openmsra.engine.non_finite import NonFiniteLossHook
 from openmsra.engine.preemption import PreemptionHook, signals_are_requests
-from openmsra.errors import CheckpointError
+from openmsra.errors import CheckpointError, ConfigError
 
 AUTO_RESUME = 'auto'  # value of the config's resume: the work dir's newest checkpoint; without one, load_from
 WORKERS_ONLY = ('persistent_workers', 'prefetch_factor', 'timeout', 'multiprocessing_context')  # refused without workers
@@ -200,6 +201,49 @@ class OpenMSRARunner(Runner):
         super().set_randomness(seed, False, deterministic)
         if diff_rank_seed and get_rank():
             set_random_seed(self.seed, deterministic, diff_rank_seed=True)
+
+    def wrap_model(self, model_wrapper_cfg: dict | None, model: nn.Module) -> nn.Module:
+        """mmengine's; ``model_wrapper_cfg`` (``static_graph``, ``bucket_cap_mb``, ``gradient_as_bucket_view``, ...) adds to what
+        a run without it has, on GPUs and on CPUs alike, where mmengine would leave that out.
+        """
+        if self.distributed and not is_model_wrapper(model):
+            usual = dict(
+                type='MMDistributedDataParallel',
+                broadcast_buffers=False,
+                find_unused_parameters=self.cfg.get('find_unused_parameters', False),
+            )
+            model_wrapper_cfg = {**usual, **(model_wrapper_cfg or {})}
+            if model_wrapper_cfg.get('static_graph') and getattr(model, 'changes_its_graph', False):
+                raise ConfigError(
+                    f'model_wrapper_cfg.static_graph: {type(model).__name__} does not use the same parameters in all iterations; '
+                    'leave it out.'
+                )
+            if not torch.cuda.is_available():
+                model_wrapper_cfg['device_ids'] = None
+        return super().wrap_model(model_wrapper_cfg, model)
+
+    def _maybe_compile(self, target: str) -> None:
+        """``compile=True``, or a dictionary of arguments of ``torch.compile``: the network's loss is compiled.
+
+        mmengine compiles the step around it, whose graph always breaks (backward pass, update), so that ``fullgraph=True`` could
+        not tell whether the network's does.
+
+        Raises:
+            ConfigError: the network says why it is not compiled, in its attribute ``not_compiled_because``.
+        """
+        settings, network = self.cfg.get('compile'), self._network
+        if target != 'train_step' or settings in (None, False):
+            return
+        reason = getattr(network, 'not_compiled_because', '')
+        if reason:
+            raise ConfigError(f'compile: {type(network).__name__} is not compiled, since {reason}; leave compile out.')
+        plain, compiled = network.forward, torch.compile(network.forward, **(settings if isinstance(settings, dict) else {}))
+
+        def forward(*args, mode: str = 'tensor', **kwargs):
+            return (compiled if mode == 'loss' else plain)(*args, mode=mode, **kwargs)
+
+        network.forward = forward
+        self.logger.info(f'The loss of {type(network).__name__} is compiled ({settings}): the first iterations take longer.')
 
     def _init_model_weights(self) -> None:
         """mmengine's; what a library loads on its own account is checked."""

@@ -54,6 +54,9 @@ class MCN(VideoEncoder):
         ValueError: an option that cannot be, a scope that matches no parameter.
     """
 
+    changes_its_graph = True  # which parameters have a gradient: no static_graph
+    not_compiled_because = 'its inner step decides by values (warm-up, divergence): its graph breaks in 17 places'
+
     def __init__(
         self,
         backbone: dict,

@@ -46,6 +46,12 @@ class SoftTeacher(SemiBaseDetector):
         TypeError: a detector of an unsupported kind, or an unknown argument of ``mean_teacher``.
     """
 
+    changes_its_graph = True  # which parameters have a gradient: no static_graph
+    not_compiled_because = (
+        "the number of boxes changes in each image: its graph breaks in 70 places, most of them in mmdet's "
+        'assigners, samplers and losses'
+    )
+
     def __init__(
         self,
         detector: dict,

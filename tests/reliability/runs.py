@@ -104,12 +104,6 @@ def build(cfg: Config) -> OpenMSRARunner:
     """The runner of this process, which may be one of several."""
     if torch.distributed.is_initialized():
         cfg.launcher = 'pytorch'
-        cfg.model_wrapper_cfg = dict(
-            type='MMDistributedDataParallel',
-            device_ids=None,
-            broadcast_buffers=False,
-            find_unused_parameters=cfg.get('find_unused_parameters', False),
-        )
     return OpenMSRARunner.from_cfg(cfg)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
 from mmengine import registry as root
 from mmengine.config import Config
 from mmengine.dist import init_dist
@@ -52,6 +53,7 @@ PARAMWISE = {
 RUNNER_EXTRA = {
     'custom_imports',
     'runner_type',
+    'strategy',
     'model_wrapper_cfg',
     'sync_bn',
     'find_unused_parameters',
@@ -165,8 +167,28 @@ def _component_faults(cfg: Config) -> Iterator[str]:
         yield from _fixed_keys(paramwise, 'optim_wrapper.paramwise_cfg', PARAMWISE)
         for name, value in (paramwise.get('custom_keys') or {}).items():
             yield from _fixed_keys(value, f'optim_wrapper.paramwise_cfg.custom_keys.{name}', {'lr_mult', 'decay_mult'})
+    if isinstance(plain.get('model_wrapper_cfg'), dict):
+        plain['model_wrapper_cfg'].setdefault('type', 'MMDistributedDataParallel')
+    yield from _fixed_keys(plain.get('compile'), 'compile', argument_names(torch.compile) - {'model'})
+    yield from _sharded_training(plain)
     for key in sorted(runner_keys() & set(plain)):
         yield from _walk(plain[key], key, REGISTRY_OF_KEY.get(key))
+
+
+def _sharded_training(plain: dict) -> Iterator[str]:
+    """mmengine's other runner, its strategies and wrappers that divide the weights among the GPUs."""
+    wrapper = (plain.get('model_wrapper_cfg') or {}).get('type', '')
+    asked = {
+        f"runner_type='{plain.get('runner_type')}'": plain.get('runner_type') not in (None, 'Runner', 'OpenMSRARunner'),
+        'strategy': plain.get('strategy') is not None,
+        f"model_wrapper_cfg.type='{wrapper}'": 'Sharded' in str(wrapper),
+    }
+    for what in (name for name, is_asked in asked.items() if is_asked):
+        yield (
+            f'{what}: training with divided weights (FSDP, DeepSpeed, FlexibleRunner) is not supported, since stops, restarts '
+            'and exact resumes need checkpoints of the complete state. To save memory take '
+            "--amp-dtype bfloat16, the backbone's with_cp=True, or a smaller batch_size with optim_wrapper.accumulative_counts."
+        )
 
 
 def _train_loop(train_cfg: dict | None) -> type:
