@@ -6,7 +6,8 @@ from pathlib import Path
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
-from openmsra.common.annotations import inside, read_text
+from openmsra.common.annotations import read_text, require_inside
+from openmsra.common.files import existing_files
 from openmsra.common.images import list_images, read_rgb
 from openmsra.errors import MissingFileError
 from openmsra.registry import DATASETS
@@ -35,20 +36,20 @@ class UnlabelledImages(BaseDataset):
         if not root.is_dir():
             raise MissingFileError(f'{root}: there is no such folder of images.')
         if self.ann_file:
-            names = [line.split('\t')[0].strip() for line in read_text(self.ann_file).splitlines() if line.strip()]
-            wanted = [inside(root, name, self.ann_file) for name in names]
-            files = [path for path in wanted if path.is_file()]
-            if len(files) < len(wanted):
+            names = [line.partition('\t')[0].strip() for line in read_text(self.ann_file).splitlines() if line.strip()]
+            require_inside(root, names, self.ann_file)
+            paths = existing_files(root, names)
+            if len(paths) < len(names):
                 print_log(
-                    f'{self.ann_file}: {len(wanted) - len(files)} of {len(wanted)} images are missing and left out.',
+                    f'{self.ann_file}: {len(names) - len(paths)} of {len(names)} images are missing and left out.',
                     'current',
                     logging.WARNING,
                 )
         else:
-            files = list_images(root)
-        if not files:
+            paths = [str(path) for path in list_images(root)]
+        if not paths:
             raise MissingFileError(f'{self.ann_file}: none of its images exists below {root}.')
-        return [dict(img_path=str(path)) for path in files]
+        return [dict(img_path=path) for path in paths]
 
     def prepare_data(self, idx: int) -> dict | None:
         """The pipeline's output; in a training the loader replaces images that raise here.

@@ -12,7 +12,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 from mmengine.structures import BaseDataElement
 
-from openmsra.common.annotations import inside, read_text
+from openmsra.common.annotations import read_text, require_inside
 from openmsra.common.video import read_frames
 from openmsra.errors import MissingFileError
 from openmsra.registry import DATASETS
@@ -141,8 +141,7 @@ class VideoClips(ClipDataset):
         rows = read_list(self.ann_file)
         if not rows:
             raise ValueError(f'{self.ann_file}: the list is empty.')
-        for video, _ in rows:
-            inside(self.data_root, video, self.ann_file)
+        require_inside(self.data_root, (video for video, _ in rows), self.ann_file)
         return [dict(video=video, label=label) for video, label in rows]
 
     def frames(self, row: dict, choose: Callable[[int], np.ndarray]) -> np.ndarray:
