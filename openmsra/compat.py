@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import sys
 import types
+from collections.abc import Callable
 from contextlib import contextmanager
 from functools import cache
 
@@ -42,11 +43,17 @@ def bridge_torchvision() -> bool:
 
 
 @cache
-def import_mmpretrain() -> bool:
-    """Import mmpretrain without what it would load for models that no paper uses.
+def import_mmpretrain(suffixes: tuple[str, ...] = ()) -> bool:
+    """Import mmpretrain without what it would load for models that no paper uses, and let its folders of classes be ours.
 
     - mmdet, whole, with Matplotlib, scikit-learn and scikit-image, for one layer. Where it is imported already, it stays.
     - transformers, for models of images and text; they do not import at all beside transformers 5.
+
+    Its data sets of folders take each folder for a class, ``.ipynb_checkpoints`` too, which shifts the numbers of all classes
+    behind it, and read what lies in hidden folders; of images they know seven suffixes.
+
+    Args:
+        suffixes: more suffixes of images.
 
     Returns:
         whether mmdet was kept out.
@@ -62,6 +69,21 @@ def import_mmpretrain() -> bool:
     finally:
         if keep_out:
             del sys.modules['mmdet']
+    custom = importlib.import_module('mmpretrain.datasets.custom')
+    find_folders, get_samples = custom.find_folders, custom.get_samples
+
+    def visible_folders(root: str, *args) -> tuple[list[str], dict[str, int]]:
+        folders = [name for name in find_folders(root, *args)[0] if not name.startswith('.')]
+        return folders, {name: number for number, name in enumerate(folders)}
+
+    def visible_samples(root: str, folder_to_idx: dict, is_valid_file: Callable, *args) -> tuple[list, set]:
+        def is_valid(name: str) -> bool:
+            hidden = any(part.startswith('.') for part in name.split('/'))
+            return not hidden and (is_valid_file(name) or name.lower().endswith(suffixes))
+
+        return get_samples(root, folder_to_idx, is_valid, *args)
+
+    custom.find_folders, custom.get_samples = visible_folders, visible_samples
     return keep_out
 
 

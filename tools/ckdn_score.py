@@ -29,7 +29,12 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--method-dirs', action='store_true', help='--restored has a sub-folder for each method: compare them')
     parser.add_argument('--crop', choices=('center', 'grid', 'whole'), default='center', help='what of an image is scored')
     parser.add_argument('--ref-interp', choices=('nearest', 'bicubic'), default='nearest', help='resizing of degraded images')
-    parser.add_argument('--out', type=Path, default=Path('ckdn_scores'), help='folder for scores.csv, .json and .html')
+    parser.add_argument(
+        '--out',
+        type=Path,
+        default=Path('ckdn_scores'),
+        help='folder for scores.csv, .json, .html',
+    )
     parser.add_argument('--maps', action='store_true', help='also write maps/*.png: red where an image is worst')
     parser.add_argument('--batch-size', type=int, default=8, help='crops in a forward pass')
     parser.add_argument('--workers', type=int, default=2, help='processes that decode while the network runs')
@@ -47,7 +52,8 @@ def main(argv: list[str] | None = None) -> None:
     keys, pairs = find_pairs(args)
     inferencer = CKDNInferencer(args.config, args.checkpoint, args.device)
     workers = args.workers if len(pairs) > args.batch_size else 0
-    rows = inferencer(pairs, args.crop, args.ref_interp, args.batch_size, workers, progress=True)
+    growing = args.out / 'scores.jsonl'  # what is done, as long as the whole is not
+    rows = inferencer(pairs, args.crop, args.ref_interp, args.batch_size, workers, progress=True, out_file=growing)
     rows = [dict(row, method=method, image=image) for (method, image), row in zip(keys, rows, strict=True)]
     failed, scored = ([row for row in rows if ('error' in row) == state] for state in (True, False))
     if scored:

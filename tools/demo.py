@@ -27,7 +27,7 @@ def main() -> None:
     started = time.time()
     _say('1/4 train a supernet on 1000 real digits (scikit-learn, 8 x 8 pixels)')
     _tool('train.py', CONFIG, '--work-dir', out / 'train')
-    checkpoint = (out / 'train' / 'last_checkpoint').read_text().strip()
+    checkpoint = (out / 'train' / 'last_checkpoint').read_text(encoding='utf-8').strip()
     _say('2/4 test sub-networks with inherited weights on 500 held-out digits')
     subnets = '[' + ','.join(f"'{name}'" for name in SUBNETS) + ']'
     _tool(

@@ -11,11 +11,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from openmsra.common.images import images_of
-from openmsra.common.outputs import printable, writable_folder
+from openmsra.common.outputs import left_out, printable, writable_folder
 from openmsra.common.video import Frame, ImageFolder, VideoFile, list_videos, record_camera
 from openmsra.engine.checkpoint.files import write_durably
+from openmsra.engine.inferencer import numbered_name
 from openmsra.engine.launch import run_tool
-from openmsra.errors import MissingFileError, VideoError
+from openmsra.errors import MissingFileError, UserError, VideoError
 
 CONFIG = Path(__file__).resolve().parents[1] / 'configs/ftcn/ftcn-tt_r50_8xb2-100e_ffpp-c23.py'
 
@@ -46,7 +47,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--annotate', action='store_true', help='write annotated videos')
     parser.add_argument('--out', type=Path, default=Path('ftcn_scores'))
     parser.add_argument('--device', default='cpu')
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)
     if not args.sources and args.camera is None:
         parser.error('give a video, a folder or --camera')
     if args.detector in ('yunet', 'boxes') and getattr(args, args.detector) is None:
@@ -104,11 +105,11 @@ def main(argv: list[str] | None = None) -> None:
         row = dict(video=name, score=None)
         try:
             result = inferencer(frames, name)
-        except VideoError as error:
+        except (UserError, OSError) as error:
             row['error'] = str(error)
             print(f'{printable(name)}: skipped: {printable(error)}')
         else:
-            files = {kind: args.out / f'{number:04d}_{Path(name).stem}.{kind}' for kind in ('json', 'csv', 'png', 'mp4')}
+            files = {kind: args.out / numbered_name(number, name, f'.{kind}') for kind in ('json', 'csv', 'png', 'mp4')}
             row |= dict(score=result.score, warnings=result.warnings)
             if calibration and result.score is not None:
                 row['probability'] = result.probability = calibration.probability(result.score)
@@ -122,15 +123,17 @@ def main(argv: list[str] | None = None) -> None:
         summary.append(row | inferencer.provenance)
         content = (json.dumps(summary, indent=1) + '\n').encode()
         write_durably(args.out / 'summary.json', lambda stream, content=content: stream.write(content))  # what is done is kept
-    skipped = sum('error' in row for row in summary)
+    skipped = {row['video']: row['error'] for row in summary if 'error' in row}
     calibrated = (
         f'calibrated by {args.calibration}'
         if calibration
         else ('scores on material unlike the training data are badly calibrated: tools/analysis/ftcn_calibrate.py')
     )
     print(f'wrote {args.out}; {calibrated}.')
-    if skipped == len(summary):
-        raise VideoError(f'none of the {skipped} videos could be read; the reasons are in {args.out / "summary.json"}.')
+    if len(skipped) == len(summary):
+        raise VideoError(f'none of the {len(skipped)} videos could be read; the reasons are in {args.out / "summary.json"}.')
+    if skipped:
+        raise left_out(skipped, len(summary), 'videos', args.out)
 
 
 if __name__ == '__main__':

@@ -1,11 +1,14 @@
 """Embed images, and regions of them, with a pre-trained backbone; writes one .npz file."""
 
 import argparse
-import json
+import shutil
+from math import isfinite
 from pathlib import Path
 
+from openmsra.common.annotations import read_json
+from openmsra.common.outputs import left_out, writable_folder
 from openmsra.engine.launch import run_tool
-from openmsra.errors import ToolError
+from openmsra.errors import AnnotationError, ToolError
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -19,10 +22,13 @@ def main(argv: list[str] | None = None) -> None:
         metavar='OUT.npz',
         help='arrays images (N,), features (N, C); with boxes also region_images (M,), regions (M, 4), region_features (M, C)',
     )
-    parser.add_argument('--boxes', type=Path, help='json: {file name: [[x1, y1, x2, y2], ...]} in pixels')
+    parser.add_argument('--boxes', type=Path, help='json: {file name, or the end of its path: [[x1, y1, x2, y2], ...]} in pixels')
     parser.add_argument('--size', type=int, default=224, help='images are resized to this side (default: %(default)s)')
     parser.add_argument('--device', default='cpu')
     args = parser.parse_args(argv)
+    if args.out.suffix != '.npz':
+        raise ToolError(f'{args.out}: the name must end in .npz.')
+    writable_folder(args.out.parent)
 
     import numpy as np
 
@@ -32,11 +38,11 @@ def main(argv: list[str] | None = None) -> None:
     embed = MaskCoInferencer(args.config, args.checkpoint, args.device, args.size)
     names = [str(file) for file in list_images(args.images)]
     boxes = _boxes(args.boxes, names) if args.boxes else None
-    rows = embed(args.images, boxes=boxes, show_progress=True)
+    partial = args.out.with_suffix('.partial')  # holds what is done as long as the whole is not
+    rows = embed(args.images, boxes=boxes, out_dir=partial, show_progress=True)
     readable = [number for number, row in enumerate(rows) if 'error' not in row]
-    for row in rows:
-        if 'error' in row:
-            print(f'skipped {row["image"]}: {row["error"]}')
+    faults = {row['image']: row['error'] for row in rows if 'error' in row}
+    total = len(rows)
     rows, names = [rows[number] for number in readable], [names[number] for number in readable]
     arrays = dict(images=np.array(names), features=np.stack([row['feature'] for row in rows]))
     if boxes:
@@ -47,17 +53,29 @@ def main(argv: list[str] | None = None) -> None:
             region_features=np.concatenate([row['region_features'] for row in rows]),
         )
     np.savez(args.out, **arrays)
+    shutil.rmtree(partial)
     print(f'wrote {args.out}: ' + ', '.join(f'{name} {array.shape}' for name, array in arrays.items()))
+    if faults:
+        raise left_out(faults, total, 'images', args.out)
 
 
 def _boxes(file: Path, names: list[str]) -> list[list]:
     """Boxes in the order of the images; an image without an entry has none."""
-    table = json.loads(file.read_text(encoding='utf-8'))
-    known = {Path(name).name for name in names}
-    unknown = sorted(set(table) - known)
-    if unknown:
-        raise ToolError(f'{file}: boxes of {", ".join(unknown[:5])}, but no such image is among the {len(names)} to embed.')
-    return [table.get(Path(name).name, []) for name in names]
+    found: dict[str, list] = {}
+    for key, boxes in read_json(file, {}).items():
+        if not isinstance(boxes, list) or not all(_is_box(box) for box in boxes):
+            raise AnnotationError(f'{file}: {key}: not a list of boxes [x1, y1, x2, y2] in pixels.')
+        meant = [name for name in names if name == key or name.endswith(f'/{key}')]
+        if not meant:
+            raise ToolError(f'{file}: boxes of {key}, but no such image is among the {len(names)} to embed.')
+        if len(meant) > 1 or meant[0] in found:
+            raise ToolError(f'{file}: {key} could be {", ".join(meant[:5])} or is named twice; give longer paths.')
+        found[meant[0]] = boxes
+    return [found.get(name, []) for name in names]
+
+
+def _is_box(box: object) -> bool:
+    return isinstance(box, list) and len(box) == 4 and all(isinstance(x, int | float) and isfinite(x) for x in box)
 
 
 if __name__ == '__main__':

@@ -2,8 +2,10 @@
 
 import argparse
 import json
+import shutil
 from pathlib import Path
 
+from openmsra.common.outputs import left_out, writable_folder
 from openmsra.engine.launch import run_tool
 from openmsra.errors import ToolError
 
@@ -17,22 +19,23 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--gallery', type=Path, help='npz file of an earlier call to search (default: the videos themselves)')
     parser.add_argument('--neighbours', type=int, default=0, metavar='K', help='nearest neighbours, printed and beside the npz')
     parser.add_argument('--device', default='cpu')
-    args = parser.parse_args(argv)
+    args = parser.parse_intermixed_args(argv)
     if args.out.suffix != '.npz':
         raise ToolError(f'--out {args.out}: the name must end in .npz.')
+    if args.gallery and not args.gallery.is_file():
+        raise ToolError(f'--gallery {args.gallery}: there is no such file.')
+    writable_folder(args.out.parent)
 
     import numpy as np
 
     from openmsra.mcn.inferencer import MCNInferencer, embeddings, neighbours
 
-    rows = MCNInferencer(args.config, args.checkpoint, args.device)(args.videos, show_progress=True)
+    partial = args.out.with_suffix('.partial')  # holds what is done as long as the whole is not
+    rows = MCNInferencer(args.config, args.checkpoint, args.device)(args.videos, out_dir=partial, show_progress=True)
     embedded = embeddings(rows)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     np.savez(args.out, **embedded)
+    shutil.rmtree(partial)
     print(f'wrote {args.out}: {len(embedded["video"])} videos, features of length {embedded["feature"].shape[1]}')
-    for row in rows:
-        if 'error' in row:
-            print(f'skipped {row["video"]}: {row["error"]}')
     if args.neighbours:
         try:
             found = neighbours(embedded, dict(np.load(args.gallery)) if args.gallery else embedded, args.neighbours)
@@ -42,6 +45,8 @@ def main(argv: list[str] | None = None) -> None:
         file.write_text(json.dumps(found, indent=1) + '\n', encoding='utf-8')
         for row in found:
             print(row['video'], *(f'\n  {near["similarity"]:.3f}  {near["video"]}' for near in row['neighbours']))
+    if faults := {row['video']: row['error'] for row in rows if 'error' in row}:
+        raise left_out(faults, len(rows), 'videos', args.out)
 
 
 if __name__ == '__main__':

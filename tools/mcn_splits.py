@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from openmsra.common.annotations import read_text
 from openmsra.engine.config.files import load_config
 from openmsra.engine.launch import run_tool
 from openmsra.errors import ToolError
@@ -38,10 +39,10 @@ def main(argv: list[str] | None = None) -> None:
         options = [*args.cfg_options, *(f'{key}={value}' for key, value in lists_of(cfg.to_dict(), split))]
         if trains:
             call('train', place, [], options, args)
-            checkpoint = (place / 'last_checkpoint').read_text().strip()
+            checkpoint = read_text(place / 'last_checkpoint').strip()
         call('test', place / 'test', [str(checkpoint)], options, args)
         newest = max(place.glob('test/*/*.json'), key=lambda path: path.stat().st_mtime)
-        figures[f'split {split}'] = json.loads(newest.read_text())
+        figures[f'split {split}'] = json.loads(read_text(newest))
     report = summary(figures)
     (folder / 'splits.json').write_text(json.dumps(report, indent=1) + '\n', encoding='utf-8')
     for name, row in report.items():

@@ -12,8 +12,9 @@ The data are images with a class: ImageNet and the transfer sets of mmpretrain, 
 """
 
 from openmsra import compat
+from openmsra.common.images import SUFFIXES
 
-compat.import_mmpretrain()  # transforms, data sets, losses and metrics of the configs
+compat.import_mmpretrain(SUFFIXES)  # transforms, data sets, losses and metrics of the configs
 
 import openmsra.common.loading  # noqa: E402, F401 - LoadImageFromFile of the pipelines
 from openmsra.autoformer.evaluation import SubnetTestLoop, SubnetValLoop  # noqa: E402

@@ -10,6 +10,8 @@ from tqdm import tqdm
 from openmsra.ckdn.data.crops import CROPS, cut
 from openmsra.ckdn.data.transforms import INTERPOLATION, LoadPair
 from openmsra.common.provenance import provenance
+from openmsra.engine.data.loader import Batches, FittingCollate
+from openmsra.engine.inferencer import append_row
 from openmsra.engine.model import init_model
 from openmsra.errors import CheckpointError, ImageError
 from openmsra.registry import INFERENCERS
@@ -71,6 +73,7 @@ class CKDNInferencer:
         batch_size: int = 8,
         workers: int = 0,
         progress: bool = False,
+        out_file: str | Path | None = None,
     ) -> list[dict]:
         """Score pairs of image files.
 
@@ -81,6 +84,7 @@ class CKDNInferencer:
             batch_size: tiles in a forward pass.
             workers: processes that decode while the network runs.
             progress: show a progress bar.
+            out_file: gets a JSON line for each pair as soon as it is done.
 
         Returns:
             a row for each pair, in their order: ``restored``, ``degraded``, ``score`` in (0, 1), ``logit`` (mean over
@@ -92,11 +96,17 @@ class CKDNInferencer:
         """
         if crop not in CROPS or ref_interp not in INTERPOLATION or batch_size < 1:
             raise ValueError(f'{crop=} (of {CROPS}), {ref_interp=} (of {sorted(INTERPOLATION)}), {batch_size=} (at least 1)')
-        read = DataLoader(PairTiles(pairs, crop, ref_interp), batch_size, num_workers=workers, collate_fn=list)
+        tiles = PairTiles(pairs, crop, ref_interp)
+        read = DataLoader(tiles, batch_size, num_workers=workers, collate_fn=FittingCollate(list))
         rows = []
+        if out_file is not None:
+            Path(out_file).write_text('', encoding='utf-8')
         with tqdm(total=len(pairs), unit='pair', disable=not progress) as bar:
-            for chunk in read:
-                rows += self._score(chunk, crop, batch_size)
+            for chunk in Batches(iter(read)):
+                scored = self._score(chunk, crop, batch_size)
+                for row in scored if out_file is not None else ():
+                    append_row(Path(out_file), row)
+                rows += scored
                 bar.update(len(chunk))
         return rows
 

@@ -73,9 +73,9 @@ def visible_folders(folder: Place) -> list[Path]:
     return sorted((path for path in Path(folder).iterdir() if path.is_dir() and not path.name.startswith('.')), key=_parts)
 
 
-def natural_order(path: Path) -> list[str | int]:
-    """A key for sorting by which frame2 comes before frame10."""
-    return [int(part) if number % 2 else part for number, part in enumerate(re.split('([0-9]+)', path.name))]
+def natural_order(path: Path) -> tuple[list[str | int], str]:
+    """A key for sorting by which frame2 comes before frame10, and frame01 before frame1."""
+    return [int(part) if number % 2 else part for number, part in enumerate(re.split('([0-9]+)', path.name))], path.name
 
 
 def _inside(folder: Path, suffixes: tuple[str, ...], recursive: bool) -> list[Path]:

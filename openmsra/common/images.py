@@ -9,10 +9,11 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from openmsra.common.files import Place, list_files, natural_order
-from openmsra.errors import ImageError
+from openmsra.errors import AnnotationError, ImageError
 
 SUFFIXES = (
-    '.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.webp', '.tif', '.tiff', '.gif', '.avif', '.ppm', '.pgm',
+    '.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.apng', '.bmp', '.dib', '.webp', '.tif', '.tiff', '.gif', '.avif', '.ppm', '.pgm',
+    '.pbm', '.pnm', '.jp2', '.tga',
 )  # fmt: skip
 LARGEST = 178_956_970  # pixels: where Pillow too suspects an attack; as RGB they take 0.5 GB
 ORIENTATION = 0x0112  # tag of EXIF
@@ -21,6 +22,11 @@ TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
     5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_270, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_90,
 }  # fmt: skip
+BACK = {  # the others undo themselves
+    Image.Transpose.ROTATE_90: Image.Transpose.ROTATE_270,
+    Image.Transpose.ROTATE_270: Image.Transpose.ROTATE_90,
+}
+SIDEWAYS = (5, 6, 7, 8)  # values of the EXIF entry that swap width and height
 
 
 def read_rgb(
@@ -73,6 +79,63 @@ def read_rgb(
         raise ImageError(f'{name}: truncated or damaged ({error}).') from None
 
 
+def upright_size(path: str | Path) -> tuple[int, int]:
+    """(width, height) of the pixels that :func:`read_rgb` gives; only the header is read.
+
+    Raises:
+        ImageError: no such file, or its header cannot be read.
+    """
+    if not Path(path).is_file():
+        raise ImageError(f'{path}: there is no such image file.')
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', Image.DecompressionBombWarning)
+            with Image.open(path) as image:
+                _check_size(path, image, 1, LARGEST)
+                return image.size[::-1] if _orientation(image) in SIDEWAYS else image.size
+    except ImageError:
+        raise
+    except Image.DecompressionBombError:
+        raise ImageError(f'{path}: more than {LARGEST} pixels; scale it down first.') from None
+    except Exception as error:  # noqa: BLE001 - see read_rgb
+        raise ImageError(f'{path}: not an image that Pillow can read ({error}).') from None
+
+
+def read_annotated(path: str | Path, size: tuple[int, int] | None) -> np.ndarray:
+    """Pixels (H, W, 3), uint8 RGB, in the orientation in which an image was annotated.
+
+    Args:
+        size: (width, height) that the annotation file states; ``None`` or that of the upright image gives the upright image, that
+            of the image as it is stored, before it was turned by its EXIF entry, the stored one.
+
+    Raises:
+        ImageError: see :func:`read_rgb`.
+        AnnotationError: it has neither of these sizes, so that boxes do not fit.
+    """
+    pixels = read_rgb(path)
+    height, width = pixels.shape[:2]
+    if size is None or (width, height) == tuple(size):
+        return pixels
+    if (height, width) == tuple(size):
+        with Image.open(path) as image:
+            turn = TURNS.get(_orientation(image))
+        if turn is not None:
+            return np.array(Image.fromarray(pixels).transpose(BACK.get(turn, turn)))
+    raise AnnotationError(
+        f'{path}: the image has {width}x{height} pixels, its annotation file says {size[0]}x{size[1]}, so the boxes do '
+        'not fit. Was it scaled after it was annotated?'
+    )
+
+
+def write_rgb(path: str | Path, pixels: np.ndarray) -> None:
+    """Write pixels (H, W, 3), uint8 RGB; the suffix is the format.
+
+    Raises:
+        OSError: the file cannot be written (OpenCV would only return ``False``).
+    """
+    Image.fromarray(np.ascontiguousarray(pixels)).save(path)
+
+
 def list_images(places: Place | Iterable[Place], recursive: bool = True) -> list[Path]:
     """The image files that are meant; see :func:`openmsra.common.files.list_files`."""
     return list_files(places, SUFFIXES, 'images', recursive)
@@ -95,7 +158,7 @@ def named_images(images: Place | np.ndarray | Sequence) -> list[tuple[str | int,
 
 def images_of(folder: str | Path) -> list[Path]:
     """The image files directly in a folder, frame2 before frame10; hidden ones do not count; none if it is no folder."""
-    files = (path for path in Path(folder).glob('[!.]*') if path.suffix.lower() in SUFFIXES)
+    files = (path for path in Path(folder).glob('[!.]*') if path.suffix.lower() in SUFFIXES and not path.is_dir())
     return sorted(files, key=natural_order)
 
 

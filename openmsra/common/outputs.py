@@ -4,7 +4,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from openmsra.errors import ToolError
+from openmsra.errors import DataError, ToolError
 
 
 def writable_folder(folder: str | Path) -> Path:
@@ -19,8 +19,21 @@ def writable_folder(folder: str | Path) -> Path:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise ToolError(f'{folder}: no folder for results ({error.strerror or error}); name another one with --out.') from None
+        raise ToolError(f'{folder}: no folder for results ({error.strerror or error}); name another one.') from None
     return folder
+
+
+def left_out(faults: dict[str, str], total: int, kind: str, out: str | Path) -> DataError:
+    """What a tool raises at its end where some inputs could not be read: the others are done, and the exit code tells.
+
+    Args:
+        faults: input -> reason.
+        total: number of inputs.
+        kind: what they are: 'images', 'videos'.
+        out: where the results of the others are.
+    """
+    reasons = '\n'.join(f'{printable(name)}: {printable(reason)}' for name, reason in list(faults.items())[:20])
+    return DataError(f'{len(faults)} of {total} {kind} were left out, the others are in {printable(out)}:\n{reasons}')
 
 
 def printable(name: object) -> str:

@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from openmsra.errors import DataError
+
 if TYPE_CHECKING:
     from sklearn.base import ClassifierMixin
 
@@ -39,7 +41,7 @@ def normalised(features: np.ndarray, names: Sequence[str]) -> np.ndarray:
     lengths = np.linalg.norm(features, axis=1)
     bad = np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))
     if len(bad):
-        raise ValueError(f'{names[bad[0]]}: its feature is zero or not finite ({len(bad)} such videos); it cannot be compared.')
+        raise DataError(f'{names[bad[0]]}: its feature is zero or not finite ({len(bad)} such videos); it cannot be compared.')
     return features / lengths[:, None]
 
 
@@ -67,7 +69,7 @@ def retrieval_figures(
         ValueError: k is larger than the gallery.
     """
     if max(topk) > ranks.shape[1]:
-        raise ValueError(f'R@{max(topk)} needs as many gallery videos, there are {ranks.shape[1]}: lower topk.')
+        raise DataError(f'R@{max(topk)} needs as many gallery videos, there are {ranks.shape[1]}: lower topk.')
     right = gallery_labels[ranks] == query_labels[:, None]
     hits = {f'R@{k}': 100 * right[:, :k].any(1) for k in topk}
     found = right.any(1)

@@ -17,6 +17,7 @@ from openmsra.errors import ImageError, MissingFileError, VideoError
 
 SUFFIXES = (
     '.mp4', '.avi', '.mov', '.mkv', '.webm', '.m4v', '.mpg', '.mpeg', '.wmv', '.flv', '.3gp', '.ogv', '.ts', '.mts', '.m2ts',
+    '.vob', '.asf', '.f4v', '.divx', '.3g2', '.mxf', '.m2v', '.h264', '.264', '.hevc', '.265', '.mjpeg', '.y4m',
 )  # fmt: skip
 Frame = tuple[np.ndarray, float]  # (H, W, 3) uint8 RGB and its time in seconds
 

@@ -2,6 +2,7 @@
 
 import inspect
 import json
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from torch import nn
 from tqdm import tqdm
 
 from openmsra.engine.model import init_model
-from openmsra.errors import CheckpointError, DataError, UserError
+from openmsra.errors import CheckpointError, DataError, ToolError, UserError
 
 RESULTS = 'results.jsonl'
 
@@ -83,6 +84,7 @@ class Inferencer(ABC):
 
         Raises:
             MissingFileError: an input does not exist, or a folder holds nothing of use.
+            ToolError: ``out_dir`` cannot be written; before the work.
             DataError: no input at all could be read.
             ValueError: an unknown option, a batch size below 1.
         """
@@ -93,8 +95,7 @@ class Inferencer(ABC):
         named = steps['list_inputs'](inputs)
         folder = Path(out_dir) if out_dir is not None else None
         if folder is not None:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / RESULTS).write_text('', encoding='utf-8')
+            _begin_results(folder)
         rows: list[dict] = []
         with tqdm(total=len(named), disable=not show_progress) as bar:
             for start in range(0, len(named), batch_size):
@@ -104,7 +105,7 @@ class Inferencer(ABC):
                     if drawing is not None:
                         self._present(drawing, row, len(rows), folder, show)
                     if folder is not None:
-                        _append(folder / RESULTS, row)
+                        append_row(folder / RESULTS, row)
                     rows.append(row)
                 bar.update(len(chunk))
         if rows and all('error' in row for row in rows):
@@ -170,19 +171,34 @@ class Inferencer(ABC):
 
         picture = Image.fromarray(drawing)
         if folder is not None:  # the number: two inputs may have one name
-            row['drawing'] = f'{number:05d}_{Path(str(row[self.key])).stem}.png'
+            row['drawing'] = numbered_name(number, row[self.key], '.png')
             picture.save(folder / row['drawing'])
         if show:
             picture.show()
+
+
+def _begin_results(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / RESULTS).write_text('', encoding='utf-8')
+    except OSError as error:
+        raise ToolError(f'{folder}: no folder for results ({error.strerror or error}); name another one.') from None
+
+
+def numbered_name(number: int, source: object, suffix: str) -> str:
+    """A file name for the result of an input: the number, since two inputs may have one name, and what of that name has room."""
+    stem = os.fsencode(Path(str(source)).stem)[:200].decode('utf-8', 'ignore')
+    return f'{number:05d}_{stem}{suffix}'
 
 
 def _bound(step: Callable, keywords: dict) -> Callable:
     return lambda *arguments: step(*arguments, **keywords)
 
 
-def _append(file: Path, row: dict) -> None:
+def append_row(file: Path, row: dict) -> None:
+    """Write the plain part of a row as a JSON line behind those that are there."""
     plain = {key: value for key, value in row.items() if key != 'data_sample'}
-    with file.open('a', encoding='utf-8') as stream:
+    with file.open('a', encoding='utf-8', errors='backslashreplace') as stream:  # a name need not be UTF-8
         stream.write(json.dumps(plain, default=_plain, ensure_ascii=False) + '\n')
 
 

@@ -111,6 +111,9 @@ def run_tool(main, argv: list[str] | None = None) -> None:
     stopped = os.environ.get('OPENMSRA_STOPPED_DIR')
     if stopped and any(Path(stopped).iterdir()):
         sys.exit(PREEMPTED)  # torchrun restarts processes that were asked to stop
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, 'reconfigure'):  # a file name that is not UTF-8 must not cost the results
+            stream.reconfigure(errors='backslashreplace')
     try:
         main(argv)
     except PreemptedError as error:

@@ -13,7 +13,7 @@ from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import BaseLoop, Runner, set_random_seed
 from torch import nn
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from openmsra.engine import predictions  # noqa: F401 - registers DumpPredictions
 from openmsra.engine.checkpoint.files import locked, remove_stale_temporaries
@@ -33,6 +33,7 @@ from openmsra.engine.checkpoint.share import shared_file, together
 from openmsra.engine.config.check import runner_keys
 from openmsra.engine.data import samplers  # noqa: F401 - registers InfiniteSampler
 from openmsra.engine.data.broken import PHASES, BrokenDataHook
+from openmsra.engine.data.classes import class_names, require_classes, require_same_classes
 from openmsra.engine.data.loader import keyed, require_batches
 from openmsra.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from openmsra.engine.non_finite import NonFiniteLossHook
@@ -56,6 +57,10 @@ class OpenMSRARunner(Runner):
     """
 
     resumed_from: Path | None = None
+
+    def __init__(self, *args, **kwargs) -> None:
+        self._class_names: dict[str, list | None] = {}
+        super().__init__(*args, **kwargs)
 
     def setup_env(self, env_cfg: dict) -> None:
         """mmengine's, and room on the disk: what a killed run has left half written may fill it before anything is logged."""
@@ -110,7 +115,20 @@ class OpenMSRARunner(Runner):
         if loader is dataloader or isinstance(loader.dataset, IterableDataset):
             return loader
         require_batches(loader, phase)
+        self._compare_classes(loader.dataset, phase)
         return keyed(loader, self.seed, str(Path(self.log_dir) / f'broken_{phase}_rank{get_rank()}.jsonl'))
+
+    def _compare_classes(self, dataset: Dataset, phase: str) -> None:
+        """The classes of the data with those of the network and of the other data.
+
+        Raises:
+            ConfigError: they differ.
+        """
+        require_classes(self._network, dataset, phase)
+        names = class_names(dataset)
+        for other, known in self._class_names.items():
+            require_same_classes(known, names, f'{other}_dataloader and {phase}_dataloader')
+        self._class_names[phase] = names
 
     def build_val_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """mmengine's; its metrics say so where samples had to be replaced."""
@@ -292,6 +310,7 @@ class OpenMSRARunner(Runner):
             check_training_checkpoint(checkpoint, filename)
             self._progress = checkpoint.pop('progress', None)
             self._log_config_changes(checkpoint['meta'], filename)
+        self._compare_trained_classes(checkpoint, filename)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         load_weights(self._network, checkpoint, filename)
         if isinstance(checkpoint.get('meta'), dict):
@@ -299,6 +318,16 @@ class OpenMSRARunner(Runner):
         self._has_loaded = True
         self.logger.info(f'Loaded every weight of {filename}')
         return checkpoint
+
+    def _compare_trained_classes(self, checkpoint: dict, filename: str) -> None:
+        """A test, or a training that is resumed, numbers classes as the training that wrote the checkpoint."""
+        phase = 'train' if self._resuming else 'test'
+        stated = checkpoint.get('meta') if isinstance(checkpoint.get('meta'), dict) else {}
+        stated = stated.get('dataset_meta') if isinstance(stated.get('dataset_meta'), dict) else {}
+        trained = stated.get('classes', stated.get('CLASSES'))
+        trained = list(trained) if isinstance(trained, list | tuple) and trained else None
+        if self._resuming or 'train' not in self._class_names:
+            require_same_classes(trained, self._class_names.get(phase), f'{filename} and {phase}_dataloader')
 
     def _log_config_changes(self, meta: dict, filename: str) -> None:
         if not meta.get('cfg'):

@@ -10,8 +10,9 @@ export, inferencer      the backbone as an ordinary ResNet; embeddings of images
 """
 
 from openmsra import compat
+from openmsra.common.images import SUFFIXES
 
-compat.import_mmpretrain()  # photometric transforms of the views, backbones, projection
+compat.import_mmpretrain(SUFFIXES)  # photometric transforms of the views, backbones, projection
 
 import openmsra.common.loading  # noqa: E402, F401 - LoadImageFromFile of the pipelines
 from openmsra.maskco.data.images import UnlabelledImages  # noqa: E402

@@ -2,13 +2,14 @@
 
 from pathlib import Path
 
-import cv2
 from mmdet.models.detectors import SingleStageDetector
 from mmengine.hooks import Hook
 from mmengine.model import BaseTTAModel, is_model_wrapper
 from torch import nn
 
+from openmsra.common.images import write_rgb
 from openmsra.engine.checkpoint.io import save_file
+from openmsra.engine.inferencer import numbered_name
 from openmsra.errors import ConfigError
 from openmsra.registry import HOOKS
 from openmsra.soft_teacher.inferencer import draw, plain_row, read_bgr
@@ -74,7 +75,7 @@ class DetectionPictures(Hook):
             if number % self.interval == 0:
                 row = plain_row(sample, runner.test_dataloader.dataset.metainfo['classes'])
                 picture = draw(read_bgr(Path(sample.img_path)), row, self.score_thr)
-                cv2.imwrite(str(self.out_dir / f'{number:05d}_{Path(sample.img_path).stem}.png'), picture)
+                write_rgb(self.out_dir / numbered_name(number, sample.img_path, '.png'), picture[..., ::-1])
 
 
 @HOOKS.register_module()

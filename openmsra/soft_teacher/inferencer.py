@@ -13,11 +13,11 @@ from mmengine.config import Config
 from mmengine.registry import DefaultScope
 from pycocotools import mask as rle
 
+from openmsra.common.coco import read_coco
 from openmsra.common.images import named_images, read_rgb
 from openmsra.engine.inferencer import Inferencer
 from openmsra.errors import DataError
 from openmsra.registry import DATASETS, INFERENCERS
-from openmsra.soft_teacher.data.coco import read_coco
 
 Image = str | Path | np.ndarray
 UNUSED = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}  # of the numbers 1 to 90 of COCO's categories
@@ -104,7 +104,7 @@ class SoftTeacherInferencer(Inferencer):
         rows = super().__call__(inputs, *args, out_dir=out_dir, **kwargs)
         if out_dir is not None:
             images, results = self.coco_results(rows)
-            (Path(out_dir) / 'images.json').write_text(json.dumps(images, ensure_ascii=False), encoding='utf-8')
+            (Path(out_dir) / 'images.json').write_text(json.dumps(images), encoding='utf-8')
             (Path(out_dir) / 'results.json').write_text(json.dumps(results), encoding='utf-8')
         return rows
 

@@ -198,7 +198,7 @@ def test_a_name_that_is_no_utf8_and_a_folder_that_is_not_there_cost_nothing(chec
     tool([*arguments, str(out)])
     (row,) = json.loads((out / 'summary.json').read_text())
     assert os.fsencode(row['video']).endswith(b'/caf\xe9.avi') and 0 < row['score'] < 1
-    assert len(list(out.glob('0000_*'))) == 3
+    assert len(list(out.glob('00000_*'))) == 3
     (tmp_path / 'file').touch()
     with pytest.raises(ToolError, match='file/out: no folder for results'):
         tool([*arguments, str(tmp_path / 'file/out')])

@@ -12,9 +12,12 @@ the work directories of runs that trained some of its candidates alone:
 
 import argparse
 import csv
+import io
 import json
 from pathlib import Path
 
+from openmsra.common.annotations import read_text
+from openmsra.common.outputs import writable_folder
 from openmsra.engine.launch import run_tool
 from openmsra.errors import ConfigError, MissingFileError
 
@@ -36,8 +39,8 @@ def read_pairs(path: Path) -> list[tuple[float, float]]:
     if not path.is_file():
         raise MissingFileError(f'{path}: there is no such file of pairs.')
     try:
-        with path.open(encoding='utf-8', newline='') as file:
-            rows = list(csv.DictReader(file)) if path.suffix == '.csv' else json.load(file)
+        text = read_text(path)
+        rows = list(csv.DictReader(io.StringIO(text, newline=''))) if path.suffix == '.csv' else json.loads(text)
         return [(float(row['inherited']), float(row['standalone'])) for row in rows]
     except (KeyError, TypeError, ValueError) as error:
         raise ConfigError(f"{path}: every row needs the numbers 'inherited' and 'standalone' ({error!r}).") from None
@@ -107,6 +110,7 @@ def main(argv: list[str] | None = None) -> None:
     from openmsra.autoformer.search.ranking import rank_correlation
 
     args = parse_args(argv)
+    writable_folder(args.out.parent)
     if args.search is None and len(args.inputs) > 1:
         raise ConfigError('several inputs are work directories of runs: name the search that they belong to, --search FILE.')
     pairs = pairs_of_runs(args.inputs, args.search, args.metric) if args.search else read_pairs(args.inputs[0])
@@ -116,7 +120,6 @@ def main(argv: list[str] | None = None) -> None:
     except ValueError as error:
         raise ConfigError(f'{args.inputs[0]}: {error}') from None
     report = dict(pairs=len(pairs), confidence=args.confidence, correlation=correlation)
-    args.out.parent.mkdir(parents=True, exist_ok=True)
     args.out.with_suffix('.json').write_text(json.dumps(report, indent=2) + '\n', encoding='utf-8')
     draw(pairs, report, args.out.with_suffix('.png'))
     for name, r in correlation.items():

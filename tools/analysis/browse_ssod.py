@@ -7,6 +7,7 @@ matrices can be checked before anything is trained.
 import argparse
 from pathlib import Path
 
+from openmsra.common.outputs import writable_folder
 from openmsra.engine.config.files import load_config
 from openmsra.engine.launch import run_tool
 
@@ -24,6 +25,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
+    writable_folder(args.out)
     cfg = load_config(args.config)
 
     from mmengine.dataset import pseudo_collate

@@ -50,6 +50,7 @@ def draw_frames(result, frames: list, file: Path) -> None:
     import cv2
     import numpy as np
 
+    from openmsra.common.images import write_rgb
     from openmsra.ftcn.report import annotated
 
     pictures = [
@@ -58,7 +59,7 @@ def draw_frames(result, frames: list, file: Path) -> None:
         if k % 7 == 3
     ]
     rows = [np.hstack(pictures[k : k + 4]) for k in range(0, len(pictures) - 3, 4)]
-    cv2.imwrite(str(file), np.vstack(rows))
+    write_rgb(file, np.vstack(rows)[..., ::-1])
 
 
 if __name__ == '__main__':

@@ -8,6 +8,7 @@ another region of the same image, a red one of another image.
 import argparse
 from pathlib import Path
 
+from openmsra.common.outputs import writable_folder
 from openmsra.engine.launch import run_tool
 
 
@@ -21,6 +22,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--neighbours', type=int, default=6, help='nearest regions in a row')
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args(argv)
+    writable_folder(args.out.parent)
 
     import numpy as np
     import torch

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from openmsra.common.outputs import writable_folder
 from openmsra.engine.launch import run_tool
 
 
@@ -13,6 +14,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--images', type=int, default=6, help='how many')
     parser.add_argument('--seed', type=int, default=0)
     args = parser.parse_args(argv)
+    writable_folder(args.out.parent)
 
     import numpy as np
     from mmengine.registry import init_default_scope

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from openmsra.common.outputs import writable_folder
 from openmsra.engine.launch import run_tool
 
 
@@ -14,6 +15,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--frames', type=int, default=4, help='frames of a clip, at even distances')
     parser.add_argument('--out', type=Path, default=Path('activation.png'))
     args = parser.parse_args(argv)
+    writable_folder(args.out.parent)
 
     import numpy as np
 

@@ -7,8 +7,10 @@ import argparse
 from collections import Counter
 from pathlib import Path
 
+from openmsra.common.annotations import read_text
+from openmsra.common.outputs import writable_folder
 from openmsra.engine.launch import run_tool
-from openmsra.errors import MissingFileError
+from openmsra.errors import DataError, MissingFileError
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -21,6 +23,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--topk', type=int, nargs='+', default=[1, 5, 10, 20, 50])
     parser.add_argument('--out', type=Path, default=Path('mcn_retrieval'), help='folder to write to')
     args = parser.parse_args(argv)
+    writable_folder(args.out)
     if not args.features.is_file():
         raise MissingFileError(f'{args.features}: there is no such file of features.')
 
@@ -34,8 +37,9 @@ def main(argv: list[str] | None = None) -> None:
     ranks, labels = ranking(*unit), stored['query_label']
     topk = [k for k in args.topk if k <= ranks.shape[1]]
     figures, by_class = retrieval_figures(ranks, labels, stored['gallery_label'], topk)
-    names = args.classes.read_text(encoding='utf-8').splitlines() if args.classes else list(map(str, range(labels.max() + 1)))
-    args.out.mkdir(parents=True, exist_ok=True)
+    names = read_text(args.classes).splitlines() if args.classes else list(map(str, range(labels.max() + 1)))
+    if len(names) <= labels.max():
+        raise DataError(f'{args.classes}: {len(names)} names, but there are labels up to {labels.max()}.')
     (args.out / 'classes.md').write_text(class_table(by_class, Counter(labels.tolist()), names), encoding='utf-8')
     print(', '.join(f'{name} {value:.1f}' for name, value in figures.items()), f'; wrote {args.out / "classes.md"}')
     if args.videos:

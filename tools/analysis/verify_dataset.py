@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+from openmsra.common.outputs import printable, writable_folder
 from openmsra.engine.config.files import load_config
 from openmsra.engine.launch import run_tool
 from openmsra.errors import ToolError
@@ -53,6 +54,8 @@ def broken(dataset, workers: int, title: str) -> Iterator[tuple[str, str]]:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
+    if args.out:
+        writable_folder(args.out.parent)
     cfg = load_config(args.config)
 
     from mmengine.registry import DATASETS, DefaultScope
@@ -71,7 +74,8 @@ def main(argv: list[str] | None = None) -> None:
         print(f'{phase}: {path}: {reason}')
     print(f'{len(found)} of {total} samples cannot be read.')
     if args.out:
-        args.out.write_text(''.join(f'{path}\t{reason}\n' for _, path, reason in found), encoding='utf-8')
+        lines = (f'{printable(path)}\t{printable(reason)}\n' for _, path, reason in found)
+        args.out.write_text(''.join(lines), encoding='utf-8')
     sys.exit(bool(found))
 
 

@@ -57,7 +57,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
 
-    from openmsra.common.outputs import printable, writable_folder
+    from openmsra.common.outputs import left_out, printable, writable_folder
     from openmsra.ftcn.faces.prepare import Preparation, clip_lines
 
     if args.detector == 'yunet' and not args.yunet.is_file():
@@ -89,6 +89,8 @@ def main(argv: list[str] | None = None) -> None:
         f'{len(lines) - faceless} faces, '
         f'{faceless} without a face, {len(broken)} not readable (broken.json)'
     )
+    if broken:
+        raise left_out(broken, len(rows), 'videos', out)
 
 
 def select_videos(args: argparse.Namespace) -> list[dict]:
@@ -97,14 +99,13 @@ def select_videos(args: argparse.Namespace) -> list[dict]:
     Raises:
         ToolError: there is none.
     """
+    from openmsra.common.annotations import read_text
     from openmsra.ftcn.faces.layouts import LAYOUTS
 
     options = dict(compression=args.compression) if args.layout == 'ffpp' else {}
     rows = LAYOUTS[args.layout](args.root, **options)
     if args.only is not None:
-        if not args.only.is_file():
-            raise ToolError(f'{args.only}: there is no such list.')
-        names = set(args.only.read_text(encoding='utf-8').split())
+        names = {line.strip() for line in read_text(args.only).splitlines()}
         rows = [row for row in rows if names & {row['video'], Path(row['video']).name, Path(row['video']).stem}]
     rows = [row for row in rows if args.split is None or row['split'] in args.split]
     rows = [row for row in rows if args.method is None or not row['label'] or row['method'] in args.method]

@@ -7,6 +7,8 @@ Without replacement, the same for everyone (the seed is the fold), with a manife
 import argparse
 from pathlib import Path
 
+from openmsra.common.annotations import read_text
+from openmsra.common.outputs import writable_folder
 from openmsra.engine.launch import run_tool
 
 
@@ -36,7 +38,7 @@ def main(argv: list[str] | None = None) -> None:
 
     args = parse_args(argv)
     source = Path(args.annotations)
-    out = Path(args.out) if args.out else source.parent / 'semi_supervised'
+    out = writable_folder(args.out or source.parent / 'semi_supervised')
     content = read_voc(source) if args.voc else read_coco(source)
     if args.unlabeled:
         print(write_unlabelled(content, Path(args.unlabeled), out / 'instances_unlabeled2017.json'))
@@ -47,7 +49,7 @@ def main(argv: list[str] | None = None) -> None:
         args.folds,
         nested=not args.independent,
         stratified=args.stratified,
-        ids=Path(args.ids).read_text(encoding='utf-8').split() if args.ids else None,
+        ids=read_text(args.ids).split() if args.ids else None,
     )
     for row in write_splits(content, source.stem if source.suffix else source.name, out, plan):
         print(f'{row["file"]}: {row["images"]} images, sha256 of the ids {row["sha256"][:12]}')

@@ -11,6 +11,7 @@ The lists go beside the folder of videos, in the format of mmaction2: a relative
 import argparse
 from pathlib import Path
 
+from openmsra.common.outputs import writable_folder
 from openmsra.engine.launch import run_tool
 from openmsra.errors import ToolError
 
@@ -35,7 +36,7 @@ def main(argv: list[str] | None = None) -> None:
     if not args.videos.is_dir():
         raise ToolError(f'{args.videos}: there is no such folder of videos.')
     out = args.out or args.videos.parent
-    out.mkdir(parents=True, exist_ok=True)
+    writable_folder(out)
     try:
         lists, classes = read(args)
     except splits.SplitError as error:

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from openmsra.common.outputs import writable_folder
 from openmsra.engine.launch import run_tool
 
 TOLERANCE = 2e-5  # of the logits, absolute
@@ -31,6 +32,7 @@ def main(argv: list[str] | None = None) -> None:
 
     if args.target.suffix not in ('.pth', '.pt', '.onnx'):
         raise ConfigError(f'{args.target}: the name must end in .pth (weights), .pt (TorchScript) or .onnx.')
+    writable_folder(args.target.parent)
     supernet = init_model(args.config, args.checkpoint)
     arch = read_json(args.arch, dict(embed_dim=int, depth=int, num_heads=list, mlp_ratio=list))
     try:

@@ -4,6 +4,7 @@ import argparse
 import re
 from pathlib import Path
 
+from openmsra.common.outputs import writable_folder
 from openmsra.engine.launch import run_tool
 
 RENAMES = (
@@ -29,6 +30,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('target', type=Path, metavar='DST', help='file to write')
     parser.add_argument('--space', required=True, choices=['tiny', 'small', 'base'], help='search space of the supernet')
     args = parser.parse_args(argv)
+    writable_folder(args.target.parent)
 
     import openmsra.autoformer  # noqa: F401 - registers the supernet
     from openmsra.engine.checkpoint.io import load_file, load_weights, save_file

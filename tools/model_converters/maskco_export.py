@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from openmsra.common.outputs import writable_folder
 from openmsra.engine.launch import run_tool
 
 
@@ -17,6 +18,7 @@ def main(argv: list[str] | None = None) -> None:
         help='mmpretrain: keys with "backbone.", for init_cfg of mmpretrain and mmdet; torchvision: bare keys, also for timm',
     )
     args = parser.parse_args(argv)
+    writable_folder(args.target.parent)
 
     from openmsra.engine.checkpoint.io import load_file, save_file
     from openmsra.maskco.export import backbone_weights

@@ -3,9 +3,10 @@
 import argparse
 from pathlib import Path
 
+from openmsra.common.outputs import writable_folder
 from openmsra.engine.launch import run_tool
 
-CONFIG = 'configs/maskco/mocov2_resnet50_8xb32-200e_in1k.py'
+CONFIG = Path(__file__).resolve().parents[2] / 'configs/maskco/mocov2_resnet50_8xb32-200e_in1k.py'
 NOT_OURS = ('encoder_k.steps', 'data_preprocessor.mean', 'data_preprocessor.std')  # a step counter; constants of the config
 
 
@@ -15,6 +16,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('target', type=Path, metavar='DST', help='file to write')
     parser.add_argument('--config', type=Path, default=CONFIG, help='what the weights must fit (default: %(default)s)')
     args = parser.parse_args(argv)
+    writable_folder(args.target.parent)
 
     from openmsra.engine.checkpoint.io import load_file, load_weights, save_file
     from openmsra.engine.config.files import load_config

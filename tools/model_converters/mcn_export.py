@@ -7,6 +7,7 @@ import argparse
 import json
 from pathlib import Path
 
+from openmsra.common.outputs import writable_folder
 from openmsra.engine.config.files import load_config
 from openmsra.engine.launch import run_tool
 from openmsra.errors import ToolError
@@ -19,6 +20,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('target', type=Path, metavar='DST', help='file to write')
     parser.add_argument('--mmaction2', action='store_true', help="with the names of mmaction2's network; prints its config")
     args = parser.parse_args(argv)
+    writable_folder(args.target.parent)
 
     from openmsra.engine.checkpoint.io import load_file, save_file
     from openmsra.mcn.export import encoder_weights, recognizer_config, recognizer_weights

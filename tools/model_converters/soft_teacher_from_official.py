@@ -6,9 +6,10 @@ With --export one network is written, as a plain detector for mmdet; this also e
 import argparse
 from pathlib import Path
 
+from openmsra.common.outputs import writable_folder
 from openmsra.engine.launch import run_tool
 
-CONFIG = 'configs/soft_teacher/soft-teacher_faster-rcnn-r50_8xb5-180k_coco-10pct.py'
+CONFIG = Path(__file__).resolve().parents[2] / 'configs/soft_teacher/soft-teacher_faster-rcnn-r50_8xb5-180k_coco-10pct.py'
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -18,6 +19,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--config', default=CONFIG, help=f'of the detector (default: {CONFIG})')
     parser.add_argument('--export', choices=['teacher', 'student', 'mean'], help='write this network as a plain detector')
     args = parser.parse_args(argv)
+    writable_folder(args.target.parent)
 
     from openmsra.engine.checkpoint.io import load_file, load_weights, save_file
     from openmsra.engine.config.files import load_config

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from openmsra.ckdn.data.pipal import ScoredImages, require_files
 from openmsra.common.annotations import inside, read_text
-from openmsra.errors import MissingFileError
+from openmsra.errors import AnnotationError, DataError, MissingFileError, UserError
 from openmsra.registry import DATASETS
 
 Row = tuple[Path, Path, str, float]  # distorted image, pristine image, distortion, score in (0, 1), higher is better
@@ -54,7 +54,7 @@ def read_live(root: Path) -> Iterator[Row]:
     dmos, copies = labels['dmos_new'].ravel(), labels['orgs'].ravel()
     images = [(kind, number) for kind, count in LIVE_COUNTS.items() for number in range(1, count + 1)]
     if not len(names) == len(dmos) == len(images):
-        raise ValueError(f'{root}: {len(images)} images are expected, but there are {len(dmos)} scores and {len(names)} names.')
+        raise AnnotationError(f'{root}: {len(images)} images are expected, there are {len(dmos)} scores and {len(names)} names.')
     for (kind, number), name, value, copy in zip(images, names, dmos, copies, strict=True):
         if not copy:
             yield root / kind / f'img{number}.bmp', root / 'refimgs' / name, kind, (115 - float(value)) / 120
@@ -68,7 +68,7 @@ def read_csiq(root: Path) -> Iterator[Row]:
     for row in _table(root / 'csiq.DMOS.csv', ('image', 'dst_type', 'dst_lev', 'dmos')):
         folder = CSIQ_FOLDERS.get(row['dst_type'].strip().lower())
         if folder is None:
-            raise ValueError(f'{root}/csiq.DMOS.csv: unknown dst_type {row["dst_type"]!r}; known: {sorted(CSIQ_FOLDERS)}')
+            raise AnnotationError(f'{root}/csiq.DMOS.csv: unknown dst_type {row["dst_type"]!r}; known: {sorted(CSIQ_FOLDERS)}')
         name = f'{row["image"]}.{folder}.{int(float(row["dst_lev"]))}.png'
         yield root / 'dst_imgs' / folder / name, root / 'src_imgs' / f'{row["image"]}.png', folder, 1 - float(row['dmos'])
 
@@ -112,6 +112,13 @@ class FRLabelDataset(ScoredImages):
         super().__init__(split=split, roles=roles or default, data_root=data_root, pipeline=pipeline, **kwargs)
 
     def load_data_list(self) -> list[dict]:
+        root = Path(self.data_root)
+        try:
+            table = list(READERS[self.source](root))
+        except UserError:
+            raise
+        except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
+            raise AnnotationError(f'{root}: a line of the labels of {self.source} has another form ({error!r}).') from None
         rows = [
             dict(
                 restored_path=str(distorted),
@@ -120,14 +127,14 @@ class FRLabelDataset(ScoredImages):
                 distortion=kind,
                 gt_score=score,
             )
-            for distorted, pristine, kind, score in READERS[self.source](Path(self.data_root))
+            for distorted, pristine, kind, score in table
         ]
         for name in {row[key] for row in rows for key in ('restored_path', 'pristine_path')}:
             inside(Path(self.data_root).absolute(), str(Path(name).absolute()), f'labels of {self.source}')
         scenes = sorted({row['scene'] for row in rows})
         count = max(1, round(self.val_fraction * len(scenes)))
         if count >= len(scenes):
-            raise ValueError(f'{self.data_root}: {len(scenes)} scenes are too few to hold out {count}.')
+            raise DataError(f'{self.data_root}: {len(scenes)} scenes are too few to hold out {count}.')
         held_out = set(scenes[-count:])
         chosen = [row for row in rows if (row['scene'] in held_out) == (self.split == 'val')]
         require_files(chosen)
@@ -148,7 +155,7 @@ def _table(file: Path, columns: tuple[str, ...]) -> Iterator[dict]:
     rows = csv.DictReader(_lines(file))
     absent = set(columns) - set(rows.fieldnames or ())
     if absent:
-        raise ValueError(f'{file}: columns {sorted(absent)} are missing; found: {rows.fieldnames}')
+        raise AnnotationError(f'{file}: columns {sorted(absent)} are missing; found: {rows.fieldnames}')
     yield from rows
 
 

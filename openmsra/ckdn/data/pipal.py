@@ -1,13 +1,15 @@
 """PIPAL in the split of CKDN, and what all data sets of scored images share."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
-from openmsra.errors import MissingFileError
+from openmsra.common.annotations import read_text
+from openmsra.errors import AnnotationError, DataError, MissingFileError
 from openmsra.registry import DATASETS
 
 TRAIN_VERSIONS = {
@@ -56,10 +58,13 @@ def version_ids(split: str, types: tuple[int, ...] = tuple(COUNTS), split_by: st
 
 
 def require_files(rows: list[dict]) -> None:
-    """Raise FileNotFoundError if an image of the rows does not exist; the message counts them and names the first."""
+    """Raise unless every image of the rows exists and has one score; the message counts the others and names the first."""
     absent = [path for row in rows for key, path in row.items() if key.endswith('_path') and not Path(path).is_file()]
     if absent:
         raise MissingFileError(f'{len(absent)} images are missing, the first: {absent[0]}')
+    restored = Counter(row['restored_path'] for row in rows)
+    if twice := [path for path, count in restored.items() if count > 1]:
+        raise AnnotationError(f'{len(twice)} images have more than one score in the label files, the first: {twice[0]}')
 
 
 class ScoredImages(BaseDataset):
@@ -153,7 +158,7 @@ class PIPALDataset(ScoredImages):
         versions = version_ids(self.split, self.types, self.split_by)
         rows = [row for scene in sorted(scenes) for row in self._rows(root, labels[scene], versions)]
         if not rows:
-            raise ValueError(f'PIPALDataset: no versions of types {self.types} in the {self.split} split ({self.split_by}).')
+            raise DataError(f'PIPALDataset: no versions of types {self.types} in the {self.split} split ({self.split_by}).')
         require_files(rows)
         if self.split == 'val':
             print_log(f'PIPALDataset: evaluation on {len(scenes)} scenes: {", ".join(sorted(scenes))}', 'current')
@@ -161,11 +166,11 @@ class PIPALDataset(ScoredImages):
 
     def _rows(self, root: Path, file: Path, versions: set) -> list[dict]:
         rows = []
-        for line in file.read_text().split():
+        for line in read_text(file).split():
             name, _, elo = line.partition(',')
             match = NAME.fullmatch(name)
             if match is None or not SCORE.fullmatch(elo):
-                raise ValueError(f'{file}: {line!r} is not a line like A0001_00_00.bmp,1520.0648')
+                raise AnnotationError(f'{file}: {line!r} is not a line like A0001_00_00.bmp,1520.0648')
             if (int(match[2]), int(match[3])) in versions:
                 paths = self._paths(root, name, root / 'Train_Ref' / f'{match[1]}.bmp')
                 rows.append(

@@ -76,7 +76,7 @@ def locked(folder: str | Path) -> Iterator[None]:
     refused, stream = [None], None
     if get_rank() == 0:
         Path(folder).mkdir(parents=True, exist_ok=True)
-        stream = (Path(folder) / LOCK).open('a+')
+        stream = (Path(folder) / LOCK).open('a+', encoding='utf-8')
         try:
             fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, not handed on to data workers
         except (BlockingIOError, PermissionError):

@@ -64,6 +64,8 @@ class DurableCheckpointHook(CheckpointHook):
         self.backend_args = dict(backend='durable')
         super().before_train(runner)
         self.file_backend.folder = folder = Path(self.out_dir)
+        for name in ('best_ckpt_path', 'best_ckpt_path_dict'):
+            setattr(self, name, _moved(getattr(self, name, None), folder))
         if get_rank() == 0:
             for path in remove_stale_temporaries(folder):
                 runner.logger.info(f'Removed {path}, which a killed run had left half written.')
@@ -169,6 +171,14 @@ class DurableCheckpointHook(CheckpointHook):
             runner.logger.info(f'Published {ckpt_path} as {path}')
 
 
+def _moved(paths: str | dict | None, folder: Path) -> str | dict | None:
+    """Paths that a checkpoint remembers, in the folder to which its run was copied or renamed since."""
+    if isinstance(paths, dict):
+        return {key: _moved(path, folder) for key, path in paths.items()}
+    here = folder / Path(paths).name if paths else None
+    return str(here) if here is not None and here.is_file() else paths
+
+
 def write_together(write: Callable[[], None]) -> None:
     """Let the main process write; all processes learn whether it could.
 
@@ -207,7 +217,8 @@ def resumable_files(work_dir: str | Path) -> Iterator[Path]:
             return True, path.stat().st_mtime_ns, number
         return kind == limit[0] and number <= limit[1], kind == limit[0], number
 
-    named = [pointed, work_dir / pointed.name] if pointed else []
+    # a copy of a work dir goes on from its own files, not from those of the original, which its pointer names
+    named = [work_dir / pointed.name, pointed] if pointed else []
     yield from dict.fromkeys([path for path in named if path.is_file()] + sorted(numbered, key=rank, reverse=True))
 
 

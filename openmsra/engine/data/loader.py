@@ -115,7 +115,7 @@ def _bytes(value: Any) -> int:
     return sum(map(_bytes, value)) if isinstance(value, list | tuple) else 0
 
 
-class _Batches(Iterator):
+class Batches(Iterator):
     """The batches of a loader; what a worker has to say arrives as its sentence, without the worker's traceback around it."""
 
     def __init__(self, batches: Iterator) -> None:
@@ -144,7 +144,7 @@ class KeyedDataLoader(DataLoader):
         self.keyed = KeyedBatches(self.batch_sampler, sampler, seed, ahead)
 
     def __iter__(self) -> Iterator[Any]:
-        return _Batches(super().__iter__())
+        return Batches(super().__iter__())
 
     @property
     def _index_sampler(self) -> KeyedBatches:

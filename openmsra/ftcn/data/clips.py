@@ -11,7 +11,7 @@ from mmengine.structures import BaseDataElement
 
 from openmsra.common.annotations import inside, read_json_lines
 from openmsra.common.images import images_of, read_rgb
-from openmsra.errors import MissingFileError
+from openmsra.errors import DataError, MissingFileError
 from openmsra.ftcn.faces.align import align_clip
 from openmsra.ftcn.faces.prepare import TRACK
 from openmsra.registry import DATASETS, TRANSFORMS
@@ -101,7 +101,7 @@ class FaceClips(BaseDataset):
             row['count'] = len(self._files(row))
         if not rows or not self.test_mode and {row['label'] for row in rows} != {0, 1}:
             needs = 'real (0) and fake (1) videos' if not self.test_mode else 'videos with a face'
-            raise ValueError(f'{self.ann_file}: the split {self.split!r} needs {needs}, {len(rows)} found.')
+            raise DataError(f'{self.ann_file}: the split {self.split!r} needs {needs}, {len(rows)} found.')
         return [dict(row, start=start) for row in rows for start in self._starts(row['count'])]
 
     def _starts(self, count: int) -> list[int]:

@@ -8,8 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from openmsra.common.annotations import read_text
 from openmsra.common.provenance import sha256_of
-from openmsra.errors import MissingFileError
+from openmsra.errors import AnnotationError, MissingFileError
 from openmsra.ftcn.faces.align import landmarks_of_box
 
 
@@ -74,13 +75,13 @@ def boxes_from_json(path: str | Path) -> list[list[Face]]:
     ``landmarks`` and ``score`` may be left out.
 
     Raises:
-        ValueError: the file has another form.
+        MissingFileError, AnnotationError: there is no such file, or it has another form.
     """
-    frames = json.loads(Path(path).read_text(encoding='utf-8'))
+    text = read_text(path)
     try:
-        return [[_parse_face(row) for row in rows] for rows in frames]
+        return [[_parse_face(row) for row in rows] for rows in json.loads(text)]
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f'{path}: not a list with one list of faces per frame ({error!r}).') from None
+        raise AnnotationError(f'{path}: not a list with one list of faces per frame ({error!r}).') from None
 
 
 def _parse_face(row: dict) -> Face:

@@ -6,12 +6,15 @@ label 1 is fake everywhere, whatever the data set writes. A video is a file or a
 
 import csv
 import json
+import re
 from pathlib import Path
 
+from openmsra.common.annotations import inside, read_text
 from openmsra.common.files import visible_folders
 from openmsra.common.video import SUFFIXES
 from openmsra.errors import ToolError
 
+LINE = re.compile(r'(?P<name>.+)\s+(?P<label>[01])(?:\s+(?P<method>\S+)(?:\s+(?P<split>\S+))?)?')
 FFPP_METHODS = ('Deepfakes', 'Face2Face', 'FaceSwap', 'NeuralTextures', 'FaceShifter', 'DeeperForensics')
 
 
@@ -77,7 +80,8 @@ def celebdf(root: Path) -> list[dict]:
         label, _, name = line.partition(' ')
         if label not in ('0', '1') or not name:
             raise ToolError(f'{root}/List_of_testing_videos.txt, line {number}: "{line}" is not "0|1 folder/video".')
-        tests[name.strip()] = int(label == '0')
+        if tests.setdefault(name.strip(), int(label == '0')) != int(label == '0'):
+            raise ToolError(f'{root}/List_of_testing_videos.txt, line {number}: {name} had the other label above.')
     rows = []
     for folder in ('Celeb-real', 'YouTube-real', 'Celeb-synthesis'):
         fake = folder == 'Celeb-synthesis'
@@ -99,12 +103,15 @@ def dfdc(root: Path) -> list[dict]:
     table, metadata = root / 'labels.csv', root / 'metadata.json'
     try:
         if table.is_file():
-            with table.open(newline='', encoding='utf-8') as stream:
-                labels = {row['filename']: int(row['label']) for row in csv.DictReader(stream)}
+            pairs = [(row['filename'], int(row['label'])) for row in csv.DictReader(_text(table))]
         else:
-            labels = {name: int(facts['is_fake']) for name, facts in _json(metadata).items()}
+            pairs = [(name, int(facts['is_fake'])) for name, facts in _json(metadata).items()]
+        labels = dict(pairs)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ToolError(f'{table if table.is_file() else metadata}: not the labels of DFDC ({error!r}).') from None
+    if len(set(pairs)) > len(labels):
+        twice = next(name for name, label in pairs if labels[name] != label)
+        raise ToolError(f'{table}: {twice} is called real in one line and fake in another.')
     return [
         _row(f'test_videos/{name}', label, 'DFDC' if label else 'real', Path(name).stem, 'test')
         for name, label in sorted(labels.items())
@@ -114,19 +121,23 @@ def dfdc(root: Path) -> list[dict]:
 def plain_list(root: Path, list_file: str = 'list.txt') -> list[dict]:
     """Any videos: ``list.txt`` with lines ``path 0|1 [method [split]]``, 1 is fake; without a split they are tests.
 
+    Paths may hold blanks.
+
     Raises:
         ToolError: the list is missing, has another form or names a video twice.
+        AnnotationError: a path leads out of ``root``.
     """
-    rows = []
+    rows, seen = [], set()
     for number, line in enumerate(_text(root / list_file), start=1):
-        words = line.rsplit() if line.count(' ') else [line]
-        if not 2 <= len(words) <= 4 or words[1] not in ('0', '1'):
+        match = LINE.fullmatch(line)
+        if match is None:
             raise ToolError(f'{root}/{list_file}, line {number}: "{line}" is not "path 0|1 [method [split]]".')
-        name, label = words[0], int(words[1])
-        if any(row['video'] == name for row in rows):
-            raise ToolError(f'{root}/{list_file}, line {number}: {name} stands in the list already.')
-        method = words[2] if len(words) > 2 else 'fake'
-        rows.append(_row(name, label, method if label else 'real', Path(name).stem, words[3] if len(words) > 3 else 'test'))
+        path, label = inside(root, match['name'], root / list_file).relative_to(root), int(match['label'])
+        if path in seen:  # ./clip.mp4 and clip.mp4 are one
+            raise ToolError(f'{root}/{list_file}, line {number}: {path} stands in the list already.')
+        seen.add(path)
+        method = (match['method'] or 'fake') if label else 'real'
+        rows.append(_row(path, label, method, path.stem, match['split'] or 'test'))
     return rows
 
 
@@ -147,7 +158,7 @@ def _json(file: Path) -> list | dict:
 def _text(file: Path) -> list[str]:
     if not file.is_file():
         raise ToolError(f'{file}: this list of the data set is missing.')
-    return [line.strip() for line in file.read_text(encoding='utf-8').splitlines() if line.strip()]
+    return [line.strip() for line in read_text(file).splitlines() if line.strip()]
 
 
 def _refuse_shared_ids(ids: dict[str, set[str]], folder: Path) -> None:

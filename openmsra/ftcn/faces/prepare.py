@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 
 from openmsra.common.video import Frame, ImageFolder, VideoFile
-from openmsra.errors import ToolError, VideoError
+from openmsra.errors import DataError, ToolError, UserError
 from openmsra.ftcn.faces.detectors import Detector, Face, boxes_from_json, face_source
 from openmsra.ftcn.faces.tracking import Track, cut_tracks, find_tracks, loose_crop, whole_frame
 
@@ -63,7 +63,9 @@ class Preparation:
             return prepare_video(
                 frames, folder, self._faces(video), self.min_face, self.min_frames, self.size, self.suffix, self._options()
             )
-        except (VideoError, FileNotFoundError, ValueError) as error:
+        except ToolError:
+            raise
+        except (UserError, FileNotFoundError, ValueError) as error:
             return str(error)
 
     def _options(self) -> dict:
@@ -87,14 +89,14 @@ class Preparation:
         """``clip.mp4.json``, or ``clip.json`` where only one video has that stem.
 
         Raises:
-            ValueError: two videos could be meant.
+            DataError: two videos could be meant.
         """
         path, file = self.root / video, self.boxes / f'{video}.json'
         if file.is_file():
             return file
         same = sorted(other.name for other in path.parent.glob(f'{glob.escape(path.stem)}.*') if other.suffix != '.json')
         if len(same) > 1:
-            raise ValueError(f'{video}: {", ".join(same)} have one stem; name their boxes {path.name}.json and so on.')
+            raise DataError(f'{video}: {", ".join(same)} have one stem; name their boxes {path.name}.json and so on.')
         return file.with_name(f'{path.stem}.json')
 
 
@@ -149,7 +151,7 @@ def _write_track(
     numbers = track.start + np.arange(len(crops))
     for number, crop in zip(numbers, crops, strict=True):
         file = folder / f'{number:06d}{suffix}'
-        if not cv2.imwrite(str(file), cv2.cvtColor(crop, cv2.COLOR_RGB2BGR)):
+        if not cv2.imwrite(str(file), cv2.cvtColor(crop, cv2.COLOR_RGB2BGR)):  # faster than Pillow
             raise OSError(f'{file}: cannot be written; check the disk.')
     if located:
         np.savez(

@@ -8,6 +8,7 @@ import numpy as np
 
 from openmsra.common.boxes import iou
 from openmsra.common.video import Frame
+from openmsra.errors import DataError
 from openmsra.ftcn.faces.align import loose_box
 from openmsra.ftcn.faces.detectors import Detector, Face
 
@@ -48,7 +49,7 @@ def find_tracks(
         small += len(faces) - len(large)
         detections.append(large)
     if isinstance(detector, list) and len(detector) != len(times):
-        raise ValueError(f'faces are given for {len(detector)} frames, the video has {len(times)}')
+        raise DataError(f'faces are given for {len(detector)} frames, the video has {len(times)}')
     tracks, warnings = track_faces(detections), []
     kept = [track for track in tracks if len(track.boxes) >= min_frames]
     if small:

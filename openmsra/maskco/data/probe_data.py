@@ -8,9 +8,10 @@ import mmcv
 import numpy as np
 from mmengine.dataset import BaseDataset
 
-from openmsra.common.annotations import inside, read_json, read_text
+from openmsra.common.annotations import inside, read_text
+from openmsra.common.coco import read_coco
 from openmsra.common.files import visible_folders
-from openmsra.common.images import list_images, read_rgb
+from openmsra.common.images import list_images, read_annotated, read_rgb, upright_size
 from openmsra.errors import DataError, MissingFileError
 from openmsra.registry import DATASETS
 
@@ -100,16 +101,16 @@ class CocoRegions(BaseDataset):
         super().__init__(data_root=data_root, ann_file=ann_file, pipeline=pipeline, **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        content = read_json(self.ann_file, dict(categories=list, annotations=list, images=list))
-        labels = {category: i for i, category in enumerate(sorted(row['id'] for row in content['categories']))}
+        content = read_coco(self.ann_file)
+        labels = {category: i for i, category in enumerate(sorted(row['id'] for row in content.get('categories', [])))}
         self._class_list = _digest(
-            f'{row["id"]} {row.get("name")}' for row in sorted(content['categories'], key=lambda c: c['id'])
+            f'{row["id"]} {row.get("name")}' for row in sorted(content.get('categories', []), key=lambda c: c['id'])
         )
         by_image: dict[int, list[dict]] = {}
-        for annotation in content['annotations']:
+        for annotation in content.get('annotations', []):
             if not annotation.get('iscrowd'):
                 by_image.setdefault(annotation['image_id'], []).append(annotation)
-        images = sorted(content['images'], key=lambda image: image['id'])
+        images = sorted(content['images'], key=lambda image: str(image['id']).rjust(30))  # numbers or texts
         rows = [self._row(image, by_image.get(image['id'], []), labels) for image in images]
         rows = [row for row in rows if len(row['gt_boxes']) == self.boxes][: self.count]
         if not rows:
@@ -117,7 +118,9 @@ class CocoRegions(BaseDataset):
         return rows
 
     def _row(self, image: dict, annotations: list[dict], labels: dict[int, int]) -> dict:
-        scale = self.size / np.array([image['width'], image['height']] * 2, float)
+        path = inside(self.data_root, image['file_name'], self.ann_file)
+        size = (image['width'], image['height']) if 'width' in image and 'height' in image else upright_size(path)
+        scale = self.size / np.array(size * 2, float)
         boxes = []
         for annotation in annotations:
             x, y, w, h = annotation['bbox']
@@ -126,7 +129,8 @@ class CocoRegions(BaseDataset):
                 boxes.append((box.tolist(), labels[annotation['category_id']]))
         boxes = sorted(boxes, key=lambda row: (row[0][0] - row[0][2]) * (row[0][3] - row[0][1]))[: self.boxes]
         return dict(
-            img_path=str(inside(self.data_root, image['file_name'], self.ann_file)),
+            img_path=str(path),
+            stated_size=size,
             gt_boxes=[box for box, _ in boxes],
             gt_box_labels=[label for _, label in boxes],
             class_list=self._class_list,
@@ -134,7 +138,8 @@ class CocoRegions(BaseDataset):
 
     def prepare_data(self, idx: int) -> dict:
         row = self.get_data_info(idx)
-        pixels = mmcv.imresize(read_rgb(row['img_path']), (self.size, self.size), backend='pillow')
+        pixels = read_annotated(row['img_path'], row['stated_size'])
+        pixels = mmcv.imresize(pixels, (self.size, self.size), backend='pillow')
         return self.pipeline(dict(row, img=pixels, bank=self.bank))
 
 

@@ -53,14 +53,14 @@ class FrozenProbe(BaseMetric):
         bank = [row for row in results if row['bank']]
         rest = [row for row in results if not row['bank']]
         if not bank or not rest:
-            raise ValueError(f'FrozenProbe: {len(bank)} images to fit on and {len(rest)} to test on; both are needed.')
-        if len({row['class_list'] for row in results}) > 1:
+            raise DataError(f'FrozenProbe: {len(bank)} images to fit on and {len(rest)} to test on; both are needed.')
+        if len({row.get('class_list', 0) for row in results}) > 1:
             raise DataError(
                 'FrozenProbe: the images to fit on and those to test on number their classes differently. Give the part to test '
                 'on the classes of the other: classes=FOLDER of LabelledFolder; of COCO files, the same categories.'
             )
         if 'label' not in bank[0] and 'box_labels' not in bank[0]:
-            raise ValueError('FrozenProbe: the images have neither gt_label nor gt_boxes with gt_box_labels.')
+            raise DataError('FrozenProbe: the images have neither gt_label nor gt_boxes with gt_box_labels.')
         figures = {}
         for probe in self.probes:
             if 'label' in bank[0]:

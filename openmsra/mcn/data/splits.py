@@ -1,10 +1,13 @@
 """Official splits of UCF101, HMDB51 and Kinetics as lists of videos; which videos are missing or broken."""
 
 import csv
+import io
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from openmsra.common.annotations import read_text
 from openmsra.common.video import list_videos, read_frames
 from openmsra.errors import MissingFileError, SplitError, VideoError
 
@@ -74,12 +77,14 @@ def kinetics(table: Path, classes: Sequence[str] | None = None) -> tuple[Rows, l
     """
     if not table.is_file():
         raise MissingFileError(f'{table}: there is no such table.')
-    with table.open(newline='', encoding='utf-8') as stream:
-        reader = csv.DictReader(stream)
-        needed = {'label', 'youtube_id', 'time_start', 'time_end'}
-        if lacking := needed - set(reader.fieldnames or ()):
-            raise SplitError(f'{table}: no column {", ".join(sorted(lacking))}; test tables without labels cannot be used.')
-        rows = list(reader)
+    reader = csv.DictReader(io.StringIO(read_text(table), newline=''))
+    needed = {'label', 'youtube_id', 'time_start', 'time_end'}
+    if lacking := needed - set(reader.fieldnames or ()):
+        raise SplitError(f'{table}: no column {", ".join(sorted(lacking))}; test tables without labels cannot be used.')
+    rows = list(reader)
+    for number, row in enumerate(rows, start=2):
+        if not row['label'] or not row['youtube_id'] or not all(str(row[end]).isdigit() for end in ('time_start', 'time_end')):
+            raise SplitError(f'{table}, row {number}: not a label, an id and two times in seconds.')
     labels = {row['label'] for row in rows}
     classes = sorted(labels) if classes is None else list(classes)
     if unknown := sorted(labels - set(classes)):
@@ -99,21 +104,35 @@ def locate(rows: Rows, videos: Path) -> tuple[Rows, list[str], int]:
 
     Other endings than the list's are taken too, so that re-encoded copies serve. (UCF101's folder HandstandPushups has files
     and lists that say HandStandPushups.)
+
+    Raises:
+        SplitError: several files could be meant.
     """
-    on_disk = {str(path.relative_to(videos)) for path in list_videos(videos)}
-    exact = {_stem(path): path for path in on_disk}
-    folded = {stem.lower(): path for stem, path in exact.items()}
-    found, missing, inexact = [], [], 0
+    on_disk = [str(path.relative_to(videos)) for path in list_videos(videos)]
+    exact, folded = defaultdict(list), defaultdict(list)
+    for path in on_disk:
+        exact[_stem(path)].append(path)
+        folded[_stem(path).lower()].append(path)
+    found, missing, inexact, present = [], [], 0, set(on_disk)
     for video, label in rows:
-        path = video if video in on_disk else exact.get(_stem(video))
-        if path is None:
-            path = folded.get(_stem(video).lower())
-            inexact += path is not None
+        if video in present:
+            path = video
+        else:
+            path = _only(video, exact.get(_stem(video), []), videos)
+            if path is None:
+                path = _only(video, folded.get(_stem(video).lower(), []), videos)
+                inexact += path is not None
         if path is None:
             missing.append(video)
         else:
             found.append((path, label))
     return found, missing, inexact
+
+
+def _only(video: str, paths: list[str], videos: Path) -> str | None:
+    if len(paths) > 1:
+        raise SplitError(f'{video} of the list could be {", ".join(sorted(paths))} in {videos}; keep one of them.')
+    return paths[0] if paths else None
 
 
 def broken(paths: Iterable[str], videos: Path, backend: str = 'auto') -> dict[str, str]:
@@ -136,7 +155,7 @@ def refuse_leak(training: Rows, test: Rows, source: Path) -> None:
 def _lines(file: Path) -> list[str]:
     if not file.is_file():
         raise MissingFileError(f'{file}: there is no such file of the official split.')
-    return [line.strip() for line in file.read_text(encoding='utf-8').splitlines() if line.strip()]
+    return [line.strip() for line in read_text(file).splitlines() if line.strip()]
 
 
 def _stem(path: str) -> str:

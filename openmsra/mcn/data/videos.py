@@ -14,7 +14,7 @@ from mmengine.structures import BaseDataElement
 
 from openmsra.common.annotations import read_text, require_inside
 from openmsra.common.video import read_frames
-from openmsra.errors import MissingFileError
+from openmsra.errors import AnnotationError, MissingFileError
 from openmsra.registry import DATASETS
 
 SAMPLING = ('random', 'uniform')
@@ -124,8 +124,7 @@ class VideoClips(ClipDataset):
 
     Raises:
         FileNotFoundError: no such list.
-        ValueError: a list that is empty, no text, or leads out of ``data_root``;
-            while reading: a line with a path and more than a number behind it.
+        AnnotationError: a list that is empty, no text, leads out of ``data_root``, or gives a video two labels.
     """
 
     def __init__(self, ann_file: str, data_root: str, pipeline: list, backend: str = 'auto', **kwargs) -> None:
@@ -140,8 +139,12 @@ class VideoClips(ClipDataset):
             raise MissingFileError(f'{self.ann_file}: there is no such list; tools/dataset_converters/ writes it.')
         rows = read_list(self.ann_file)
         if not rows:
-            raise ValueError(f'{self.ann_file}: the list is empty.')
+            raise AnnotationError(f'{self.ann_file}: the list is empty.')
         require_inside(self.data_root, (video for video, _ in rows), self.ann_file)
+        labels: dict[str, int] = {}
+        for video, label in rows:
+            if labels.setdefault(video, label) != label:
+                raise AnnotationError(f'{self.ann_file}: {video} stands in it with the labels {labels[video]} and {label}.')
         return [dict(video=video, label=label) for video, label in rows]
 
     def frames(self, row: dict, choose: Callable[[int], np.ndarray]) -> np.ndarray:
@@ -152,14 +155,14 @@ def read_list(path: str | Path) -> list[tuple[str, int]]:
     """(relative path, label) of each line, split from the right, since names may hold blanks; -1 where there is no label.
 
     Raises:
-        ValueError: a label is negative.
+        AnnotationError: a label is negative.
     """
     rows = []
     for number, line in enumerate(read_text(path).splitlines(), start=1):
         name, _, label = line.strip().rpartition(' ')
         if name and label.lstrip('-').isdigit():
             if int(label) < 0:
-                raise ValueError(f'{path}, line {number}: negative label {label}.')
+                raise AnnotationError(f'{path}, line {number}: negative label {label}.')
             rows.append((name.strip(), int(label)))
         elif line.strip():
             rows.append((line.strip(), -1))

@@ -37,6 +37,7 @@ class VideoClassifier(VideoEncoder):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(backbone, data_preprocessor, init_cfg)
+        self.num_classes = num_classes
         self.cls_head = nn.Sequential(
             OrderedDict(dropout=nn.Dropout(dropout), fc_cls=nn.Linear(self.backbone.feat_dim, num_classes))
         )

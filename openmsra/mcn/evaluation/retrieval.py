@@ -7,6 +7,7 @@ import numpy as np
 from mmengine.evaluator import BaseMetric
 
 from openmsra.common.probes import linear_classifier, normalised, ranking, retrieval_figures
+from openmsra.errors import DataError
 from openmsra.registry import METRICS
 
 
@@ -63,14 +64,14 @@ class VideoRetrieval(BaseMetric):
 def refuse_overlap(queries: Sequence[str], gallery: Sequence[str]) -> None:
     """Raise ``ValueError`` if a video is on both sides."""
     if common := sorted(set(queries) & set(gallery)):
-        raise ValueError(f'{len(common)} videos are query and gallery, the first is {common[0]}; use the lists of one split.')
+        raise DataError(f'{len(common)} videos are query and gallery, the first is {common[0]}; use the lists of one split.')
 
 
 def _columns(rows: list[dict], role: str) -> dict[str, np.ndarray]:
     if not rows:
-        raise ValueError(f"VideoRetrieval: no video has the role '{role}'; set role='{role}' of a data set.")
+        raise DataError(f"VideoRetrieval: no video has the role '{role}'; set role='{role}' of a data set.")
     if unlabelled := [row['video'] for row in rows if row['gt_label'] < 0]:
-        raise ValueError(f'VideoRetrieval: {len(unlabelled)} {role} videos have no label, the first is {unlabelled[0]}.')
+        raise DataError(f'VideoRetrieval: {len(unlabelled)} {role} videos have no label, the first is {unlabelled[0]}.')
     return dict(
         video=np.array([row['video'] for row in rows]),
         label=np.array([row['gt_label'] for row in rows]),

@@ -6,16 +6,14 @@ from pathlib import Path
 import numpy as np
 from mmdet.datasets import BaseDetDataset, CocoDataset
 from mmengine.logging import print_log
-from PIL import Image, UnidentifiedImageError
 
 from openmsra.common.annotations import inside, read_text
-from openmsra.common.images import ORIENTATION, list_images
-from openmsra.errors import DataError
+from openmsra.common.coco import read_coco
+from openmsra.common.images import list_images, upright_size
+from openmsra.errors import DataError, ImageError
 from openmsra.registry import DATASETS
-from openmsra.soft_teacher.data.coco import index_coco, read_coco
+from openmsra.soft_teacher.data.coco import index_coco
 from openmsra.suggest import did_you_mean
-
-SIDEWAYS = (5, 6, 7, 8)  # values of the EXIF entry that swap width and height
 
 
 @DATASETS.register_module()
@@ -46,7 +44,12 @@ class LabelledCoco(CocoDataset):
         for image in content['images']:
             file = inside(self.data_prefix['img'], image['file_name'], path)
             if 'width' not in image or 'height' not in image:
-                image['width'], image['height'] = _upright_size(file)
+                try:
+                    image['width'], image['height'] = upright_size(file)
+                except ImageError as error:
+                    raise DataError(
+                        f'{path}: states no size of {image["file_name"]}, nor can it be read from it: {error}'
+                    ) from None
         names = {row['name'] for row in content.get('categories', [])}
         if missing := [name for name in classes if name not in names]:
             raise DataError(
@@ -116,7 +119,7 @@ class UnlabelledFolder(BaseDetDataset):
         rows, broken = [], []
         for path in paths:
             try:
-                width, height = _upright_size(path)
+                width, height = upright_size(path)
             except DataError:
                 broken.append(str(path))
                 continue
@@ -137,13 +140,3 @@ class UnlabelledFolder(BaseDetDataset):
             return list_images(folder, self.recursive)
         names = read_text(folder / self.list_file).splitlines()
         return [inside(folder, name.strip(), self.list_file) for name in names if name.strip()]
-
-
-def _upright_size(file: Path) -> tuple[int, int]:
-    """(width, height) as the image is seen, that is, turned as its EXIF entry says; only the header is read."""
-    try:
-        with Image.open(file) as image:
-            turned = image.getexif().get(ORIENTATION, 1) in SIDEWAYS
-            return (image.height, image.width) if turned else (image.width, image.height)
-    except (UnidentifiedImageError, OSError) as error:
-        raise DataError(f'{file}: its size is in no annotation file and cannot be read from the image ({error}).') from None

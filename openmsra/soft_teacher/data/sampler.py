@@ -8,6 +8,7 @@ from mmengine.dataset import BaseDataset
 from mmengine.dist import get_dist_info, sync_random_seed
 from torch.utils.data import Sampler
 
+from openmsra.errors import DataError
 from openmsra.registry import DATA_SAMPLERS
 
 MODES = ('fixed', 'binomial')
@@ -196,4 +197,4 @@ def _check(sizes: list[int], batch_size: int, source_ratio: Sequence[float], mod
         )
     for number, size in enumerate(sizes):
         if not size:
-            raise ValueError(f'MultiSourceSampler: part {number} of the ConcatDataset has no images; is its filter too strict?')
+            raise DataError(f'MultiSourceSampler: part {number} of the ConcatDataset has no images; is its filter too strict?')

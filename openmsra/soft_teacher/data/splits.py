@@ -10,8 +10,8 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from openmsra.common.coco import read_coco
 from openmsra.errors import AnnotationError, DataError
-from openmsra.soft_teacher.data.coco import read_coco
 
 
 @dataclass

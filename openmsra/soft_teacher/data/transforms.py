@@ -11,16 +11,11 @@ from mmdet.structures.bbox import HorizontalBoxes, autocast_box_type
 from mmdet.structures.mask import BitmapMasks
 from PIL import Image, ImageEnhance, ImageOps
 
-from openmsra.common.images import ORIENTATION
+from openmsra.common.images import read_annotated
 from openmsra.common.loading import LoadImageFromFile
-from openmsra.errors import AnnotationError
 from openmsra.registry import TRANSFORMS
 
 LEVELS = 10
-# EXIF entry of images that lie on their side -> how an upright one gets back to the pixels as they are stored
-TURN_BACK = {
-    5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_270,
-}  # fmt: skip
 COLOUR_OPS = {
     'identity': lambda image, level: image,
     'autocontrast': lambda image, level: ImageOps.autocontrast(image),
@@ -53,26 +48,11 @@ class LoadCheckedImage(LoadImageFromFile):
 
     def transform(self, results: dict) -> dict:
         """Read ``img_path`` to ``img`` (H, W, 3), uint8 BGR."""
-        stated = results.get('height'), results.get('width')
-        results = super().transform(results)
-        if None not in stated and results['img_shape'] != stated:
-            results['img'] = _as_stored(results['img_path'], results['img'], stated)
-            results['img_shape'] = results['ori_shape'] = stated
+        stated = results.get('width'), results.get('height')
+        image = read_annotated(results['img_path'], None if None in stated else stated)[..., ::-1]
+        results['img'] = np.ascontiguousarray(image, 'float32' if self.to_float32 else None)
+        results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results
-
-
-def _as_stored(path: str, upright: np.ndarray, stated: tuple[int, int]) -> np.ndarray:
-    """The pixels (h, w, 3) before they were turned, which must have the stated size."""
-    with Image.open(path) as file:
-        turn_back = TURN_BACK.get(file.getexif().get(ORIENTATION, 1))
-    stored = np.array(Image.fromarray(upright).transpose(turn_back)) if turn_back is not None else upright
-    if stored.shape[:2] != stated:
-        height, width = upright.shape[:2]
-        raise AnnotationError(
-            f'{path}: the image has {width}x{height} pixels, its annotation file says {stated[1]}x{stated[0]}, so the boxes do '
-            'not fit. Was it scaled after it was annotated?'
-        )
-    return stored
 
 
 @TRANSFORMS.register_module()

@@ -2,8 +2,9 @@
 
 from mmdet.evaluation import CocoMetric
 
+from openmsra.common.coco import read_coco
 from openmsra.registry import METRICS
-from openmsra.soft_teacher.data.coco import index_coco, read_coco
+from openmsra.soft_teacher.data.coco import index_coco
 
 
 @METRICS.register_module()

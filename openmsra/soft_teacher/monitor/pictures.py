@@ -8,6 +8,7 @@ import torch
 from mmengine.structures import InstanceData
 from torch import Tensor
 
+from openmsra.common.images import write_rgb
 from openmsra.soft_teacher.extensions.masks import warp_masks
 from openmsra.soft_teacher.monitor.quality import hidden_ground_truth
 from openmsra.soft_teacher.pseudo_labels import PseudoLabels, UnsupervisedBranch, between_views
@@ -95,5 +96,5 @@ def save_pictures(pictures: list[np.ndarray], folder: Path, name: str) -> list[P
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder / f'{name}_{number}.png' for number in range(len(pictures))]
     for file, picture in zip(files, pictures, strict=True):
-        cv2.imwrite(str(file), picture)
+        write_rgb(file, picture[..., ::-1])
     return files

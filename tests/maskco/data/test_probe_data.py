@@ -112,7 +112,7 @@ def test_regions_of_a_coco_file(tiny, tmp_path):
                 for box, category in (([10, 10, 40, 40], 3 + 4 * label), ([55, 30, 20, 25], 7 - 4 * label), ([0, 0, 2, 2], 3)):
                     annotations.append(dict(image_id=identifier, bbox=box, category_id=category, iscrowd=0))
                 annotations.append(dict(image_id=identifier, bbox=[0, 0, 80, 60], category_id=7, iscrowd=1))
-        content = dict(images=images, annotations=annotations, categories=[dict(id=7), dict(id=3)])
+        content = dict(images=images, annotations=annotations, categories=[dict(id=7, name='a'), dict(id=3, name='b')])
         (tmp_path / f'{split}.json').write_text(json.dumps(content))
         prefix = f'test_dataloader.dataset.datasets.{part}.'
         options |= {f'{prefix}data_root': str(tmp_path / split), f'{prefix}ann_file': str(tmp_path / f'{split}.json')}

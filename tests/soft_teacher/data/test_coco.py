@@ -10,9 +10,9 @@ from mmengine.dataset import ConcatDataset
 from mmengine.logging import MMLogger
 from PIL import Image
 
+from openmsra.common.coco import read_coco
 from openmsra.errors import AnnotationError, ConfigError, DataError
 from openmsra.registry import MODELS
-from openmsra.soft_teacher.data.coco import read_coco
 from openmsra.soft_teacher.data.datasets import LabelledCoco, UnlabelledFolder
 from openmsra.soft_teacher.data.transforms import LoadCheckedImage
 from openmsra.soft_teacher.evaluation.metric import CheckedCocoMetric
@@ -70,7 +70,7 @@ def test_sizes_that_the_file_does_not_state_are_read_from_the_images(write, cont
     rows = LabelledCoco(**write(content))
     assert _boxes(rows) == BOXES and [(row['width'], row['height']) for row in rows] == [(60, 40)] * 2
     (tmp_path / 'b.png').unlink()
-    with pytest.raises(DataError, match='b.png: its size is in no annotation file'):
+    with pytest.raises(DataError, match='states no size of b.png'):
         LabelledCoco(**write(content))
 
 

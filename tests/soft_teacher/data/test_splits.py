@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
+from openmsra.common.coco import read_coco
 from openmsra.errors import AnnotationError, DataError
-from openmsra.soft_teacher.data.coco import read_coco
 from openmsra.soft_teacher.data.splits import draw, id_hash, read_voc
 
 
