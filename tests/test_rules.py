@@ -1,13 +1,14 @@
 """Rules for whatever users bring: each walks all inferencers, readers and tools."""
 
 import ast
-import importlib
+import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from openmsra.common import images, video
+from openmsra.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = sorted([*(ROOT / 'openmsra').rglob('*.py'), *(ROOT / 'tools').rglob('*.py')])
@@ -26,7 +27,8 @@ ONLY_IN = {
 WRITTEN_BY_US = {  # readers of files that openmsra itself has written, or of its own source
     'openmsra/engine/config/check.py', 'openmsra/suggest.py', 'openmsra/ftcn/faces/prepare.py',
     'openmsra/autoformer/search/journal.py',
-    'openmsra/engine/checkpoint/hook.py', 'openmsra/engine/checkpoint/files.py', 'tools/demo.py', 'tools/analysis/autoformer_ranking.py',
+    'openmsra/engine/checkpoint/hook.py', 'openmsra/engine/checkpoint/files.py',
+    'tools/demo.py', 'tools/analysis/autoformer_ranking.py',
 }  # fmt: skip
 
 
@@ -142,6 +144,14 @@ WITHOUT = {  # no output, inputs that must be there to know it, or a training
 }  # fmt: skip
 
 
+def load_tool(name: str):
+    """A script of tools/ as a module."""
+    spec = importlib.util.spec_from_file_location('walked', ROOT / 'tools' / f'{name.replace(".", "/")}.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def test_every_tool_is_walked():
     every = {'.'.join(file.relative_to(ROOT / 'tools').with_suffix('').parts) for file in (ROOT / 'tools').rglob('*.py')}
     assert every == TOOLS_WITH_OUT.keys() | WITHOUT
@@ -152,10 +162,5 @@ def test_outputs_are_checked_before_the_inputs_are_even_looked_at(tool, tmp_path
     """The inputs do not exist, and yet it is the output that is complained of: it was looked at first."""
     (tmp_path / 'file').touch()
     monkeypatch.chdir(tmp_path)
-    spec = importlib.util.spec_from_file_location('walked', ROOT / 'tools' / f'{tool.replace(".", "/")}.py')
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    from openmsra.errors import UserError
-
     with pytest.raises(UserError, match='file/deeper.*no folder for results'):
-        module.main([argument.replace('OUT', str(tmp_path / 'file' / 'deeper')) for argument in TOOLS_WITH_OUT[tool]])
+        load_tool(tool).main([argument.replace('OUT', str(tmp_path / 'file' / 'deeper')) for argument in TOOLS_WITH_OUT[tool]])

@@ -175,7 +175,8 @@ def _seek_with_decord(file: str, indices: Sequence[int] | Callable[[int], Sequen
         if max(indices) >= len(video):
             raise IndexError(f'{path}: frame {max(indices)} asked for, but the video ends after {len(video)} frames')
         unique, order = np.unique(np.asarray(indices), return_inverse=True)
-        return video.get_batch(unique).asnumpy()[order]
+        frames = video.get_batch(unique).asnumpy()
+        return frames[order] if frames.shape[-1] == 3 else None  # see _decord
     except (decord.DECORDError, RuntimeError):
         return None
 
@@ -205,7 +206,10 @@ def _decord(path: str, skip: int, limit: int | None) -> Iterator[Frame]:
     try:
         video = decord.VideoReader(path, num_threads=1)
         for index in range(skip, len(video) if limit is None else min(limit, len(video))):
-            yield video[index].asnumpy(), float(video.get_frame_timestamp(index)[0])
+            frame = video[index].asnumpy()
+            if frame.shape[-1] != 3:  # of frames narrower than 64 pixels decord takes the padding of the lines for channels
+                raise DecodingError(f'its frames of {frame.shape[1]} pixels a line are too narrow')
+            yield frame, float(video.get_frame_timestamp(index)[0])
     except (decord.DECORDError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[-1][-200:]
         what = 'it holds no video stream (audio only?): ' if 'video stream' in reason else ''

@@ -121,7 +121,7 @@ class Inferencer(ABC):
         """What the network takes.
 
         Raises:
-            UserError, OSError: the input cannot be read.
+            Exception: the input cannot be used; its row says why, the others go on.
         """
 
     @abstractmethod
@@ -141,14 +141,33 @@ class Inferencer(ABC):
         for number, (_, item) in enumerate(chunk):
             try:
                 prepared[number] = steps['preprocess'](item)
-            except (UserError, OSError) as error:
-                rows[number]['error'] = str(error)
-        predictions = steps['forward'](list(prepared.values())) if prepared else ()
-        for number, prediction in zip(prepared, predictions, strict=True):
+            except Exception as error:  # noqa: BLE001 - decoders and transforms fail in every way on an odd file
+                rows[number]['error'] = _reason(error)
+        predictions = self._predictions(prepared, steps['forward'])
+        for number, prediction in predictions.items():
+            if isinstance(prediction, Exception):
+                rows[number]['error'] = _reason(prediction)
+                continue
             rows[number] |= steps['postprocess'](prediction)
             if return_datasamples:
                 rows[number]['data_sample'] = prediction
         return rows
+
+    @staticmethod
+    def _predictions(prepared: dict[int, Any], forward: Callable) -> dict[int, Any]:
+        """What the network gives by number of input; of a batch that fails the inputs run alone, one that fails has its error."""
+        if not prepared:
+            return {}
+        try:
+            return dict(zip(prepared, forward(list(prepared.values())), strict=True))
+        except Exception as error:  # noqa: BLE001 - inputs of several shapes, too small ones, no memory for so many
+            if len(prepared) == 1:
+                return dict.fromkeys(prepared, error)
+        return {
+            number: prediction
+            for number, item in prepared.items()
+            for prediction in Inferencer._predictions({number: item}, forward).values()
+        }
 
     def _with_options(self, options: dict) -> dict[str, Callable]:
         """The steps of a run, each with those of the options that it reads."""
@@ -175,6 +194,10 @@ class Inferencer(ABC):
             picture.save(folder / row['drawing'])
         if show:
             picture.show()
+
+
+def _reason(error: Exception) -> str:
+    return str(error) if isinstance(error, UserError | OSError) else f'{type(error).__name__}: {error}'
 
 
 def _begin_results(folder: Path) -> None:

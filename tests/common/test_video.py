@@ -206,3 +206,21 @@ def test_a_name_that_is_no_utf8(tmp_path, film, backend):
     shutil.copy(film, path)
     np.testing.assert_array_equal(read_video(path, backend)[0], read_video(film, backend)[0])
     np.testing.assert_array_equal(read_frames(path, [3], backend), read_frames(film, [3], backend))
+
+
+@pytest.mark.parametrize('width', [16, 32, 48, 50, 64, 100])
+def test_narrow_videos_have_three_channels(tmp_path, backend, width):
+    """Of 16 and 48 pixels a line decord gives 6 and 4 channels: the padding of the lines."""
+    av = pytest.importorskip('av')
+    picture = np.full((64, width, 3), (200, 100, 50), np.uint8)
+    with av.open(str(tmp_path / 'narrow.mp4'), 'w') as container:
+        stream = container.add_stream('mpeg4', rate=25)
+        stream.width, stream.height, stream.pix_fmt = width, 64, 'yuv420p'
+        for _ in range(4):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format='rgb24')))
+        container.mux(stream.encode())
+    frames, _ = read_video(tmp_path / 'narrow.mp4', backend)
+    chosen = read_frames(tmp_path / 'narrow.mp4', [3, 0], backend)
+    for pixels in (frames, chosen):
+        assert pixels.shape[1:] == (64, width, 3) and np.abs(pixels.astype(int) - picture).max() < 12
+    assert len(frames) == 4

@@ -64,8 +64,8 @@ class DurableCheckpointHook(CheckpointHook):
         self.backend_args = dict(backend='durable')
         super().before_train(runner)
         self.file_backend.folder = folder = Path(self.out_dir)
-        for name in ('best_ckpt_path', 'best_ckpt_path_dict'):
-            setattr(self, name, _moved(getattr(self, name, None), folder))
+        for name in {'best_ckpt_path', 'best_ckpt_path_dict'} & vars(self).keys():
+            setattr(self, name, _moved(getattr(self, name), folder))
         if get_rank() == 0:
             for path in remove_stale_temporaries(folder):
                 runner.logger.info(f'Removed {path}, which a killed run had left half written.')

@@ -22,10 +22,14 @@ def ucf101(annotations: Path, split: int) -> tuple[Rows, Rows, list[str]]:
 
     Raises:
         FileNotFoundError: a file of the split is missing.
-        SplitError: an unknown class, or a group of one upload (gXX) on both sides.
+        SplitError: a malformed or an unknown class, or a group of one upload (gXX) on both sides.
     """
     lines = _lines(annotations / 'classInd.txt')
+    if bad := [line for line in lines if ' ' not in line]:
+        raise SplitError(f'{annotations / "classInd.txt"}: the line {bad[0]!r} is not a number and a class.')
     classes = [line.split(' ', 1)[1] for line in lines]
+    if len(set(classes)) < len(classes):
+        raise SplitError(f'{annotations / "classInd.txt"}: a class stands in it twice.')
     label_of = {name.lower(): number for number, name in enumerate(classes)}
     sides = []
     for file in (f'trainlist{split:02d}.txt', f'testlist{split:02d}.txt'):
