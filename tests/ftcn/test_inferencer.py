@@ -159,20 +159,22 @@ def test_tool_writes_everything_and_goes_on_after_a_broken_video(checkpoint, tmp
         '4',
         '--threshold',
         '0.3',
+        check=False,
     )
     assert 'a.mp4: skipped' in done.stdout
+    assert done.returncode == 2 and '1 of 2 videos were left out' in done.stderr
     broken, good = json.loads((tmp_path / 'out/summary.json').read_text())
     assert broken['score'] is None and 'a.mp4' in broken['error'] and 0 < good['score'] < 1
-    details = json.loads((tmp_path / 'out/0001_b.json').read_text())
+    details = json.loads((tmp_path / 'out/00001_b.json').read_text())
     assert details['score'] == good['score'] and details['fake'] == (good['score'] >= 0.3)
-    rows = list(csv.DictReader((tmp_path / 'out/0001_b.csv').open()))
+    rows = list(csv.DictReader((tmp_path / 'out/00001_b.csv').open()))
     digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
     custody = dict(checkpoint='tiny.pth', sha256=digest, config=Path(CONFIG).name, version=__version__, detector='haar', stride=4)
     for facts in (details, good, broken, *({**row, 'stride': int(row['stride'])} for row in rows)):
         assert custody.items() <= facts.items()
     assert len(rows) == sum(track['frames'] for track in details['tracks'])
-    assert cv2.imread(str(tmp_path / 'out/0001_b.png')).std() > 5
-    annotated = np.stack([frame for frame, _ in VideoFile(tmp_path / 'out/0001_b.mp4')])
+    assert cv2.imread(str(tmp_path / 'out/00001_b.png')).std() > 5
+    annotated = np.stack([frame for frame, _ in VideoFile(tmp_path / 'out/00001_b.mp4')])
     assert annotated.shape == (24, 240, 240, 3)
     plain = np.stack([frame for frame, _ in pan(24)])
     x, y = map(int, details['tracks'][0]['boxes'][5][:2])

@@ -132,16 +132,17 @@ def test_inferencer_with_bad_input(setting):
 
 
 def test_tools(setting, capsys):
-    call(
-        'tools/mcn_embed.py',
-        setting / 'config.py',
-        setting / 'trained.pth',
-        setting / 'videos',
-        '--out',
-        setting / 'e.npz',
-        '--neighbours',
-        '2',
-    )
+    with pytest.raises(DataError, match='1 of 7 videos were left out, the others are in .*\n.*broken.avi'):
+        call(
+            'tools/mcn_embed.py',
+            setting / 'config.py',
+            setting / 'trained.pth',
+            setting / 'videos',
+            '--out',
+            setting / 'e.npz',
+            '--neighbours',
+            '2',
+        )
     assert np.load(setting / 'e.npz')['feature'].shape == (6, 512)
     assert len(json.loads((setting / 'e.json').read_text())[0]['neighbours']) == 2
     call(
