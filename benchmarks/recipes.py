@@ -3,6 +3,7 @@
 import copy
 from pathlib import Path
 
+import numpy as np
 import torch
 from mmengine.config import Config, ConfigDict
 
@@ -46,14 +47,18 @@ def use_bfloat16(cfg: Config) -> None:
 
 
 def batch_of(loader, size: int) -> dict:
-    """A batch of ``size`` samples through the collate function: at most two samples of the loader's order, repeated.
+    """A batch of ``size`` samples through the collate function, of two samples repeated.
 
-    A loader that draws from several sources gives its own first batch, since their shares matter.
+    Of a loader that draws from several sources, the first sample of each, in their shares.
     """
-    first = next(iter(loader.batch_sampler))
-    keys = first if len(first) == size and hasattr(loader.sampler, 'source_ratio') else [first[0], first[-1]]
-    samples = [loader.dataset[getattr(key, 'index', key)] for key in keys]
-    return loader.collate_fn([copy.deepcopy(samples[k % len(samples)]) for k in range(size)])
+    if hasattr(loader.sampler, 'members'):
+        firsts = [members[0] for members in loader.sampler.members]
+        indices = [firsts[k] for k in np.searchsorted(np.cumsum(loader.sampler.weights), (np.arange(size) + 0.5) / size)]
+    else:
+        first = next(iter(loader.batch_sampler))
+        indices = [getattr(first[-(k % 2)], 'index', first[-(k % 2)]) for k in range(size)]
+    samples = {index: loader.dataset[index] for index in sorted(set(indices))}
+    return loader.collate_fn([copy.deepcopy(samples[index]) for index in indices])
 
 
 def fix_largest(model: torch.nn.Module) -> None:
