@@ -38,6 +38,7 @@ from openmsra.engine.data.loader import keyed, require_batches
 from openmsra.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from openmsra.engine.non_finite import NonFiniteLossHook
 from openmsra.engine.preemption import PreemptionHook, signals_are_requests
+from openmsra.engine.watchdog import HungProcessHook
 from openmsra.errors import CheckpointError, ConfigError
 
 AUTO_RESUME = 'auto'  # value of the config's resume: the work dir's newest checkpoint; without one, load_from
@@ -92,6 +93,7 @@ class OpenMSRARunner(Runner):
                 self.register_hook(needed())
         if any(isinstance(hook, DurableCheckpointHook) for hook in self.hooks):
             self.register_hook(PreemptionHook())
+        self.register_hook(HungProcessHook())
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
         """mmengine's loops by ``by_epoch`` are ours, which know their place in the data."""
