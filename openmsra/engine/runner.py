@@ -25,9 +25,11 @@ from openmsra.engine.checkpoint.resume import (
     capture_progress,
     check_training_checkpoint,
     config_changes,
+    keep_pace,
     overruled_settings,
     restore_gradients,
     restore_progress,
+    samples_per_update,
 )
 from openmsra.engine.checkpoint.share import shared_file, together
 from openmsra.engine.config.check import runner_keys
@@ -157,7 +159,13 @@ class OpenMSRARunner(Runner):
         Raises:
             CheckpointWriteError: on all processes, when the main one cannot write.
         """
-        self._progress = dict(capture_progress(self.train_loop), gradients=capture_gradients(self._network, self.optim_wrapper))
+        self._progress = dict(
+            capture_progress(self.train_loop),
+            gradients=capture_gradients(self._network, self.optim_wrapper),
+            samples_per_update=samples_per_update(self.train_loop, self.optim_wrapper)
+            if self._stops_between_iterations
+            else None,
+        )
         write_together(lambda: super(OpenMSRARunner, self).save_checkpoint(out_dir, filename, *args, **kwargs))
 
     def call_hook(self, fn_name: str, **kwargs) -> None:
@@ -289,6 +297,8 @@ class OpenMSRARunner(Runner):
         finally:
             self._resuming = False
         self.resumed_from = Path(filename)
+        if self._stops_between_iterations and (sentence := keep_pace(self, (self._progress or {}).get('samples_per_update'))):
+            self.logger.info(sentence)
         reason = restore_progress(self.train_loop, self._progress)
         if reason:
             self.logger.warning(f'{filename}: the run goes on, but not exactly as it would have: {reason}.')

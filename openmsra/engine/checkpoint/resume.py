@@ -80,6 +80,42 @@ def restore_gradients(model: nn.Module, gradients: dict[str, torch.Tensor]) -> N
         parameters[name].grad = gradient.to(parameters[name])
 
 
+def samples_per_update(loop, optim_wrapper: OptimWrapper) -> int:
+    """Samples of all processes between two steps of the optimizer."""
+    return _samples_per_batch(loop) * getattr(optim_wrapper, '_accumulative_counts', 1)
+
+
+def keep_pace(runner, before: int | None) -> str:
+    """What a resume does about another number of samples between two steps of the optimizer (another number of processes, say).
+
+    With ``auto_scale_lr`` the learning rates of the checkpoint and of its schedules are scaled in proportion.
+
+    Args:
+        before: the number of the run that wrote the checkpoint; ``None`` if it is not known.
+
+    Returns:
+        a sentence for the log; empty where nothing has changed.
+    """
+    now, processes = samples_per_update(runner.train_loop, runner.optim_wrapper), get_world_size()
+    parts = f'{processes} process(es), accumulative_counts={getattr(runner.optim_wrapper, "_accumulative_counts", 1)}'
+    if before in (None, now):
+        return f'The optimizer makes a step every {now} samples, as before ({parts}).' if before else ''
+    changed = f'The optimizer made a step every {before} samples and makes one every {now} now ({parts})'
+    if not (runner.auto_scale_lr or {}).get('enable') or not isinstance(runner.optim_wrapper, OptimWrapper):
+        return (
+            f'{changed}; the learning rate stays. To keep the batch set optim_wrapper.accumulative_counts so that processes x '
+            f'batch_size x accumulative_counts is {before}; to scale the learning rate by {now / before:g} give --auto-scale-lr.'
+        )
+    ratio = now / before
+    for group in runner.optim_wrapper.param_groups:
+        group.update({name: group[name] * ratio for name in ('lr', 'initial_lr') if name in group})
+    for scheduler in runner.param_schedulers or []:
+        if scheduler.param_name == 'lr':
+            scheduler.base_values = [value * ratio for value in scheduler.base_values]
+            scheduler._last_value = [value * ratio for value in scheduler._last_value]
+    return f'{changed}; the learning rate was scaled by {ratio:g} (auto_scale_lr).'
+
+
 def _samples_per_batch(loop) -> int:
     batch_sampler = getattr(loop.dataloader, 'batch_sampler', None)
     return (loop.dataloader.batch_size or getattr(batch_sampler, 'batch_size', 1)) * get_world_size()
