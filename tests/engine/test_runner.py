@@ -97,8 +97,10 @@ def test_resume_names_the_settings_that_the_checkpoint_overrules(tmp_path):
     assert runner.optim_wrapper.optimizer.param_groups[0]['initial_lr'] == 1.0, 'the state of the checkpoint'
     log = next((tmp_path / 'work').glob(f'{runner.timestamp}/*.log')).read_text()
     assert 'NOT used' in log and 'lr=7.0' in log and 'end=400' in log and 'load_from=' in log
-    same = train(_same(changed), resume=tmp_path / 'work/iter_3.pth')
-    assert 'NOT used' not in next((tmp_path / 'work').glob(f'{same.timestamp}/*.log')).read_text()
+    again = _same(changed)
+    again.work_dir = str(tmp_path / 'again')  # folders of logs are named by the second
+    same = train(again, resume=tmp_path / 'work/iter_3.pth')
+    assert 'NOT used' not in next((tmp_path / 'again').glob(f'{same.timestamp}/*.log')).read_text()
 
 
 def _same(cfg):
