@@ -26,6 +26,18 @@ SCALE_INTERVAL = 50  # iterations between two looks at the loss scale, which wai
 SMALLEST_SCALE = 2.0**-20  # from 2^16 after 36 overflows without a step between them
 
 
+class _NonFiniteNormError(ArithmeticError):
+    """The norm of the gradients is not finite."""
+
+
+def _clipped_norm(parameters: list[torch.Tensor], **options) -> float:
+    """torch's ``clip_grad_norm_``; its ``error_if_nonfinite`` and mmengine's log would each wait for the device."""
+    norm = float(torch.nn.utils.clip_grad_norm_(parameters, **options))
+    if not np.isfinite(norm):
+        raise _NonFiniteNormError
+    return norm
+
+
 class _FiniteOnly:
     """An optimizer wrapper that refuses to go backwards from a loss that is not finite on any process."""
 
@@ -58,12 +70,10 @@ class _FiniteOnly:
         if self.scales or not self.clip_grad_kwargs or self.grad_name != 'grad_norm':
             super().step(**kwargs)
             return
-        self.clip_grad_kwargs['error_if_nonfinite'] = True
+        self.clip_func = _clipped_norm
         try:
             super().step(**kwargs)
-        except RuntimeError as error:
-            if 'non-finite' not in str(error):
-                raise
+        except _NonFiniteNormError:
             self.refused = 'gradient'
 
 

@@ -153,7 +153,8 @@ class MCN(VideoEncoder):
             ValueError: videos that do not form tasks, float16 or SyncBN with an inner step.
             FloatingPointError: the inner step diverges.
         """
-        warm = self._warm
+        iteration = self._iterations_done
+        warm = iteration < self.warmup_iters
         inner = self.joint if warm else self.inner
         if inner.steps:
             self._refuse_what_cannot_adapt(inputs)
@@ -164,19 +165,15 @@ class MCN(VideoEncoder):
         losses = meta_objective(self._loss_function(weight), theta, support, query, inner, self.support_weight)
         self._write_statistics(losses)
         figures = self._figures(losses)
-        if inner.steps and self._measures_gain:
+        if inner.steps and iteration % self.gain_interval == 0:
             figures['gain'] = self._gain(query, losses, weight)
         self._store(support, query, losses)
         self.iteration += 1
         return dict(loss=losses.objective, **figures)
 
     @property
-    def _warm(self) -> bool:
-        return bool(self.iteration < self.warmup_iters)
-
-    @property
-    def _measures_gain(self) -> bool:
-        return bool(self.iteration % self.gain_interval == 0)
+    def _iterations_done(self) -> int:
+        return int(self.iteration)  # the host waits for the device: to be read once an iteration
 
     def _stages(self, inputs: Tensor, ids: Tensor) -> tuple[dict, dict]:
         """Everything that the loss of a task reads, tasks first, for both stages."""

@@ -147,7 +147,7 @@ class TwoStageBranch(UnsupervisedBranch):
         logits, deltas = stages.bbox_forward(stage, features, rois, head_inputs)
         targets = head.get_targets(sampled, stages.part('train_cfg', stage))
         labels, weights = targets[:2]
-        background = labels == head.num_classes
+        background = (labels == head.num_classes).nonzero().flatten()  # as indices: a mask makes the host wait at each use
         pseudo_labels.bg_weights = self._bg_weights(sampled, logits[background], metas, for_cls, pseudo_labels)
         weights[background] = pseudo_labels.bg_weights
         outputs = dict(rois=rois, cls_score=logits, bbox_pred=deltas, bbox_targets=targets)
@@ -155,7 +155,7 @@ class TwoStageBranch(UnsupervisedBranch):
             return dict(loss_cls=logits.sum() * 0, acc=logits.new_zeros(1)), outputs
         entropy = head.loss_cls(logits, labels, reduction_override='none')
         accuracy = (logits.argmax(1) == labels).float().mean()[None] * 100
-        loss = soft_cls_loss(entropy, weights, ~background, self.settings.cls_norm)
+        loss = soft_cls_loss(entropy, weights, labels != head.num_classes, self.settings.cls_norm)
         return dict(loss_cls=loss, acc=accuracy), outputs
 
     @torch.no_grad()
@@ -195,7 +195,7 @@ class TwoStageBranch(UnsupervisedBranch):
         """
         head = self.stages.part('bbox_head', stage)
         labels, weights, targets, target_weights = head.get_targets(sampled, self.stages.part('train_cfg', stage))
-        positive = labels != head.num_classes
+        positive = (labels != head.num_classes).nonzero().flatten()
         rois = bbox2roi([result.priors for result in sampled])[positive]
         deltas = self._deltas(stage, features, rois, head_inputs, outputs)
         loss = head.loss(None, deltas, rois, labels[positive], weights[positive], targets[positive], target_weights[positive])[
@@ -209,10 +209,10 @@ class TwoStageBranch(UnsupervisedBranch):
         row, column = (rois[:, None] == outputs['rois']).all(-1).nonzero(as_tuple=True)
         index = torch.full((len(rois),), -1, device=rois.device)
         index[row] = column
-        known = index >= 0
-        fresh = self.stages.bbox_forward(stage, features, rois[~known], head_inputs)[1]
+        known, unknown = (index >= 0).nonzero().flatten(), (index < 0).nonzero().flatten()
+        fresh = self.stages.bbox_forward(stage, features, rois[unknown], head_inputs)[1]
         deltas = fresh.new_empty(len(rois), fresh.shape[1])
-        deltas[~known] = fresh
+        deltas[unknown] = fresh
         deltas[known] = outputs['bbox_pred'][index[known]]
         return deltas
 
