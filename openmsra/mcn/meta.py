@@ -81,7 +81,8 @@ def meta_objective(
     if support_weight:
         objective = objective + support_weight * first.mean()
     losses = MetaLosses(objective, first.detach(), query_losses.detach(), support_extras, query_extras)
-    _refuse_divergence(losses, inner)
+    if inner.steps:
+        _refuse_divergence(losses, inner)
     return losses
 
 
@@ -146,7 +147,10 @@ def _repeat(tensor: Tensor, tasks: int, inner: InnerLoop) -> Tensor:
 
 
 def _gradient(value: Tensor, parameters: Parameters, second_order: bool) -> Parameters:
-    gradients = torch.autograd.grad(value, list(parameters.values()), create_graph=second_order, allow_unused=True)
+    # In the calling thread: what is to be differentiated again would otherwise be numbered by the thread of the device, whose
+    # counter knows nothing of this one's, and the order of the sums would depend on how long the process has been running.
+    with torch.autograd.set_multithreading_enabled(not second_order):
+        gradients = torch.autograd.grad(value, list(parameters.values()), create_graph=second_order, allow_unused=True)
     gradient = dict(zip(parameters, gradients, strict=True))
     if unused := [name for name, tensor in gradient.items() if tensor is None]:
         raise ValueError(f'These parameters do not influence the loss and cannot adapt to it: {", ".join(unused)}.')
