@@ -4,7 +4,9 @@
         net.to('standin')(images.to('standin')).sum().backward()
 
 raises where CUDA would: tensors of both devices in one operator, ``.numpy()`` of a device tensor. What makes the host wait for
-the device is counted in :data:`synchronisations` with the line that asked for it. Every operator runs on the CPU on the held
+the device is counted in :data:`synchronisations` with the line that asked for it: values that are read, sizes that depend on
+values (``nonzero``, masks as indices). Blocking copies to the device, which wait for what is queued before them, are counted
+apart, in :data:`uploads`. Every operator runs on the CPU on the held
 tensors, mmcv's compiled ones and custom C++ ones included; nothing here is fast.
 
 As on CUDA, CPU tensors may index device tensors, and zero-dimensional CPU tensors may meet them anywhere.
@@ -21,6 +23,8 @@ from torch.utils._mode_utils import no_dispatch
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 from torch.utils.backend_registration import _setup_privateuseone_for_python_backend
+
+from tests.standin import autocast
 
 NAME = 'standin'
 
@@ -43,12 +47,22 @@ class _Module:
 
 
 _setup_privateuseone_for_python_backend(NAME, _Module())
+autocast.register(NAME)
 FAR, NEAR = torch.device(NAME, 0), torch.device('cpu')
-# CUDA accepts indices from the CPU, and copies them over
-CPU_INDEX_ALLOWED = {'aten::index.Tensor', 'aten::index_put_', 'aten::index_put', 'aten::_index_put_impl_'}
+# CUDA accepts indices from the CPU, and copies them over; of masks it looks for the true places first
+INDEXED = {'aten::index.Tensor', 'aten::index_put_', 'aten::index_put', 'aten::_index_put_impl_'}
 HOST_READS = {'aten::_local_scalar_dense', 'aten::equal', 'aten::is_nonzero'}  # .item(), bool(tensor)
-UNKNOWN_SIZES = {'aten::nonzero', 'aten::masked_select', 'aten::_unique2', 'aten::unique_dim', 'aten::unique_consecutive'}
+UNKNOWN_SIZES = {
+    'aten::nonzero',
+    'aten::masked_select',
+    'aten::_unique2',
+    'aten::unique_dim',
+    'aten::unique_consecutive',
+    'aten::repeat_interleave.Tensor',
+    'aten::bincount',
+}
 synchronisations: Counter[str] = Counter()  # 'file:line' of the code outside torch -> how often
+uploads: Counter[str] = Counter()
 
 
 class DeviceTensor(torch.Tensor):
@@ -56,15 +70,16 @@ class DeviceTensor(torch.Tensor):
 
     @staticmethod
     def __new__(cls, held: torch.Tensor):
-        return torch.Tensor._make_wrapper_subclass(
-            cls,
-            held.shape,
-            strides=held.stride(),
-            storage_offset=held.storage_offset(),
-            dtype=held.dtype,
-            device=FAR,
-            requires_grad=held.requires_grad,
-        )
+        with torch.inference_mode(False):  # views of parameters share their version counters, which inference tensors lack
+            return torch.Tensor._make_wrapper_subclass(
+                cls,
+                held.shape,
+                strides=held.stride(),
+                storage_offset=held.storage_offset(),
+                dtype=held.dtype,
+                device=FAR,
+                requires_grad=held.requires_grad,
+            )
 
     def __init__(self, held: torch.Tensor) -> None:
         self._held = held
@@ -100,6 +115,9 @@ def _restored(held: torch.Tensor, requires_grad: bool, parameter: bool) -> torch
 def run(func: Callable, args: tuple, kwargs: dict):
     """One operator: on the held tensors, with the rules of CUDA about who may meet whom."""
     far, near, name = [], [], func.name()
+    if name.startswith('aten::to.'):  # whole, and with the device by place, in inference mode only
+        with Accelerator():
+            return func.decompose(*args, **kwargs)
 
     def held(x):
         if isinstance(x, DeviceTensor):
@@ -121,17 +139,23 @@ def run(func: Callable, args: tuple, kwargs: dict):
         out = func(*plain_args, **plain_kwargs)
         if far and target == NEAR:
             _count()
+        elif near and target.type == FAR.type and not plain_kwargs.get('non_blocking'):
+            _count(uploads)
         return tree_map(lambda t: DeviceTensor(t) if isinstance(t, torch.Tensor) and target.type == FAR.type else t, out)
     if name == 'aten::copy_':  # the one operator that crosses
         func(*plain_args, **plain_kwargs)
         if far and not isinstance(args[0], DeviceTensor):
             _count()
+        elif near and isinstance(args[0], DeviceTensor) and not (kwargs.get('non_blocking') or len(args) > 2 and args[2]):
+            _count(uploads)
         return args[0]
     if name in HOST_READS or name in UNKNOWN_SIZES and far:
         _count() if far else None
         if name in HOST_READS:
             return func(*plain_args, **plain_kwargs)
-    if far and name not in CPU_INDEX_ALLOWED and any(t.dim() for t in near):
+    if far and name in INDEXED and _looks_for_true_places(args):
+        _count()
+    if far and name not in INDEXED and any(t.dim() for t in near):
         shapes = [tuple(t.shape) for t in near if t.dim()]
         raise RuntimeError(f'{name}: tensors on the device meet tensors of shape {shapes} on the CPU')
     out = func(*plain_args, **plain_kwargs)
@@ -151,13 +175,19 @@ def run(func: Callable, args: tuple, kwargs: dict):
     return tree_map(wrap, out)
 
 
-def _count() -> None:
+def _looks_for_true_places(args: tuple) -> bool:
+    """Whether indices are masks on the device, other than ``x[mask] = number``, which fills without looking."""
+    masks = [x for x in args[1] if isinstance(x, DeviceTensor) and x.dtype in (torch.bool, torch.uint8)]
+    return bool(masks) and not (len(args[1]) == 1 and len(args) > 2 and args[2].numel() == 1)
+
+
+def _count(counter: Counter[str] = synchronisations) -> None:
     """Note the innermost line that is not torch's and not ours."""
     frame = sys._getframe(2)
     while frame is not None and ('/torch/' in frame.f_code.co_filename or frame.f_code.co_filename == __file__):
         frame = frame.f_back
     place = '?' if frame is None else f'{_short(frame.f_code.co_filename)}:{frame.f_lineno}'
-    synchronisations[place] += 1
+    counter[place] += 1
 
 
 def _short(file: str) -> str:
@@ -183,6 +213,8 @@ def _empty_strided(size, stride, dtype=None, layout=None, device=None, pin_memor
 
 
 def _copy_from(source, target, non_blocking=False):
+    if isinstance(target, DeviceTensor) and not isinstance(source, DeviceTensor) and not non_blocking:
+        _count(uploads)
     _memory(target).copy_(_memory(source))
     return target
 

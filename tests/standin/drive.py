@@ -6,6 +6,7 @@ Prints the synchronisations as JSON in its last line.
 import json
 import runpy
 import sys
+from collections import Counter
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,17 +25,21 @@ def main() -> None:
     print('STANDIN' + json.dumps(dict(steps=steps, synchronisations=device.synchronisations.most_common())))
 
 
-def count_steps() -> dict[str, int]:
-    """Training steps and the synchronisations inside of them, counted from now on."""
+def count_steps() -> dict:
+    """Training steps and the synchronisations inside of them, also by place, counted from now on."""
     from mmengine.model import BaseModel
 
-    seen, original = dict(steps=0, inside=0), BaseModel.train_step
+    seen = dict(steps=0, inside=0, places=Counter(), uploads=Counter())
+    original = BaseModel.train_step
 
     def train_step(self, *args, **kwargs):
-        before = device.synchronisations.total()
+        before, uploads_before = device.synchronisations.copy(), device.uploads.copy()
         out = original(self, *args, **kwargs)
+        waits = device.synchronisations - before
         seen['steps'] += 1
-        seen['inside'] += device.synchronisations.total() - before
+        seen['inside'] += waits.total()
+        seen['places'].update(waits)
+        seen['uploads'].update(device.uploads - uploads_before)
         return out
 
     BaseModel.train_step = train_step

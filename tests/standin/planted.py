@@ -8,7 +8,7 @@ import copy
 import pytest
 import torch
 
-from tests.standin.device import NAME, Accelerator, synchronisations
+from tests.standin.device import NAME, Accelerator, synchronisations, uploads
 
 
 @pytest.fixture(autouse=True)
@@ -68,3 +68,32 @@ def test_waits_are_counted_with_their_place():
     assert all('standin/planted.py' in place for place in synchronisations)
     far.mul_(2).sum()
     assert synchronisations.total() == 4
+    far[far > 5]
+    far[far > 1] = torch.ones(2, device=NAME)
+    assert synchronisations.total() == 6
+    far[far > 5] = 1.0
+    assert synchronisations.total() == 6
+
+
+def test_what_waits_while_it_is_copied_to_the_device_is_counted_apart():
+    uploads.clear()
+    torch.ones(2).to(NAME)
+    torch.ones(2).to(NAME, non_blocking=True)
+    assert uploads.total() == 1 and not synchronisations
+
+
+def test_autocast_casts_as_on_cuda():
+    net, images = torch.nn.Linear(3, 4).to(NAME), torch.ones(2, 3, device=NAME)
+    with torch.autocast(NAME, dtype=torch.bfloat16):
+        logits = net(images)
+        loss = logits.softmax(1).square().sum()
+    assert (logits.dtype, loss.dtype) == (torch.bfloat16, torch.float32)
+    loss.backward()
+    assert net.weight.grad.dtype == torch.float32 and net.weight.grad.device.type == NAME
+
+
+def test_inference_mode():
+    net = torch.nn.Linear(3, 4).to(NAME)
+    with torch.inference_mode():
+        part = net.weight[:2].to('cpu')
+    assert torch.equal(part, net.weight.detach().cpu()[:2])
