@@ -14,7 +14,14 @@ ROOT = Path(__file__).resolve().parents[2]
 # README.md says where they come from
 SYNCHRONISATIONS = {'autoformer': 2.0, 'ckdn': 2.0, 'ftcn': 2.0, 'maskco': 2.0, 'mcn': 4.0, 'soft_teacher': 106.4}
 CONFIG = {paper: next(ROOT.glob(f'configs/{paper}/*_instant.py')).relative_to(ROOT) for paper in SYNCHRONISATIONS}
-OPTIONS = {'soft_teacher': ('--cfg-options', 'default_hooks.checkpoint.interval=4', 'default_hooks.checkpoint.max_keep_ckpts=2')}
+OPTIONS = {
+    'soft_teacher': (
+        '--cfg-options',
+        'default_hooks.checkpoint.interval=4',
+        'default_hooks.checkpoint.max_keep_ckpts=2',
+        'default_hooks.logger.interval=4',
+    )
+}
 IN_CI = ('autoformer',)
 papers = pytest.mark.parametrize(
     'paper',
