@@ -62,8 +62,8 @@ def _parsed(text: str, fields: Fields, place: str) -> dict:
         raise AnnotationError(f'{place}: holds a {type(value).__name__} where an object is expected.')
     for name, kind in fields.items():
         if name not in value or not isinstance(value[name], kind) or (kind is int and isinstance(value[name], bool)):
-            found = type(value[name]).__name__ if name in value else 'missing'
-            raise AnnotationError(f"{place}: '{name}' must be {getattr(kind, '__name__', kind)}, it is {found}.")
+            actual = type(value[name]).__name__ if name in value else 'missing'
+            raise AnnotationError(f"{place}: '{name}' must be {getattr(kind, '__name__', kind)}, it is {actual}.")
     return value
 
 

@@ -72,12 +72,12 @@ def retrieval_figures(
         raise DataError(f'R@{max(topk)} needs as many gallery videos, there are {ranks.shape[1]}: lower topk.')
     right = gallery_labels[ranks] == query_labels[:, None]
     hits = {f'R@{k}': 100 * right[:, :k].any(1) for k in topk}
-    found = right.any(1)
+    has_match = right.any(1)
     precision = np.cumsum(right, 1) / np.arange(1, right.shape[1] + 1)
-    average = (precision * right).sum(1)[found] / right.sum(1)[found]
+    average = (precision * right).sum(1)[has_match] / right.sum(1)[has_match]
     chance = (query_labels[:, None] == gallery_labels).mean()
     figures = {name: float(values.mean()) for name, values in hits.items()}
-    figures |= dict(mAP=100 * float(average.mean()) if found.any() else float('nan'), chance=100 * float(chance))
+    figures |= dict(mAP=100 * float(average.mean()) if has_match.any() else float('nan'), chance=100 * float(chance))
     by_class = {
         int(label): {name: float(values[query_labels == label].mean()) for name, values in hits.items()}
         for label in np.unique(query_labels)

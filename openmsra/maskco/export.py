@@ -21,8 +21,8 @@ def backbone_weights(state: dict[str, Tensor], style: str = 'torchvision') -> di
     """
     if style not in STYLES:
         raise ValueError(f'style={style!r}; valid are {", ".join(STYLES)}.')
-    own = {key.removeprefix('backbone.'): value for key, value in state.items() if key.startswith('backbone.')}
-    weights = {STYLES[style] + key: value for key, value in own.items()}
+    backbone = {key.removeprefix('backbone.'): value for key, value in state.items() if key.startswith('backbone.')}
+    weights = {STYLES[style] + key: value for key, value in backbone.items()}
     if not weights:
         raise CheckpointError('the checkpoint has no key that starts with "backbone.": it is not a MaskCo checkpoint.')
     return weights

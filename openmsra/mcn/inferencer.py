@@ -118,15 +118,15 @@ def neighbours(queries: dict, gallery: dict, count: int = 5) -> list[dict]:
     Raises:
         ValueError: the gallery has fewer videos.
     """
-    found = []
+    rows = []
     ranks = ranking(queries['feature'], gallery['feature'])
-    for name, feature, row in zip(queries['video'], queries['feature'], ranks, strict=True):
-        row = row[gallery['video'][row] != name]
-        if count > len(row):
-            raise ValueError(f'{count} neighbours of {name} are asked for, the gallery has {len(row)} other videos.')
+    for name, feature, ranked in zip(queries['video'], queries['feature'], ranks, strict=True):
+        ranked = ranked[gallery['video'][ranked] != name]
+        if count > len(ranked):
+            raise ValueError(f'{count} neighbours of {name} are asked for, the gallery has {len(ranked)} other videos.')
         near = [
-            dict(video=str(gallery['video'][place]), similarity=float(feature @ gallery['feature'][place]))
-            for place in row[:count]
+            dict(video=str(gallery['video'][index]), similarity=float(feature @ gallery['feature'][index]))
+            for index in ranked[:count]
         ]
-        found.append(dict(video=str(name), neighbours=near))
-    return found
+        rows.append(dict(video=str(name), neighbours=near))
+    return rows

@@ -18,25 +18,25 @@ def contrast_in_batch(first: Tensor, second: Tensor, temperature: float, same_vi
     across = first @ second.T / temperature
     if not same_view:
         return (F.cross_entropy(across, targets) + F.cross_entropy(across.T, targets)) / 2
-    own = torch.eye(n, dtype=torch.bool, device=first.device)
+    same_clip = torch.eye(n, dtype=torch.bool, device=first.device)
     rows = [
-        torch.cat([similarities, (clips @ clips.T / temperature).masked_fill(own, -torch.inf)], 1)
+        torch.cat([similarities, (clips @ clips.T / temperature).masked_fill(same_clip, -torch.inf)], 1)
         for similarities, clips in ((across, first), (across.T, second))
     ]
     return sum(F.cross_entropy(row, targets) for row in rows) / 2
 
 
-def contrast_with_stored(queries: Tensor, positives: Tensor, stored: Tensor, own: Tensor, temperature: float) -> Tensor:
+def contrast_with_stored(queries: Tensor, positives: Tensor, stored: Tensor, same_video: Tensor, temperature: float) -> Tensor:
     """InfoNCE against stored vectors (a memory bank or a queue).
 
     Args:
         queries: (m, D) unit vectors that get the gradient.
         positives: (m, D) unit vectors of other clips of the same videos.
         stored: (D, K).
-        own: (m, K), true where a stored vector belongs to the query's own video; it is left out.
+        same_video: (m, K), true where a stored vector belongs to the query's own video; it is left out.
     """
     positive = (queries * positives).sum(1, keepdim=True)
-    return info_nce(torch.cat([positive, (queries @ stored).masked_fill(own, -torch.inf)], 1) / temperature)
+    return info_nce(torch.cat([positive, (queries @ stored).masked_fill(same_video, -torch.inf)], 1) / temperature)
 
 
 def same_video_loss(scores_same: Tensor, scores_other: Tensor) -> tuple[Tensor, Tensor]:

@@ -238,8 +238,8 @@ class MCN(VideoEncoder):
             return contrast_in_batch(z[0], z[1], self.temperature, self.same_view)
         vectors, owners = stored
         positives = task.get('keys', z).flip(0).flatten(0, 1)
-        own = task['ids'].flatten()[:, None] == owners
-        return contrast_with_stored(z.flatten(0, 1), positives, vectors, own, self.temperature)
+        same_video = task['ids'].flatten()[:, None] == owners
+        return contrast_with_stored(z.flatten(0, 1), positives, vectors, same_video, self.temperature)
 
     def _refuse_what_cannot_adapt(self, inputs: Tensor) -> None:
         device = inputs.device.type

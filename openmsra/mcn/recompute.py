@@ -44,8 +44,8 @@ class _Segment(torch.autograd.Function):
     @staticmethod
     def backward(ctx, gradient: Tensor) -> tuple:
         needed = ctx.needs_input_grad[1:]
-        found = iter(_SegmentGradient.apply(ctx.run, needed, gradient, *ctx.saved_tensors))
-        return None, *(next(found) if asked else None for asked in needed)
+        gradients = iter(_SegmentGradient.apply(ctx.run, needed, gradient, *ctx.saved_tensors))
+        return None, *(next(gradients) if asked else None for asked in needed)
 
 
 class _SegmentGradient(torch.autograd.Function):
@@ -64,11 +64,11 @@ class _SegmentGradient(torch.autograd.Function):
         gradient = gradient.detach().requires_grad_()
         first, asked = _gradients(ctx.run, ctx.needed, gradient, inputs, create_graph=True)
         both = [(value, other) for value, other in zip(first, second, strict=True) if value.requires_grad]
-        found = torch.autograd.grad(
+        gradients = torch.autograd.grad(
             [value for value, _ in both], [gradient, *asked], [other for _, other in both], allow_unused=True
         )
-        rest = iter(found[1:])
-        return None, None, found[0], *(next(rest) if needed else None for needed in ctx.needed)
+        rest = iter(gradients[1:])
+        return None, None, gradients[0], *(next(rest) if needed else None for needed in ctx.needed)
 
 
 def _gradients(

@@ -68,5 +68,5 @@ def derangements(tasks: int, size: int, generator: torch.Generator | None = None
 def hardest_others(first: Tensor, second: Tensor) -> Tensor:
     """For each video (n, D) of ``first`` the most similar *other* video of ``second``: (n,)."""
     similarity = first.detach() @ second.detach().T
-    own = torch.eye(len(first), dtype=torch.bool, device=first.device)
-    return similarity.masked_fill(own, -torch.inf).argmax(1)
+    same_video = torch.eye(len(first), dtype=torch.bool, device=first.device)
+    return similarity.masked_fill(same_video, -torch.inf).argmax(1)

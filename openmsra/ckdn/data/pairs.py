@@ -64,8 +64,8 @@ def method_folders(place: Path) -> dict[str, Path]:
     loose = [path.name for path in images_of(place)]
     folders = {path.name: path for path in visible_folders(place)}
     if loose or not folders:
-        found = f'images directly in it ({", ".join(loose[:5])})' if loose else 'no sub-folders'
-        raise PairError(f'{place}: {found}; --method-dirs needs a sub-folder for each method.')
+        fault = f'images directly in it ({", ".join(loose[:5])})' if loose else 'no sub-folders'
+        raise PairError(f'{place}: {fault}; --method-dirs needs a sub-folder for each method.')
     return folders
 
 

@@ -111,14 +111,14 @@ def random_regions(
     boxes = query.to_original(random_boxes(query.to_view(common), tries * count, query.size, scale, ratio, rng))
     in_views = np.concatenate([query.to_view(boxes), key.to_view(boxes)], axis=1)
     sides = np.concatenate([in_views[:, 2:4] - in_views[:, :2], in_views[:, 6:] - in_views[:, 4:6]], axis=1)
-    found: list[np.ndarray] = []
+    regions: list[np.ndarray] = []
     for box in boxes[sides.min(1) >= min_side - 1e-6]:
-        if not found or not area(intersect(box, np.stack(found))).any():
-            found.append(box)
-        if len(found) == count:
-            return np.stack(found)
-    found = found or [common]
-    return np.stack([found[i % len(found)] for i in range(count)])
+        if not regions or not area(intersect(box, np.stack(regions))).any():
+            regions.append(box)
+        if len(regions) == count:
+            return np.stack(regions)
+    regions = regions or [common]
+    return np.stack([regions[i % len(regions)] for i in range(count)])
 
 
 def random_negatives(
