@@ -110,8 +110,9 @@ def test_regions_of_a_coco_file(tiny, tmp_path):
                 identifier = len(images)
                 images.append(dict(id=identifier, file_name=f'{label}/{name}', width=80, height=60))
                 for box, category in (([10, 10, 40, 40], 3 + 4 * label), ([55, 30, 20, 25], 7 - 4 * label), ([0, 0, 2, 2], 3)):
-                    annotations.append(dict(image_id=identifier, bbox=box, category_id=category, iscrowd=0))
-                annotations.append(dict(image_id=identifier, bbox=[0, 0, 80, 60], category_id=7, iscrowd=1))
+                    annotations.append(dict(id=len(annotations), image_id=identifier, bbox=box, category_id=category, iscrowd=0))
+                crowd = dict(id=len(annotations), image_id=identifier, bbox=[0, 0, 80, 60], category_id=7, iscrowd=1)
+                annotations.append(crowd)
         content = dict(images=images, annotations=annotations, categories=[dict(id=7, name='a'), dict(id=3, name='b')])
         (tmp_path / f'{split}.json').write_text(json.dumps(content))
         prefix = f'test_dataloader.dataset.datasets.{part}.'
