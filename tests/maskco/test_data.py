@@ -188,12 +188,13 @@ def test_embeddings_equal_the_bare_network(folder):
         inferencer(folder, boxes=[np.zeros((1, 4))])
 
 
-def test_tool_writes_embeddings(folder, capsys):
+def test_tool_writes_embeddings(folder):
     save_file(dict(state_dict=init_model(INSTANT).state_dict()), folder / 'net.pth')
     (folder / 'boxes.json').write_text('{"b.png": [[0, 0, 20, 20], [5, 5, 30, 30]]}')
     arguments = [INSTANT, str(folder / 'net.pth'), str(folder), str(folder / 'out.npz'), '--size', '32', '--boxes']
-    embed_tool([*arguments, str(folder / 'boxes.json')])
-    assert f'skipped {folder / "broken.jpg"}: ' in capsys.readouterr().out
+    with pytest.raises(DataError, match='1 of 3 images were left out, the others are in') as caught:
+        embed_tool([*arguments, str(folder / 'boxes.json')])
+    assert f'{folder / "broken.jpg"}: ' in str(caught.value)
     (folder / 'broken.jpg').unlink()
     with np.load(folder / 'out.npz') as arrays:
         assert arrays['images'].tolist() == [str(folder / 'a.png'), str(folder / 'deep' / 'b.png')]

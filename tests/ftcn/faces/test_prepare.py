@@ -9,7 +9,7 @@ import pytest
 from skimage import data
 
 from openmsra.common.video import VideoFile
-from openmsra.errors import ToolError
+from openmsra.errors import DataError, ToolError, UserError
 from openmsra.ftcn import FaceClips, PackClip
 from openmsra.ftcn.faces.align import align_clip
 from openmsra.ftcn.faces.layouts import celebdf, dfdc, ffpp, plain_list
@@ -159,7 +159,8 @@ def test_converter_goes_on_after_broken_videos_and_resumes(root, tool, capsys):
     (fakes / '003_000.mp4').write_bytes(b'no video')
     arguments = ['ffpp', str(root), '--split', 'train', '--detector', 'boxes', '--boxes', str(root / 'boxes')]
     (root / 'boxes' / fakes.relative_to(root) / '003_000.json').write_text('[]')
-    tool(arguments)
+    with pytest.raises(DataError, match='1 of 4 videos were left out'):
+        tool(arguments)
     assert '2 videos with 3 faces, 1 without a face, 1 not readable' in capsys.readouterr().out
     lines = [json.loads(line) for line in (root / 'clips.jsonl').read_text().splitlines()]
     assert [(line['method'], line['frames'] and line['frames'][-9:]) for line in lines] == [
@@ -217,7 +218,8 @@ def test_two_videos_of_one_stem_are_two_videos(tmp_path, tool):
     boxes = tmp_path / 'boxes'
     boxes.mkdir()
     (boxes / 'clip.json').write_text(json.dumps(square_faces('', 90)))
-    tool([*arguments, 'boxes', '--boxes', str(boxes), '--out', str(tmp_path / 'one')])
+    with pytest.raises(DataError, match='2 of 2 videos were left out'):
+        tool([*arguments, 'boxes', '--boxes', str(boxes), '--out', str(tmp_path / 'one')])
     assert 'have one stem; name their boxes clip.mp4.json' in (tmp_path / 'one/broken.json').read_text()
     for name, lefts in (('clip.mp4', (90,)), ('clip.avi', (20, 130))):
         (boxes / f'{name}.json').write_text(json.dumps(square_faces('', *lefts)))
@@ -242,7 +244,7 @@ def test_converter_says_what_is_missing(root, tool, tmp_path):
         (['ffpp', root], 'none of the 6 videos'),
         (['celebdf', root], 'List_of_testing_videos'),
         (['ffpp', root, '--detector', 'yunet', '--yunet', root / 'no.onnx'], 'no such YuNet model'),
-        (['ffpp', root, '--only', root / 'no.txt'], 'no such list'),
+        (['ffpp', root, '--only', root / 'no.txt'], 'there is no such annotation file'),
     ):
-        with pytest.raises(ToolError, match=message):
+        with pytest.raises(UserError, match=message):
             tool([str(argument) for argument in arguments])
