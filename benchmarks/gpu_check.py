@@ -91,7 +91,8 @@ class Check:
     def save(self) -> None:
         self.result['seconds'] = round(time.monotonic() - self.start, 1)
         self.out.parent.mkdir(parents=True, exist_ok=True)
-        self.out.write_text(json.dumps(self.result, indent=1) + '\n', encoding='utf-8')
+        text = json.dumps(self.result, indent=1).replace(f'{ROOT}/', '')  # the file says nothing of the machine's folders
+        self.out.write_text(text + '\n', encoding='utf-8')
 
     def instant(self) -> None:
         rows = self.result['instant'] = {}
