@@ -7,20 +7,36 @@ from pathlib import Path
 from openmsra.errors import DataError, ToolError
 
 
+def require_writable(folder: str | Path) -> Path:
+    """See that results can be written into a folder, or into one above it that is there; nothing is made.
+
+    Raises:
+        ToolError: they cannot; the message says why.
+    """
+    folder = Path(folder)
+    try:
+        with tempfile.TemporaryFile(dir=next(path for path in (folder, *folder.absolute().parents) if path.exists())):
+            pass
+    except OSError as error:
+        raise _no_folder(folder, error) from None
+    return folder
+
+
 def writable_folder(folder: str | Path) -> Path:
     """Make a folder for results, if it is not there, and see that a file can be written into it: before the work, not after.
 
     Raises:
         ToolError: it cannot be made or written; the message says why.
     """
-    folder = Path(folder)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        require_writable(folder).mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise ToolError(f'{folder}: no folder for results ({error.strerror or error}); name another one.') from None
-    return folder
+        raise _no_folder(folder, error) from None
+    return require_writable(folder)
+
+
+def _no_folder(folder: str | Path, error: OSError) -> ToolError:
+    return ToolError(f'{folder}: no folder for results ({error.strerror or error}); name another one.')
 
 
 def left_out(faults: dict[str, str], total: int, kind: str, out: str | Path) -> DataError:

@@ -8,7 +8,7 @@ import argparse
 import random
 from pathlib import Path
 
-from openmsra.common.outputs import writable_folder
+from openmsra.common.outputs import require_writable
 from openmsra.engine.launch import run_tool
 
 
@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
 
     if not args.root.is_dir():
         raise ConfigError(f'{args.root}: there is no such folder.')
-    out = writable_folder(args.out or args.root / 'meta')
+    out = require_writable(args.out or args.root / 'meta')
     if args.per_class < 1:
         raise ConfigError(f'--per-class {args.per_class}: must be at least 1.')
     train = args.root / 'train'
@@ -54,6 +54,7 @@ def main(argv: list[str] | None = None) -> None:
         files = [path.name for path in images_of(folder)]
         for lines, part in zip(lists, split_class(files, args.per_class, args.seed, folder.name), strict=True):
             lines += [f'{folder.name}/{name} {label}\n' for name in part]
+    out.mkdir(parents=True, exist_ok=True)
     for name, lines in zip(('search_train.txt', 'search_val.txt'), lists, strict=True):
         (out / name).write_text(''.join(lines), encoding='utf-8')
         print(f'wrote {out / name}: {len(lines):,} images of {len(folders)} classes')

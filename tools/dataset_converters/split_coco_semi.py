@@ -8,7 +8,7 @@ import argparse
 from pathlib import Path
 
 from openmsra.common.annotations import read_text
-from openmsra.common.outputs import writable_folder
+from openmsra.common.outputs import require_writable
 from openmsra.engine.launch import run_tool
 
 
@@ -38,7 +38,7 @@ def main(argv: list[str] | None = None) -> None:
 
     args = parse_args(argv)
     source = Path(args.annotations)
-    out = writable_folder(args.out or source.parent / 'semi_supervised')
+    out = require_writable(args.out or source.parent / 'semi_supervised')
     content = read_voc(source) if args.voc else read_coco(source)
     if args.unlabeled:
         print(write_unlabelled(content, Path(args.unlabeled), out / 'instances_unlabeled2017.json'))
