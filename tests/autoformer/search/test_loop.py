@@ -1,6 +1,7 @@
 """The search as a user runs it: the same result after a kill and on two processes; ready-made configs that run."""
 
 import json
+import statistics
 
 import pytest
 
@@ -79,14 +80,11 @@ def test_two_processes_find_the_same(tmp_path, checkpoint, run_tool):
 
 
 def test_candidates_meet_the_budgets_and_written_configs_build(tmp_path, checkpoint):
-    report = _run(tmp_path, checkpoint, **{'train_cfg.budgets.flops': [150_000, 250_000]})
-
-    def meets(row):
-        return 8_000 <= row['params'] <= 12_000 and 150_000 <= row['flops'] <= 250_000
-
-    assert all(map(meets, report['history']))
     free = _run(tmp_path / 'free', checkpoint, **{'train_cfg.budgets.flops': [None, None]})['history']
-    assert not all(map(meets, free)), 'the budget limits nothing'
+    most = statistics.median_low(row['flops'] for row in free)
+    assert max(row['flops'] for row in free) > most, 'the budget limits nothing'
+    report = _run(tmp_path, checkpoint, **{'train_cfg.budgets.flops': [None, most]})
+    assert all(8_000 <= row['params'] <= 12_000 and row['flops'] <= most for row in report['history'])
     scores = [row['score'] for row in report['history']]
     assert report['best'][0]['score'] == max(scores)
     assert json.loads((tmp_path / 'best.json').read_text()) == report['best'][0]['arch']
