@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.tool_server import ToolServer
+
 ROOT = Path(__file__).resolve().parents[1]
+_READ_AT_START = ('PYTHON', 'LANG', 'LC_', 'LD_', 'OMP_', 'MKL_')  # by an interpreter or a library, once
 
 
 @pytest.fixture(autouse=True)
@@ -22,17 +25,28 @@ def _restore_default_scope():
 
 
 @pytest.fixture(scope='session')
-def run_tool():
-    """Run a script of the checkout as a subprocess from its root; returns the finished process with its output."""
+def tool_server():
+    with ToolServer() as server:
+        yield server
+
+
+@pytest.fixture(scope='session')
+def run_tool(request, tmp_path_factory):
+    """Run a script of the checkout from its root in a process of its own; returns the finished process with its output."""
+    streams = tmp_path_factory.mktemp('streams')
 
     def run(*arguments: str | Path, check: bool = True, timeout: float = 240, **env: str) -> subprocess.CompletedProcess:
         arguments = [str(argument) for argument in arguments]
-        command = [sys.executable, *arguments] if arguments[0].endswith('.py') else ['bash', *arguments]
         environment = {**os.environ, 'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1', **env}
         environment['PYTHONPATH'] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])])
-        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout)
+        python = arguments[0].endswith('.py')
+        if python and not any(key.startswith(_READ_AT_START) for key in env):
+            done = request.getfixturevalue('tool_server').run(arguments, ROOT, environment, streams, timeout)
+        else:
+            command = [sys.executable if python else 'bash', *arguments]
+            done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout)
         if check:
-            assert done.returncode == 0, f'{command} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}'
+            assert done.returncode == 0, f'{done.args} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}'
         return done
 
     return run
