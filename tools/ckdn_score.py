@@ -61,6 +61,7 @@ def main(argv: list[str] | None = None) -> None:
         for sign in swap_signs(args.restored, args.degraded, scored, sample):
             print(f'warning: are --restored and --degraded exchanged? {sign}.', file=sys.stderr)
         write(sorted(scored, key=lambda row: -row['score']), failed, inferencer.provenance, args)
+        growing.unlink()
         if args.maps:
             write_maps(inferencer.model, scored, args)
     if failed:

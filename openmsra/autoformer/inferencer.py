@@ -13,7 +13,7 @@ from openmsra.autoformer.evaluation import resolve_subnets
 from openmsra.autoformer.supernet import AutoFormerSupernet
 from openmsra.common.images import named_images, read_rgb
 from openmsra.engine.inferencer import Inferencer
-from openmsra.errors import ConfigError
+from openmsra.errors import ConfigError, DataError
 from openmsra.registry import INFERENCERS, TRANSFORMS
 
 Image = str | Path | np.ndarray
@@ -67,11 +67,24 @@ class AutoFormerInferencer(Inferencer):
         return named_images(inputs)
 
     def preprocess(self, item: Path | np.ndarray) -> dict:
-        """The image through the test pipeline."""
+        """The image through the test pipeline.
+
+        Raises:
+            DataError: that leaves another size or number of channels than the network takes.
+        """
         pixels = item if isinstance(item, np.ndarray) else _read(item, self.model.in_channels)
         if pixels.ndim == 2:
             pixels = pixels[..., None].repeat(self.model.in_channels, -1)
-        return self.pipeline(dict(img=pixels, img_shape=pixels.shape[:2], ori_shape=pixels.shape[:2]))
+        prepared = self.pipeline(dict(img=pixels, img_shape=pixels.shape[:2], ori_shape=pixels.shape[:2]))
+        expected, actual = (self.model.in_channels, *self.model.img_size), tuple(prepared['inputs'].shape)
+        if actual != expected:
+            height, width = self.model.img_size
+            raise DataError(
+                f'the test pipeline of the config makes {_shape(actual)} of it, the network takes {_shape(expected)}. Where a '
+                f"pipeline does not resize, put dict(type='mmpretrain.Resize', scale=({width}, {height})) into "
+                'test_dataloader.dataset.pipeline.'
+            )
+        return prepared
 
     def forward(self, batch: list[dict]) -> list:
         """Data samples with ``pred_score`` (K,)."""
@@ -103,6 +116,11 @@ class AutoFormerInferencer(Inferencer):
         if len(subnets) != 1:
             raise ConfigError(f'AutoFormerInferencer: arch={arch!r} names {len(subnets)} sub-networks; choose one.')
         self.model.set_subnet(subnets[0])
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    channels, height, width = shape
+    return f'{height}x{width} pixels of {channels} channel{"s" * (channels > 1)}'
 
 
 def _read(file: Path, channels: int) -> np.ndarray:

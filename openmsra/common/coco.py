@@ -59,7 +59,7 @@ def _check_rows(path: str | Path, content: dict, name: str, fields: dict) -> Non
         if twice:
             raise AnnotationError(
                 f'{path}: {len(twice)} {field}s of {name} stand more than once ({", ".join(twice[:5])}); boxes of different '
-                f'{UNIQUE_OF.get(name, "images")} would be mixed up. Were files merged? Give each entry a {field} of its own.'
+                f'{UNIQUE_OF.get(name, "images")} would be mixed up. Were files merged? Give each entry its own {field}.'
             )
 
 

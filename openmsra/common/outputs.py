@@ -48,7 +48,8 @@ def left_out(faults: dict[str, str], total: int, kind: str, out: str | Path) -> 
         kind: what they are: 'images', 'videos'.
         out: where the results of the others are.
     """
-    reasons = '\n'.join(f'{printable(name)}: {printable(reason)}' for name, reason in list(faults.items())[:20])
+    lines = [reason if name in reason else f'{name}: {reason}' for name, reason in list(faults.items())[:20]]
+    reasons = '\n'.join(map(printable, lines))
     return DataError(f'{len(faults)} of {total} {kind} were left out, the others are in {printable(out)}:\n{reasons}')
 
 

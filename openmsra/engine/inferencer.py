@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from mmengine.config import Config
@@ -18,6 +19,9 @@ from openmsra.engine.model import init_model
 from openmsra.errors import CheckpointError, DataError, ToolError, UserError
 
 RESULTS = 'results.jsonl'
+# What an odd input can cause: own sentences, files that cannot be read, values that a transform refuses, sides of length 0, no
+# memory, shapes that a network does not take (RuntimeError of torch). A TypeError or a missing name is a fault of the program.
+INPUT_ERRORS = (UserError, OSError, ValueError, ArithmeticError, MemoryError, RuntimeError, cv2.error)
 
 
 class Inferencer(ABC):
@@ -87,6 +91,7 @@ class Inferencer(ABC):
             ToolError: ``out_dir`` cannot be written; before the work.
             DataError: no input at all could be read.
             ValueError: an unknown option, a batch size below 1.
+            TypeError, KeyError, ...: a fault of the program, which is not taken for one of the input.
         """
         steps = self._with_options(options)
         batch_size = self.batch_size if batch_size is None else batch_size
@@ -121,7 +126,7 @@ class Inferencer(ABC):
         """What the network takes.
 
         Raises:
-            Exception: the input cannot be used; its row says why, the others go on.
+            INPUT_ERRORS: the input cannot be used; its row says why, the others go on. Other kinds end the call.
         """
 
     @abstractmethod
@@ -141,7 +146,9 @@ class Inferencer(ABC):
         for number, (_, item) in enumerate(chunk):
             try:
                 prepared[number] = steps['preprocess'](item)
-            except Exception as error:  # noqa: BLE001 - decoders and transforms fail in every way on an odd file
+            except NotImplementedError:  # a RuntimeError, but one of the program
+                raise
+            except INPUT_ERRORS as error:
                 rows[number]['error'] = _reason(error)
         predictions = self._predictions(prepared, steps['forward'])
         for number, prediction in predictions.items():
@@ -160,7 +167,9 @@ class Inferencer(ABC):
             return {}
         try:
             return dict(zip(prepared, forward(list(prepared.values())), strict=True))
-        except Exception as error:  # noqa: BLE001 - inputs of several shapes, too small ones, no memory for so many
+        except NotImplementedError:
+            raise
+        except INPUT_ERRORS as error:  # inputs of several shapes, too small ones, no memory for so many
             if len(prepared) == 1:
                 return dict.fromkeys(prepared, error)
         return {

@@ -172,6 +172,7 @@ class OpenMSRARunner(Runner):
         """mmengine's call; a checkpoint that is about to be written also gets the progress of all processes."""
         if fn_name == 'before_save_checkpoint':
             kwargs['checkpoint']['progress'] = self._progress
+            kwargs['checkpoint']['meta']['optimized_with'] = self._optimized_with or self.cfg.pretty_text
         super().call_hook(fn_name, **kwargs)
 
     @property
@@ -304,6 +305,7 @@ class OpenMSRARunner(Runner):
             self.logger.warning(f'{filename}: the run goes on, but not exactly as it would have: {reason}.')
 
     _resuming = False
+    _optimized_with = ''  # text of the config under which the state of the optimizer and of its schedule began
 
     def load_checkpoint(self, filename: str, map_location='cpu', strict: bool = True, revise_keys=()) -> dict:
         """Load the weights of ``filename`` and return the checkpoint without its config text.
@@ -345,7 +347,8 @@ class OpenMSRARunner(Runner):
         if not meta.get('cfg'):
             return
         changes = config_changes(meta['cfg'], self.cfg.pretty_text)
-        overruled = overruled_settings(meta['cfg'], self.cfg.pretty_text)
+        self._optimized_with = meta.get('optimized_with', meta['cfg'])
+        overruled = overruled_settings(self._optimized_with, self.cfg.pretty_text)
         if overruled:
             self.logger.warning(
                 f'{filename} holds the state of the optimizer and of its schedule, and a resumed run goes on with it. These '

@@ -85,6 +85,8 @@ def test_refusals(weights, tmp_path):
     for name in ('text.png', 'empty.png'):
         with pytest.raises(DataError, match=f'{name}: not an image'):
             infer(tmp_path / name)
+    with pytest.raises(DataError, match=r"makes 16x12 pixels of 1 channel of it, .* takes 8x8 .*Resize', scale=\(8, 8\)"):
+        infer(np.zeros((16, 12), np.uint8))
     rows = infer([tmp_path / 'text.png', *_digits(1)])
     assert 'not an image' in rows[0]['error'] and rows[1]['labels'] == infer(_digits(1))[0]['labels']
     with pytest.raises(FileNotFoundError, match='no such file or folder of images'):

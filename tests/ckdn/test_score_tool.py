@@ -153,6 +153,7 @@ def test_broken_images_are_reported_after_the_others_are_written(checkpoint, fol
         score(checkpoint, methods / 'clean', degraded, tmp_path / 'out')
     report = json.loads((tmp_path / 'out/scores.json').read_text())
     assert len(report['scores']) == 2 and len(report['failed']) == 1
+    assert not (tmp_path / 'out/scores.jsonl').exists(), 'what was done, as long as the whole was not'
 
 
 @pytest.mark.parametrize('crop', ['grid', 'whole'])

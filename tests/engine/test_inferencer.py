@@ -2,6 +2,7 @@
 
 import json
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -72,6 +73,34 @@ def test_results_are_written_as_they_come(tmp_path, monkeypatch):
         dict(number='3', double=6.0, drawing='00002_3.png'),
     ]
     assert sorted(path.name for path in (tmp_path / 'out').glob('*.png')) == ['00000_1.png', '00002_3.png']
+
+
+@pytest.mark.parametrize('step', ['preprocess', 'forward', 'postprocess'])
+@pytest.mark.parametrize('fault', [TypeError, AttributeError, NameError, KeyError, NotImplementedError, AssertionError])
+def test_faults_of_the_program_are_not_taken_for_faults_of_an_input(step, fault, monkeypatch):
+    infer = Doubler('config', 'weights')
+
+    def wrong(*arguments):
+        raise fault('a typing error')
+
+    monkeypatch.setattr(infer, step, wrong)
+    with pytest.raises(fault, match='a typing error'):
+        infer([1, 2], batch_size=2)
+
+
+@pytest.mark.parametrize('fault', [ValueError, ZeroDivisionError, MemoryError, RuntimeError, UnicodeError, cv2.error])
+def test_what_an_input_can_cause_is_its_own_row(fault, monkeypatch):
+    infer = Doubler('config', 'weights')
+    double = infer.forward
+
+    def odd(batch):
+        if 2 in batch:
+            raise fault('a side of length 0')
+        return double(batch)
+
+    monkeypatch.setattr(infer, 'forward', odd)
+    rows = infer([1, 2, 3], batch_size=3)
+    assert ['error' in row for row in rows] == [False, True, False] and rows[1]['error'].endswith('a side of length 0')
 
 
 def test_what_cannot_be_is_refused():

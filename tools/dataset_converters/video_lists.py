@@ -11,7 +11,7 @@ The lists go beside the folder of videos, in the format of mmaction2: a relative
 import argparse
 from pathlib import Path
 
-from openmsra.common.outputs import writable_folder
+from openmsra.common.outputs import left_out, writable_folder
 from openmsra.engine.launch import run_tool
 from openmsra.errors import ToolError
 
@@ -59,6 +59,8 @@ def main(argv: list[str] | None = None) -> None:
         print(f'{len(missing)} videos are missing, {len(faults)} are broken and left out: {out / name}_broken.txt')
     if inexact:
         print(f'{inexact} videos were found under a name with other capitals.')
+    if missing or faults:
+        raise left_out(dict.fromkeys(missing, 'missing') | faults, len(every), 'videos', f'{out / name}_..._videos.txt')
 
 
 def read(args: argparse.Namespace) -> tuple[dict[str, list], list[str]]:

@@ -13,7 +13,7 @@ from mmengine.dist import all_gather_object, broadcast_object_list, get_rank
 from mmengine.hooks import CheckpointHook
 
 from openmsra.engine.checkpoint.files import remove_stale_temporaries, write_durably
-from openmsra.engine.checkpoint.io import load_file
+from openmsra.engine.checkpoint.io import compact, load_file
 from openmsra.errors import CheckpointWriteError, ConfigError, DamagedCheckpointError
 from openmsra.registry import HOOKS
 
@@ -164,7 +164,8 @@ class DurableCheckpointHook(CheckpointHook):
         """Write the ``published_keys`` of a checkpoint to a file with the start of its SHA-256 in the name."""
         if get_rank() == 0:
             content = BytesIO()
-            torch.save({key: value for key, value in load_file(ckpt_path).items() if key in self.published_keys}, content)
+            published = {key: value for key, value in load_file(ckpt_path).items() if key in self.published_keys}
+            torch.save(compact(published), content)
             digest = hashlib.sha256(content.getbuffer()).hexdigest()
             path = Path(ckpt_path).with_name(f'{Path(ckpt_path).stem}-{digest[:8]}.pth')
             write_durably(path, lambda stream: stream.write(content.getbuffer()))

@@ -3,6 +3,7 @@
 import pickle
 import zipfile
 from collections.abc import Iterator
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,24 @@ def _tensors(value: Any) -> Iterator[torch.Tensor]:
 
 def save_file(checkpoint: dict[str, Any], path: str | Path) -> None:
     """Write a checkpoint so that ``path`` holds either the old or the complete new content, also after a crash."""
-    write_durably(path, lambda stream: torch.save(checkpoint, stream))
+    write_durably(path, lambda stream: torch.save(compact(checkpoint), stream))
+
+
+def compact(value: Any) -> Any:
+    """Containers whose tensors hold no more than their own numbers: a view would be written with all that it is a view of.
+
+    Tensors that share a storage and fill it, such as tied weights, go on sharing it.
+    """
+    if isinstance(value, torch.Tensor):
+        whole = value.layout != torch.strided or value.numel() * value.element_size() == value.untyped_storage().nbytes()
+        return value if whole else value.detach().clone(memory_format=torch.contiguous_format)
+    if isinstance(value, dict):
+        copied = copy(value)  # with the versions of modules that a state dict has as an attribute
+        copied.update({key: compact(item) for key, item in value.items()})
+        return copied
+    if isinstance(value, list | tuple) and not hasattr(value, '_fields'):
+        return type(value)(map(compact, value))
+    return value
 
 
 def _first_line(error: Exception) -> str:

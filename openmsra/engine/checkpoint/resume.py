@@ -173,7 +173,7 @@ def _requirements(checkpoint: dict):
     for name in ('epoch', 'iter'):
         yield lambda name=name: _is_count(meta.get(name)), f'its {name} is no count'
     yield lambda: meta.get('seed') is None or _is_count(meta['seed']), 'its seed is no count'
-    yield lambda: isinstance(meta.get('cfg', ''), str), 'its config is no text'
+    yield lambda: all(isinstance(meta.get(name, ''), str) for name in ('cfg', 'optimized_with')), 'its config is no text'
     yield lambda: isinstance(hub, dict) and _is_hub(hub), 'its message hub is malformed'
     yield lambda: isinstance(checkpoint.get('optimizer'), dict), 'it has no state of the optimizer'
     schedulers = checkpoint.get('param_schedulers', [])

@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from openmsra.common.provenance import sha256_of
 from openmsra.common.video import Frame, ImageFolder, VideoFile
 from openmsra.errors import DataError, ToolError, UserError
 from openmsra.ftcn.faces.detectors import Detector, Face, boxes_from_json, face_source
@@ -56,27 +57,30 @@ class Preparation:
             ToolError: what is there was made with other options.
         """
         path, folder = self.root / video, self.out / crops_of(video)
-        if (folder / DONE).is_file():
-            return self._done(folder)
         try:
+            if (folder / DONE).is_file():
+                return self._done(video, folder)
             frames = ImageFolder(path, limit=self.max_frames) if path.is_dir() else VideoFile(path, self.backend, self.max_frames)
             return prepare_video(
-                frames, folder, self._faces(video), self.min_face, self.min_frames, self.size, self.suffix, self._options()
+                frames, folder, self._faces(video), self.min_face, self.min_frames, self.size, self.suffix, self._options(video)
             )
         except ToolError:
             raise
         except (UserError, FileNotFoundError, ValueError) as error:
             return str(error)
 
-    def _options(self) -> dict:
-        return {key: getattr(self, key) for key in ('detector', 'max_frames', 'min_face', 'min_frames', 'size', 'suffix')}
+    def _options(self, video: str) -> dict:
+        """What the crops of a video depend on; of a file with faces or with a detector the start of its SHA-256."""
+        options = {key: getattr(self, key) for key in ('detector', 'max_frames', 'min_face', 'min_frames', 'size', 'suffix')}
+        file = {'boxes': self._boxes_of, 'yunet': lambda _: self.yunet}.get(self.detector, lambda _: None)(video)
+        return options if file is None else dict(options, file=sha256_of(file)[:16] if file.is_file() else 'missing')
 
-    def _done(self, folder: Path) -> dict:
-        result = json.loads((folder / DONE).read_text(encoding='utf-8'))
-        if result['options'] != self._options():
+    def _done(self, video: str, folder: Path) -> dict:
+        result, options = json.loads((folder / DONE).read_text(encoding='utf-8')), self._options(video)
+        if result['options'] != options:
             raise ToolError(
-                f'{folder} was made with the options {result["options"]}, not {self._options()}; '
-                'choose another --out, or remove it.'
+                f'{folder} was made with the options {result["options"]}, not {options} (file: start of the SHA-256 of the boxes '
+                'or of the detector); choose another --out, or remove it.'
             )
         return result
 

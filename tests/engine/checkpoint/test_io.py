@@ -7,7 +7,7 @@ import torch
 from mmengine.logging import HistoryBuffer
 from torch import nn
 
-from openmsra.engine.checkpoint.io import PlainStateHook, load_file, load_weights
+from openmsra.engine.checkpoint.io import PlainStateHook, compact, load_file, load_weights, save_file
 from openmsra.errors import CheckpointError
 
 
@@ -45,6 +45,17 @@ def test_damaged_file_is_named(tmp_path, content):
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(CheckpointError, match='no such checkpoint'):
         load_file(tmp_path / 'nothing.pth')
+
+
+def test_a_view_is_written_without_what_it_is_a_view_of(tmp_path):
+    table, tied = torch.arange(2_000_000.0).reshape(2, -1), nn.Parameter(torch.ones(3))
+    save_file(dict(state_dict=dict(row=table[0, :5], a=tied, b=tied), meta=dict(rows=[table[:, 7]])), tmp_path / 'a.pth')
+    assert (tmp_path / 'a.pth').stat().st_size < 10_000
+    loaded = load_file(tmp_path / 'a.pth')
+    assert loaded['state_dict']['row'].tolist() == [0, 1, 2, 3, 4] and loaded['meta']['rows'][0].tolist() == [7, 1_000_007]
+    assert loaded['state_dict']['a'].data_ptr() == loaded['state_dict']['b'].data_ptr(), 'tied weights stay tied'
+    state = nn.BatchNorm1d(2).state_dict()
+    assert compact(state)._metadata == state._metadata
 
 
 def test_weights_load_whole_or_not_at_all():

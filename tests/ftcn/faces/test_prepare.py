@@ -182,6 +182,9 @@ def test_converter_goes_on_after_broken_videos_and_resumes(root, tool, capsys):
     assert not list(root.rglob('*.part'))
     with pytest.raises(ToolError, match='was made with the options'):
         tool([*arguments, '--min-face', '20'])
+    boxes.write_text(json.dumps(square_faces('', 80, 330)))
+    with pytest.raises(ToolError, match='000_003.mp4 was made with the options .*file: start of the SHA-256'):
+        tool(arguments)
     options = dict(ann_file='clips.jsonl', split='train', pipeline=[PackClip()], clip_len=4, clips_per_video=1, size=32)
     clips = FaceClips(**options, data_root=str(root))
     assert len(clips) == 3 and clips.metainfo['faceless'][0][1:] == ('real', 0)  # one face of the video with two

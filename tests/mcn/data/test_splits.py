@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from openmsra.errors import DataError
 from openmsra.mcn.data import splits
 from tests.mcn.tools import ROOT, call, load
 
@@ -42,7 +43,8 @@ def ucf(tmp_path):
 
 
 def test_ucf101(ucf, capsys):
-    call('tools/dataset_converters/video_lists.py', 'ucf101', ucf / 'ucfTrainTestlist', ucf / 'videos')
+    with pytest.raises(DataError, match=r'2 of 7 videos were left out, .*ucf101_..._videos.txt:\n.*g09_c01.*missing'):
+        call('tools/dataset_converters/video_lists.py', 'ucf101', ucf / 'ucfTrainTestlist', ucf / 'videos')
     assert (ucf / 'ucf101_train_split_1_videos.txt').read_text().splitlines() == [
         'Archery/v_Archery_g01_c01.avi 0',
         'Archery/v_Archery_g01_c02.avi 0',
@@ -106,7 +108,8 @@ def test_kinetics(tmp_path):
 
 def test_another_split_of_a_linear_probe(ucf):
     """Lists of the converter, training and test."""
-    call('tools/dataset_converters/video_lists.py', 'ucf101', ucf / 'ucfTrainTestlist', ucf / 'videos')
+    with pytest.raises(DataError, match='2 of 7 videos were left out'):
+        call('tools/dataset_converters/video_lists.py', 'ucf101', ucf / 'ucfTrainTestlist', ucf / 'videos')
     config = ucf / 'linear.py'
     config.write_text(f"""_base_ = '{ROOT}/configs/_base_/default_runtime.py'
 custom_imports = dict(imports=['openmsra.mcn'], allow_failed_imports=False)
