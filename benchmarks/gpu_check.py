@@ -22,7 +22,7 @@ import tempfile
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -286,6 +286,7 @@ def _measured_step(cfg, args: argparse.Namespace, work_dir: Path) -> dict:
     import torch
     from mmengine.registry import DefaultScope
 
+    from benchmarks.memory import LiveBytes
     from benchmarks.recipes import batch_of, fix_largest, shrink_batch, use_bfloat16, without_weights
     from openmsra.engine.runner import OpenMSRARunner
 
@@ -306,18 +307,20 @@ def _measured_step(cfg, args: argparse.Namespace, work_dir: Path) -> dict:
         if args.device == 'cuda':
             torch.cuda.reset_peak_memory_stats()
             before = torch.cuda.memory_allocated()
-        seconds = []
+        seconds, counted = [], LiveBytes()
+        for tensor in (*runner.model.parameters(), *runner.model.buffers()):
+            counted.count(tensor)
         for step in range(1 if args.quick or args.device == 'cpu' else 3):
             runner.call_hook('before_train_iter', batch_idx=step, data_batch=data)
             begun = time.perf_counter()
-            with _saved(sizes := {}) if args.device == 'cpu' else nullcontext():
+            with counted if args.device == 'cpu' else nullcontext():
                 losses = runner.model.train_step(_copied(data), wrapper)
             if args.device == 'cuda':
                 torch.cuda.synchronize()
             seconds.append(time.perf_counter() - begun)
     row = dict(batch=batch, step_seconds=min(seconds), losses={key: float(value) for key, value in losses.items()})
     if args.device == 'cpu':
-        row['saved_gib'] = sum(sizes.values()) / 2**30
+        row['counted_gib'] = counted.peak / 2**30
     else:
         row |= dict(
             peak_gib=torch.cuda.max_memory_allocated() / 2**30,
@@ -325,20 +328,6 @@ def _measured_step(cfg, args: argparse.Namespace, work_dir: Path) -> dict:
             model_gib=before / 2**30,
         )
     return row
-
-
-@contextmanager
-def _saved(sizes: dict[int, int]):
-    """Note the bytes of what autograd keeps for the backward pass, by address; parameters are not among them."""
-    import torch
-
-    def note(tensor):
-        if not (tensor.is_leaf and tensor.requires_grad):
-            sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
-        yield
 
 
 def _start(runner, last_epoch: bool = False):

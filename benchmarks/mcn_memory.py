@@ -6,7 +6,7 @@ does not. The step has the recipe's clips, batch of a GPU, precision and negativ
 """
 
 import argparse
-import weakref
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,43 +16,14 @@ import torch
 from mmengine.registry import DefaultScope
 from mmengine.structures import BaseDataElement
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
-from openmsra.engine.config.files import load_config
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
 
-CONFIGS = Path(__file__).resolve().parents[1] / 'configs/mcn'
-GIB = 2**30
+from benchmarks.memory import GIB, LiveBytes  # noqa: E402
+from openmsra.engine.config.files import load_config  # noqa: E402
 
-
-class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of all storages that operations make: ``live`` now and their ``peak``."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.live = self.peak = 0
-        self.known: set[int] = set()
-
-    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
-        result = function(*arguments, **(keywords or {}))
-        for tensor in tree_leaves(result):
-            if isinstance(tensor, torch.Tensor):
-                self.count(tensor)
-        return result
-
-    def count(self, tensor: torch.Tensor) -> None:
-        """Take a tensor into account until it is freed; a storage counts once."""
-        storage = tensor.untyped_storage()
-        key = storage._cdata
-        if key not in self.known:
-            self.known.add(key)
-            self.live += storage.nbytes()
-            self.peak = max(self.peak, self.live)
-            weakref.finalize(storage, self._free, key, storage.nbytes())
-
-    def _free(self, key: int, size: int) -> None:
-        self.known.discard(key)
-        self.live -= size
+CONFIGS = ROOT / 'configs/mcn'
 
 
 def step_bytes(config: str | Path, options: dict | None = None) -> int:

@@ -13,6 +13,7 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import BaseDataElement
 
 import openmsra.mcn  # noqa: F401 - registers the models
+from benchmarks.memory import saved_bytes
 from benchmarks.timing import interleaved, ratio
 from openmsra.registry import MODELS
 from tests.references.mcn import meta_gradient
@@ -105,12 +106,6 @@ def _peak(call, device: torch.device) -> float:
         before = torch.cuda.memory_allocated()
         call()
         return (torch.cuda.max_memory_allocated() - before) / 2**20
-    held: dict[int, int] = {}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        held[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+    with saved_bytes() as held:
         call()
-    return sum(held.values()) / 2**20
+    return sum(storage.nbytes() for storage in held.values()) / 2**20

@@ -11,6 +11,7 @@ from mmpretrain.structures import DataSample
 from PIL import Image
 from skimage import data as photographs
 
+from benchmarks.memory import saved_bytes
 from openmsra.apis import list_models
 from openmsra.autoformer.space import KEYS, SearchSpace
 from openmsra.engine.config.files import load_config
@@ -85,16 +86,8 @@ def _saved_bytes(net: torch.nn.Module, images: int) -> int:
     """What autograd keeps of a training step in 16 bit, weights and constants aside."""
     if hasattr(net, 'space'):
         net.space = SearchSpace(**{key: (max(getattr(net.space, key)),) for key in KEYS}, **_super_sizes(net.space))
-    lasting = {tensor.untyped_storage().data_ptr() for tensor in (*net.parameters(), *net.buffers())}
-    saved = {}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        if tensor.untyped_storage().data_ptr() not in lasting:
-            saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage()  # held: no address is used twice
-        return tensor
-
     samples = [DataSample().set_gt_score(torch.full((net.num_classes,), 1 / net.num_classes)) for _ in range(images)]
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), torch.autocast('cpu', torch.bfloat16):
+    with saved_bytes((*net.parameters(), *net.buffers())) as saved, torch.autocast('cpu', torch.bfloat16):
         net.train()(torch.randn(images, 3, *net.img_size), samples, mode='loss')
     return sum(storage.nbytes() for storage in saved.values())
 
