@@ -87,10 +87,13 @@ class RegionPool(nn.Module):
 
         batch, count = boxes.shape[:2]
         rows = torch.arange(batch, device=boxes.device, dtype=boxes.dtype).repeat_interleave(count)
-        rois = torch.cat([rows[:, None], boxes.flatten(0, 1)], dim=1).to(features.dtype)
+        rois = torch.cat([rows[:, None], boxes.flatten(0, 1)], dim=1)
         scale = features.shape[-1] / size
-        # mmcv reads the memory as if it were contiguous, whatever the strides say
-        return roi_align(features.contiguous(), rois, self.bins, scale, self.samples, 'avg', True).unflatten(0, (batch, count))
+        # Maps take the type of the coordinates, not the reverse: 16 bits round a coordinate of 200 pixels by up to half a pixel.
+        # mmcv reads the memory as if it were contiguous, whatever the strides say.
+        maps = features.to(rois.dtype).contiguous()
+        pooled = roi_align(maps, rois, self.bins, scale, self.samples, 'avg', True).to(features.dtype)
+        return pooled.unflatten(0, (batch, count))
 
     def _by_matrices(self, features: torch.Tensor, boxes: torch.Tensor, size: int) -> torch.Tensor:
         columns, rows = (

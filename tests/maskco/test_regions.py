@@ -47,6 +47,16 @@ def test_matrices_equal_the_compiled_operator(bins):
     torch.testing.assert_close(*grads, atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize('mode', MODES)
+def test_coordinates_stay_exact_under_bfloat16(mode):
+    """A ramp tells where a region lies: at 200 pixels bfloat16 knows only whole ones."""
+    ramp = torch.arange(56.0).expand(1, 1, 56, 56)
+    boxes = torch.tensor([[[200.4, 8.0, 208.4, 16.0]]])
+    pooled = RegionPool(mode=mode)(ramp.bfloat16(), boxes, 224)
+    assert pooled.dtype == torch.bfloat16
+    assert float(pooled) == pytest.approx(204.4 / 4 - 0.5, abs=0.13)
+
+
 def test_mask_equals_the_slow_reference():
     torch.manual_seed(0)
     images, boxes = torch.randn(4, 3, 16, 16), torch.rand(4, 2, 4) * 10
