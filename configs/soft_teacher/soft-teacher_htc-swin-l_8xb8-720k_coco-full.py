@@ -1,7 +1,7 @@
 # HTC++ with Swin-L, boxes and masks. The paper reports 60.4 box and 52.4 mask AP on test-dev with several sizes; its code and
 # schedule were never published. From the appendix of the Swin paper: short side 400 to 1400, long side to 1600, soft-NMS, a
-# global self-attention layer behind the last stage, ImageNet-22K. InstaBoost is left out: mmdet.InstaBoost needs instaboostfast,
-# whose last release is of 2019. Schedule and thresholds are those of R50, the sizes of the test are ours.
+# global self-attention layer behind the last stage, InstaBoost (its defaults in mmdet, on labelled images), ImageNet-22K.
+# Schedule and thresholds are those of R50, the sizes of the test are ours.
 _base_ = '_base_coco_full.py'
 
 bbox_head = dict(
@@ -88,6 +88,7 @@ resize = dict(type='RandomResize', resize_type='mmdet.Resize', scale=[(1600, 400
 train_dataloader = _base_.train_dataloader
 train_dataloader.dataset.datasets[0].pipeline[1].with_mask = True
 train_dataloader.dataset.datasets[0].pipeline[2].sup[0] = resize
+train_dataloader.dataset.datasets[0].pipeline[1:1] = [dict(type='mmdet.InstaBoost')]
 train_dataloader.dataset.datasets[1].pipeline[2].unsup_teacher[0] = resize
 train_dataloader.dataset.datasets[1].pipeline[2].unsup_student[0] = resize
 optim_wrapper = dict(optimizer=dict(_delete_=True, type='AdamW', lr=1e-4, betas=(0.9, 0.999), weight_decay=0.05))
