@@ -17,8 +17,9 @@ compat.import_mmpretrain(SUFFIXES)  # photometric transforms of the views, backb
 import openmsra.common.loading  # noqa: E402, F401 - LoadImageFromFile of the pipelines
 from openmsra.maskco.data.images import UnlabelledImages  # noqa: E402
 from openmsra.maskco.data.preprocessor import ViewDataPreprocessor  # noqa: E402
-from openmsra.maskco.data.probe_data import CocoRegions, LabelledFolder  # noqa: E402
+from openmsra.maskco.data.probe_data import CocoRegions, LabelledFolder, SegmentedFrames  # noqa: E402
 from openmsra.maskco.data.transforms import PackProbe, PackRegionViews, TwoRegionViews  # noqa: E402
+from openmsra.maskco.evaluation.cell_probe import CellProbe  # noqa: E402
 from openmsra.maskco.evaluation.frozen_probe import FrozenProbe  # noqa: E402
 from openmsra.maskco.heads import MaskPredictionHead  # noqa: E402
 from openmsra.maskco.hooks import PretextWatch  # noqa: E402
@@ -26,6 +27,7 @@ from openmsra.maskco.inferencer import MaskCoInferencer  # noqa: E402
 from openmsra.maskco.model import MaskCo  # noqa: E402
 
 __all__ = [
+    'CellProbe',
     'CocoRegions',
     'FrozenProbe',
     'LabelledFolder',
@@ -35,6 +37,7 @@ __all__ = [
     'PackProbe',
     'PackRegionViews',
     'PretextWatch',
+    'SegmentedFrames',
     'TwoRegionViews',
     'UnlabelledImages',
     'ViewDataPreprocessor',

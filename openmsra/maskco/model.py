@@ -206,16 +206,19 @@ class MaskCo(BaseModel):
         """Features of the frozen backbone for the probes.
 
         Args:
-            inputs: (B, 3, S, S).
-            regions: what :class:`PackProbe` gives; ``boxes`` (B, R, 4) are optional.
+            inputs: (B, 3, S, S); (B, 3, H, W) without boxes.
+            regions: what :class:`PackProbe` gives; ``boxes`` (B, R, 4) and ``cell_labels`` (B, rows, columns) are optional.
 
         Returns:
-            per image ``feature`` (C,), ``region_features`` (R, C) if there are boxes, and its targets.
+            per image ``feature`` (C,), ``region_features`` (R, C) if there are boxes, the map ``cell_features`` (C, rows, columns)
+            if there are labels of its cells, and its targets.
         """
         features = self.backbone(inputs)[-1]
         columns = dict(regions, feature=features.mean((2, 3)))
         if 'boxes' in regions:
             columns['region_features'] = self.pool(features, regions['boxes'], inputs.shape[-1])
+        if 'cell_labels' in regions:
+            columns['cell_features'] = features
         return [{name: column[i] for name, column in columns.items()} for i in range(len(inputs))]
 
 

@@ -1,7 +1,7 @@
 """Labelled images and labelled boxes for the probes of frozen features."""
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import mmcv
@@ -141,6 +141,90 @@ class CocoRegions(BaseDataset):
         pixels = read_annotated(row['img_path'], row['stated_size'])
         pixels = mmcv.imresize(pixels, (self.size, self.size), backend='pillow')
         return self.pipeline(dict(row, img=pixels, bank=self.bank))
+
+
+@DATASETS.register_module()
+class SegmentedFrames(BaseDataset):
+    """Images with maps of classes, resized and cut into square cells; RGB.
+
+    A cell counts if one class covers most of it. The map of an image is the PNG of the same name. A grey map holds numbers of
+    classes (larger ones, of no class, do not count), a coloured one the colours of the palette (others do not count).
+
+    Args:
+        data_root: holds the folders of ``data_prefix``.
+        data_prefix: ``img_path`` and ``seg_map_path``, folders of images and maps.
+        metainfo: ``classes``, their names in order, and ``palette``, their colours, which coloured maps need.
+        bank: whether probes are fitted on these images (else tested).
+        size: (width, height) in pixels to which images are resized; aspect is not kept.
+        cell: side of a cell in pixels; the stride of the network.
+        share: of a cell that its class covers at least.
+
+    Raises:
+        FileNotFoundError: a folder is missing or empty, an image has no map.
+        DataError: no colours for coloured maps, sizes that cells do not divide.
+    """
+
+    def __init__(
+        self,
+        data_root: str,
+        data_prefix: dict[str, str],
+        metainfo: dict,
+        pipeline: list,
+        bank: bool,
+        size: Sequence[int] = (192, 144),
+        cell: int = 8,
+        share: float = 0.75,
+        **kwargs,
+    ) -> None:
+        if size[0] % cell or size[1] % cell:
+            raise DataError(f'SegmentedFrames: size={tuple(size)} is no multiple of cell={cell}.')
+        self.bank, self.size, self.cell, self.share = bank, tuple(size), cell, share
+        super().__init__(data_root=data_root, data_prefix=data_prefix, metainfo=metainfo, pipeline=pipeline, **kwargs)
+
+    def load_data_list(self) -> list[dict]:
+        images = list_images(self.data_prefix['img_path'])
+        rows = [dict(img_path=str(path), seg_map_path=self._map_of(path)) for path in images]
+        class_list = _digest(self.metainfo['classes'])
+        return [dict(row, class_list=class_list) for row in rows]
+
+    def _map_of(self, image: Path) -> str:
+        path = Path(self.data_prefix['seg_map_path'], image.relative_to(self.data_prefix['img_path'])).with_suffix('.png')
+        if not path.is_file():
+            raise MissingFileError(f'{image}: its map of classes is not there: {path}.')
+        return str(path)
+
+    def prepare_data(self, idx: int) -> dict:
+        row = self.get_data_info(idx)
+        pixels = mmcv.imresize(read_rgb(row['img_path']), self.size, backend='pillow')
+        return self.pipeline(dict(row, img=pixels, cell_labels=self.cell_labels(row['seg_map_path']), bank=self.bank))
+
+    def cell_labels(self, path: str) -> np.ndarray:
+        """The class of each cell (rows, columns) of a map, -1 where none covers its ``share``."""
+        labels = self.class_map(path)
+        labels = labels[np.ix_(*(_nearest(n, length) for n, length in zip(self.size[::-1], labels.shape, strict=True)))]
+        rows, columns = (length // self.cell for length in labels.shape)
+        cells = labels.reshape(rows, self.cell, columns, self.cell).swapaxes(1, 2).reshape(rows, columns, -1)
+        counts = np.stack([(cells == label).sum(-1) for label in range(len(self.metainfo['classes']))], -1)
+        return np.where(counts.max(-1) >= self.share * self.cell**2, counts.argmax(-1), -1)
+
+    def class_map(self, path: str) -> np.ndarray:
+        """The class of each pixel (H, W), -1 for none."""
+        pixels, count = read_rgb(path).astype(int), len(self.metainfo['classes'])
+        grey = (pixels == pixels[..., :1]).all()
+        if grey and (pixels[pixels != 255] <= count).all():
+            return np.where(pixels[..., 0] < count, pixels[..., 0], -1)
+        if 'palette' not in self.metainfo:
+            raise DataError(f'{path}: a map of colours; give metainfo a palette, the colour (R, G, B) of each class.')
+        codes = pixels @ [65536, 256, 1]
+        labels = np.full(codes.shape, -1)
+        for label, colour in enumerate(self.metainfo['palette']):
+            labels[codes == np.dot(colour, [65536, 256, 1])] = label
+        return labels
+
+
+def _nearest(count: int, length: int) -> np.ndarray:
+    """Which of ``length`` pixels the ``count`` pixels of a resized row are."""
+    return ((np.arange(count) + 0.5) * length / count).astype(int)
 
 
 def _digest(names: Iterable[str]) -> int:

@@ -154,8 +154,9 @@ class PackRegionViews(BaseTransform):
 class PackProbe(BaseTransform):
     """An image with its labels for the probes.
 
-    Reads ``img``, ``bank`` (whether the image belongs to the part that a probe is fitted on) and either ``gt_label`` or
-    ``gt_boxes`` (R, 4) with ``gt_box_labels`` (R,); ``class_list``, a number for the list of all classes, is optional.
+    Reads ``img``, ``bank`` (whether the image belongs to the part that a probe is fitted on) and ``gt_label``,
+    ``gt_boxes`` (R, 4) with ``gt_box_labels`` (R,), or ``cell_labels`` (rows, columns); ``class_list``, a number for the list
+    of all classes, is optional.
     """
 
     def transform(self, results: dict) -> dict:
@@ -167,6 +168,8 @@ class PackProbe(BaseTransform):
         if 'gt_boxes' in results:
             targets['boxes'] = torch.as_tensor(results['gt_boxes']).float()
             targets['box_labels'] = torch.as_tensor(results['gt_box_labels']).long()
+        if 'cell_labels' in results:
+            targets['cell_labels'] = torch.as_tensor(results['cell_labels']).long()
         return dict(inputs=_tensor(results['img']), regions=targets)
 
 

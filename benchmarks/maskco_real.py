@@ -1,0 +1,455 @@
+"""MaskCo on real scenes: does contrastive mask prediction learn more than MoCo v2 where views of a picture show several things?
+
+Street scenes of CamVid, with CIFAR-10 (one object a picture) as the control. The arms of a seed are trained side by side on the same
+batches with parameters of their own. Frozen features are probed on cells of frames from other sequences. The rate of each arm is
+searched before, by a short training whose probe is tested on the validation sequence.
+
+Stated before the runs, in points of mean class accuracy on cells of the official test frames, means over the seeds:
+
+* every arm is trained: at least 3 above random weights;
+* MaskCo (J = 0) - MoCo v2 >= 3, and above 0 in every seed;
+* CIFAR-10: MaskCo within 1 point of MoCo v2 in 5-NN accuracy;
+* the head helps: MaskCo - without its head > 0 with the 95 % interval over seeds above 0, both at J = 0;
+* the gain is region matching, not mask prediction: region contrast (J = 0) is at least as good as MaskCo (J = 0).
+"""
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from mmengine.dataset import default_collate
+from mmengine.model import BaseModel
+from mmengine.registry import DefaultScope
+from torch import nn
+
+import openmsra.maskco  # noqa: F401 - registers the parts
+from benchmarks.real_data import ROOT, at_data, data_folder, over_items, over_seeds, replace_part
+from benchmarks.training import Training, train
+from openmsra.apis import init_model
+from openmsra.common.probes import neighbour_classifier
+from openmsra.engine.checkpoint.io import load_file
+from openmsra.engine.config.files import load_config
+from openmsra.maskco.evaluation.cell_probe import CellProbe, figures_of
+from openmsra.registry import DATASETS, METRICS, MODELS, TRANSFORMS
+
+CONFIGS = ROOT / 'configs' / 'maskco'
+ARMS = {  # name -> config, negatives of the same image
+    'MoCo v2': ('mocov2', 0),
+    'MaskCo, J = 4': ('maskco', 4),
+    'MaskCo, J = 0': ('maskco', 0),
+    'MaskCo without its head, J = 0': ('maskco-nomph', 0),
+    'region contrast, J = 0': ('regionco', 0),
+}
+CONTROL_ARMS = ('MoCo v2', 'MaskCo, J = 0')
+RATES = (1e-3, 2e-3, 4e-3)
+STEPS, SEARCH_STEPS = 500, 100
+SEARCH_SEED = 100
+THRESHOLDS = dict(trained_over_random=3.0, maskco_over_moco=3.0, control=1.0)
+BLOCK = 10  # neighbouring test frames that are drawn together
+
+
+@MODELS.register_module()
+class ArmsSideBySide(BaseModel):
+    """Models with parameters of their own on the same batches; the losses are added up.
+
+    Args:
+        arms: ``model`` and ``negatives`` (regions of the same image that are used) of each.
+        seed: all arms start from the weights of this seed.
+    """
+
+    def __init__(self, arms: dict[str, dict], seed: int, data_preprocessor: dict) -> None:
+        super().__init__(data_preprocessor)
+        self.arms, self.negatives = nn.ModuleDict(), {name: arm['negatives'] for name, arm in arms.items()}
+        for name, arm in arms.items():
+            torch.manual_seed(seed)
+            self.arms[name] = MODELS.build(arm['model'])
+            self.arms[name].init_weights()
+        self.to(memory_format=torch.channels_last)
+
+    def forward(self, inputs: list[torch.Tensor], regions: dict, mode: str) -> dict[str, torch.Tensor]:
+        inputs, figures = [view.to(memory_format=torch.channels_last) for view in inputs], {}
+        for name, arm in self.arms.items():
+            count = self.negatives[name]
+            few = {key: regions[key][:, :count] for key in ('negatives', 'valid')}
+            losses = arm.loss(inputs, {**regions, **few})
+            figures |= {f'{name}/loss': losses['loss'], f'{name}/choice': losses['choice_accuracy']}
+        return figures
+
+
+def run(seeds: list[int], folder: Path) -> dict:
+    """All runs; finished ones are read from ``folder``. Figures in percent."""
+    started = time.time()
+    rates = _search(folder)
+    rows: dict[str, dict[str, list]] = {'camvid': {}, 'cifar10': {}}
+    confusions: dict[str, list[np.ndarray]] = {}
+    for seed in seeds:
+        for kind in rows:
+            run_folder = _pretrain(kind, {arm: [rates[arm]] for arm in _arms(kind)}, STEPS, seed, folder)
+            for arm in ('random weights', *_arms(kind)):
+                row, tables = _measured(kind, arm, seed, run_folder, folder)
+                rows[kind].setdefault(arm, []).append(row)
+                if tables is not None:
+                    confusions.setdefault(arm, []).append(tables)
+            print(f'{kind}, seed {seed}: {time.time() - started:.0f} s', flush=True)
+        row, tables = _cached(folder / f'supervised_seed{seed}', lambda seed=seed: _supervised(seed, folder))
+        rows['camvid'].setdefault('supervised, same network', []).append(row)
+        confusions.setdefault('supervised, same network', []).append(tables)
+    floor, _ = _cached(folder / 'colours', _colour_floor)
+    rows['camvid']['5-NN on colours of a cell'] = [floor]
+    settings = dict(
+        seeds=seeds,
+        steps=STEPS,
+        batch=64,
+        rates=rates,
+        search=dict(rates=RATES, steps=SEARCH_STEPS, judged='mean class accuracy on the validation sequence'),
+        precision='bfloat16 autocast, channels last',
+    )
+    return dict(settings=settings, rows=rows, views=_views(folder), verdicts=_verdicts(rows, confusions))
+
+
+def _arms(kind: str) -> tuple[str, ...]:
+    return tuple(ARMS) if kind == 'camvid' else CONTROL_ARMS
+
+
+def _config(kind: str, arm: str):
+    name = ARMS[arm][0] if arm in ARMS else 'mocov2'
+    return at_data(load_config(CONFIGS / f'{name}_r18-w16_1xb64-1000i_{kind}.py'), {kind: _folder(kind)})
+
+
+def _folder(kind: str) -> Path:
+    folder = data_folder(kind)
+    if kind == 'cifar10' and not (folder / 'train' / 'cat').is_dir():
+        from tools.download_data import unpack_images
+
+        return unpack_images(folder, ROOT / 'work_dirs' / 'claims' / 'data' / 'cifar10')
+    return folder
+
+
+def _pretrain(kind: str, rates: dict[str, list[float]], steps: int, seed: int, folder: Path) -> Path:
+    """Train the arms side by side, each once for every one of its rates; returns the work dir."""
+    cfg = _config(kind, 'MaskCo, J = 0')
+    arms, factors, highest = {}, {}, max(max(values) for values in rates.values())
+    for arm, values in rates.items():
+        for rate in values:
+            key = _key(arm, rate)
+            arms[key] = dict(model=_config(kind, arm).model, negatives=ARMS[arm][1])
+            factors[f'arms.{key}.'] = dict(lr_mult=rate / highest)
+    for dataset in cfg.train_dataloader.dataset.get('datasets', [cfg.train_dataloader.dataset]):
+        dataset.pipeline[0].num_negatives = 4
+    cfg.model = dict(type='ArmsSideBySide', arms=arms, seed=seed, data_preprocessor=cfg.pop('data_preprocessor'))
+    cfg.optim_wrapper = dict(
+        type='AmpOptimWrapper',
+        dtype='bfloat16',
+        optimizer=dict(cfg.optim_wrapper.optimizer, lr=highest),
+        paramwise_cfg=dict(custom_keys=factors),
+    )
+    warm_up = steps // 10
+    cfg.train_cfg = dict(by_epoch=False, max_iters=steps, val_interval=steps)
+    cfg.param_scheduler = [
+        dict(type='LinearLR', start_factor=0.05, begin=0, end=warm_up, by_epoch=False),
+        dict(type='CosineAnnealingLR', begin=warm_up, end=steps, T_max=steps - warm_up, by_epoch=False),
+    ]
+    cfg.default_hooks.checkpoint.update(interval=50, max_keep_ckpts=2)
+    cfg.default_hooks.logger = dict(type='LoggerHook', interval=10)
+    for key in ('val_dataloader', 'val_cfg', 'val_evaluator', 'test_dataloader', 'test_cfg', 'test_evaluator'):
+        cfg[key] = None
+    cfg.custom_hooks = []
+    cfg.custom_imports.imports.append('benchmarks.maskco_real')
+    run_folder = folder / f'{kind}_{steps}i_seed{seed}'
+    train(Training(cfg, run_folder, seed))
+    return run_folder
+
+
+def _key(arm: str, rate: float) -> str:
+    name, negatives = ARMS[arm]
+    return f'{name}-j{negatives}-{rate:g}'.replace('.', '_')
+
+
+def _search(folder: Path) -> dict[str, float]:
+    """The rate of each arm whose short training has the best probe on the validation sequence."""
+    file = folder / 'search.json'
+    if not file.exists():
+        run_folder = _pretrain('camvid', {arm: list(RATES) for arm in ARMS}, SEARCH_STEPS, SEARCH_SEED, folder)
+        found = {}
+        for arm in ARMS:
+            for rate in RATES:
+                model = _loaded('camvid', arm, rate, run_folder)
+                found.setdefault(arm, {})[f'{rate:g}'] = figures_of(_cell_tables(model, 'val').sum(0))
+                print(arm, rate, found[arm][f'{rate:g}'], flush=True)
+        file.write_text(json.dumps(found, indent=1))
+    found = json.loads(file.read_text())
+    best = {arm: max(figures, key=lambda rate: figures[rate]['mean_class_accuracy']) for arm, figures in found.items()}
+    return {arm: float(rate) for arm, rate in best.items()}
+
+
+def _loaded(kind: str, arm: str, rate: float | None, run_folder: Path, seed: int = 0) -> nn.Module:
+    """An arm with the weights of its run; with random weights without a rate."""
+    torch.manual_seed(seed)
+    model = init_model(_config(kind, arm))
+    if rate is not None:
+        weights = load_file(Training('', run_folder, 0).checkpoint)['state_dict']
+        prefix = f'arms.{_key(arm, rate)}.'
+        model.load_state_dict({k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)})
+    return model.eval()
+
+
+def _cached(stem: Path, measure) -> tuple[dict, np.ndarray | None]:
+    """A row and its tables by test frame, from files where that was done before."""
+    row, tables = stem.with_suffix('.json'), stem.with_suffix('.npy')
+    if not row.exists():
+        figures, table = measure()
+        if table is not None:
+            np.save(tables, table)
+        row.write_text(json.dumps(figures))
+    return json.loads(row.read_text()), np.load(tables) if tables.exists() else None
+
+
+def _measured(kind: str, arm: str, seed: int, run_folder: Path, folder: Path) -> tuple[dict, np.ndarray | None]:
+    rate = _search(folder)[arm] if arm in ARMS else None
+
+    def measure() -> tuple[dict, np.ndarray | None]:
+        model = _loaded(kind, arm, rate, run_folder, seed)
+        if kind == 'cifar10':
+            return dict(seed=seed, **_image_probe(model)), None
+        tables = _cell_tables(model, 'test')
+        return dict(seed=seed, **figures_of(tables.sum(0))), tables
+
+    return _cached(folder / f'{kind}_{_key(arm, rate) if rate else "random"}_seed{seed}', measure)
+
+
+@torch.inference_mode()
+def _features(model: nn.Module, loader: dict, metric) -> list[dict]:
+    with DefaultScope.overwrite_default_scope('openmsra'):
+        dataset = DATASETS.build(loader.dataset)
+    for start in range(0, len(dataset), 32):
+        rows = [dataset[i] for i in range(start, min(start + 32, len(dataset)))]
+        metric.process({}, model.val_step(default_collate(rows)))
+    return metric.results
+
+
+def _cell_tables(model: nn.Module, part: str) -> np.ndarray:
+    metric = CellProbe()
+    return metric.confusions(_features(model, model.cfg[f'{part}_dataloader'], metric))
+
+
+def _image_probe(model: nn.Module) -> dict[str, float]:
+    with DefaultScope.overwrite_default_scope('openmsra'):
+        metric = METRICS.build(model.cfg.test_evaluator)
+    return metric.compute_metrics(_features(model, model.cfg.test_dataloader, metric))
+
+
+def _supervised(seed: int, folder: Path) -> tuple[dict, np.ndarray]:
+    """The ceiling: the same backbone trained on the labels of the cells of the training frames, then probed alike."""
+    torch.manual_seed(seed)
+    model = init_model(_config('camvid', 'MoCo v2')).train()
+    with DefaultScope.overwrite_default_scope('openmsra'):
+        dataset = DATASETS.build(model.cfg.train_frames)
+    rows = [dataset[i] for i in range(len(dataset))]
+    classifier, rng = nn.Conv2d(64, 11, 1), np.random.default_rng(seed)
+    parameters = [*model.backbone.parameters(), *classifier.parameters()]
+    optimiser = torch.optim.AdamW(parameters, lr=2e-3, weight_decay=1e-4)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 2e-3, total_steps=STEPS)
+    for _ in range(STEPS):
+        batch = model.data_preprocessor(default_collate([rows[i] for i in rng.choice(len(rows), 16, replace=False)]), True)
+        images, labels = batch['inputs'], batch['regions']['cell_labels']
+        if rng.uniform() < 0.5:
+            images, labels = images.flip(-1), labels.flip(-1)
+        with torch.autocast('cpu', torch.bfloat16):
+            logits = classifier(model.backbone(images.to(memory_format=torch.channels_last))[-1])
+        loss = F.cross_entropy(logits.float(), labels, ignore_index=-1)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+    tables = _cell_tables(model.eval(), 'test')
+    return dict(seed=seed, **figures_of(tables.sum(0))), tables
+
+
+def _colour_floor() -> tuple[dict, np.ndarray]:
+    """5-NN on mean and deviation of the colours of a cell: what needs no network."""
+    cfg = _config('camvid', 'MoCo v2')
+    parts = []
+    with DefaultScope.overwrite_default_scope('openmsra'):
+        datasets = [DATASETS.build(dataset) for dataset in (cfg.train_frames, cfg.test_frames)]
+    for dataset in datasets:
+        rows = [dataset[i] for i in range(len(dataset))]
+        cells = torch.stack([row['inputs'] for row in rows]).float().unfold(2, 8, 8).unfold(3, 8, 8).flatten(4)
+        labels = torch.stack([row['regions']['cell_labels'] for row in rows])
+        parts.append((torch.cat([cells.mean(-1), cells.std(-1)], 1).movedim(1, -1).numpy(), labels.numpy()))
+    (bank, bank_labels), (rest, rest_labels) = parts
+    known = bank_labels >= 0
+    classifier = neighbour_classifier(5).set_params(metric='euclidean').fit(bank[known][::10], bank_labels[known][::10])
+    tables = []
+    for features, labels in zip(rest, rest_labels, strict=True):
+        true, predicted = labels[labels >= 0], classifier.predict(features[labels >= 0])
+        tables.append(np.bincount(true * 11 + predicted, minlength=121).reshape(11, 11))
+    tables = np.stack(tables)
+    return figures_of(tables.sum(0)), tables
+
+
+def _views(folder: Path) -> dict[str, float]:
+    """What the views show: share of pairs whose crops have no common majority class, of 1,000 pairs."""
+    file = folder / 'views.json'
+    if not file.exists():
+        cfg = _config('camvid', 'MoCo v2')
+        with DefaultScope.overwrite_default_scope('openmsra'):
+            frames = DATASETS.build(cfg.train_frames)
+            views = TRANSFORMS.build(dict(cfg.train_dataloader.dataset.datasets[0].pipeline[0], photometric=[]))
+        np.random.seed(0)
+        differ, figures = [], []
+        for i in range(1000):
+            labels = frames.class_map(frames.get_data_info(i % len(frames))['seg_map_path'])
+            drawn = views(dict(img=np.zeros((*labels.shape, 3), np.uint8)))
+            majority = []
+            for view in drawn['geometry']:
+                x, y, w, h = view.crop
+                majority.append(np.bincount(labels[y : y + h, x : x + w].ravel() + 1, minlength=12)[1:].argmax())
+            differ.append(majority[0] != majority[1])
+            figures.append(drawn['figures'])
+        result = dict(no_common_majority_class=100 * float(np.mean(differ)))
+        result |= {key: float(np.mean([row[key] for row in figures])) for key in ('overlap', 'redraws')}
+        file.write_text(json.dumps(result))
+    return json.loads(file.read_text())
+
+
+def _verdicts(rows: dict, confusions: dict[str, list[np.ndarray]]) -> dict:
+    probe = {arm: np.array([row['mean_class_accuracy'] for row in seeds]) for arm, seeds in rows['camvid'].items()}
+    knn = {arm: np.array([row['knn'] for row in seeds]) for arm, seeds in rows['cifar10'].items()}
+    pairs = [
+        ('MaskCo, J = 0', 'MoCo v2'),
+        ('MaskCo, J = 4', 'MoCo v2'),
+        ('MaskCo, J = 0', 'MaskCo, J = 4'),
+        ('MaskCo, J = 0', 'MaskCo without its head, J = 0'),
+        ('region contrast, J = 0', 'MaskCo, J = 0'),
+        ('region contrast, J = 0', 'MoCo v2'),
+    ]
+    gaps = {}
+    for first, second in pairs:
+        gap = over_seeds(probe[first] - probe[second])
+        tables = [np.stack(confusions[arm]) for arm in (first, second)]  # (seeds, frames, K, K)
+
+        def figure(frames: np.ndarray, tables=tables) -> float:
+            means = [
+                np.mean([figures_of(seed[frames].sum(0))['mean_class_accuracy'] for seed in arm_tables]) for arm_tables in tables
+            ]
+            return means[0] - means[1]
+
+        gap['frames_interval'] = over_items(tables[0].shape[1], BLOCK, figure)
+        gaps[f'{first} - {second}'] = gap
+    control = over_seeds(knn['MaskCo, J = 0'] - knn['MoCo v2'])
+    gaps['CIFAR-10, 5-NN: MaskCo, J = 0 - MoCo v2'] = control
+    main, head = gaps['MaskCo, J = 0 - MoCo v2'], gaps['MaskCo, J = 0 - MaskCo without its head, J = 0']
+    matching = gaps['region contrast, J = 0 - MaskCo, J = 0']
+    trained = min(float((probe[arm] - probe['random weights']).mean()) for arm in ARMS)
+    statements = [
+        dict(
+            statement='every arm is trained: above random weights',
+            threshold='3 or more',
+            seen=f'{trained:.1f} and more',
+            holds=trained >= THRESHOLDS['trained_over_random'],
+        ),
+        dict(
+            statement='MaskCo above MoCo v2 on scenes (both without negatives of the same image)',
+            threshold='3 or more on average, above 0 in every seed',
+            seen=_seen(main),
+            holds=main['mean'] >= THRESHOLDS['maskco_over_moco'] and min(main['values']) > 0,
+        ),
+        dict(
+            statement='MaskCo within a point of MoCo v2 on CIFAR-10 (5-NN)',
+            threshold='at most 1 apart',
+            seen=_seen(control),
+            holds=abs(control['mean']) <= THRESHOLDS['control'],
+        ),
+        dict(
+            statement='the mask prediction head helps',
+            threshold='interval over seeds above 0',
+            seen=_seen(head),
+            holds=head['interval'][0] > 0,
+        ),
+        dict(
+            statement='region contrast without mask is at least as good: the gain is region matching',
+            threshold='0 or more on average',
+            seen=_seen(matching),
+            holds=matching['mean'] >= 0,
+        ),
+    ]
+    return dict(thresholds=THRESHOLDS, gaps=gaps, statements=[dict(row, holds=bool(row['holds'])) for row in statements])
+
+
+def _seen(gap: dict) -> str:
+    seeds = ', '.join(f'{value:+.1f}' for value in gap['values'])
+    return f'{gap["mean"]:+.1f} ({seeds})'
+
+
+def table(result: dict) -> str:
+    """The result as the Markdown tables of the paper's page."""
+    lines = ['| CamVid, test cells | mean class accuracy | mIoU | accuracy |', '|---|---|---|---|']
+    camvid = result['rows']['camvid']
+    order = ['5-NN on colours of a cell', 'random weights', *ARMS, 'supervised, same network']
+    for arm in order:
+        cells = ' | '.join(_cell(camvid[arm], key) for key in ('mean_class_accuracy', 'miou', 'accuracy'))
+        lines.append(f'| {arm} | {cells} |')
+    lines += ['', '| CIFAR-10, control | 5-NN | linear |', '|---|---|---|']
+    for arm, seeds in result['rows']['cifar10'].items():
+        lines.append(f'| {arm} | {_cell(seeds, "knn")} | {_cell(seeds, "linear")} |')
+    lines += [
+        '',
+        '| difference of mean class accuracy | mean | each seed | 95 % over seeds | 95 % over test frames |',
+        '|---|---|---|---|---|',
+    ]
+    for name, gap in result['verdicts']['gaps'].items():
+        seeds = ', '.join(f'{value:+.1f}' for value in gap['values'])
+        lines.append(
+            f'| {name} | {gap["mean"]:+.1f} | {seeds} | {_interval(gap["interval"])} | {_interval(gap.get("frames_interval"))} |'
+        )
+    lines += ['', '| statement, set before the runs | threshold | seen | holds |', '|---|---|---|---|']
+    for row in result['verdicts']['statements']:
+        holds = 'yes' if row['holds'] else '**no**'
+        lines.append(f'| {row["statement"]} | {row["threshold"]} | {row["seen"]} | {holds} |')
+    return '\n'.join(lines)
+
+
+def _interval(interval: list[float] | None) -> str:
+    return f'{interval[0]:+.1f} to {interval[1]:+.1f}' if interval else ''
+
+
+def _cell(seeds: list[dict], key: str) -> str:
+    values = np.array([row[key] for row in seeds])
+    return f'{values.mean():.1f} ± {values.std(ddof=1):.1f}' if len(values) > 1 else f'{values.mean():.1f}'
+
+
+def draw(result: dict, file: Path) -> None:
+    """Mean class accuracy of every arm, a dot for each seed, between floors and ceiling."""
+    from matplotlib.figure import Figure
+
+    rows = result['rows']['camvid']
+    figure = Figure(figsize=(8.5, 3.4), layout='constrained')
+    axis = figure.subplots()
+    for place, arm in enumerate(reversed(ARMS)):
+        values = [row['mean_class_accuracy'] for row in rows[arm]]
+        axis.barh(place, np.mean(values), height=0.6, color='0.65' if arm == 'MoCo v2' else 'C0')
+        axis.scatter(values, [place] * len(values), color='black', s=16, zorder=3)
+        axis.annotate(f'{np.mean(values):.1f}', (max(values) + 0.4, place), va='center')
+    axis.set_yticks(range(len(ARMS)), list(reversed(ARMS)))
+    for arm, label in (
+        ('random weights', 'random\nweights'),
+        ('5-NN on colours of a cell', 'colours\nalone'),
+        ('supervised, same network', 'supervised'),
+    ):
+        value = np.mean([row['mean_class_accuracy'] for row in rows[arm]])
+        axis.axvline(value, color='0.3', linestyle=':', linewidth=1.2)
+        axis.annotate(f'{label} {value:.1f}', (value, len(ARMS) - 0.45), fontsize=8, ha='center', va='bottom')
+    low = min(row['mean_class_accuracy'] for seeds in rows.values() for row in seeds)
+    axis.set_xlim(left=max(0, low - 6))
+    axis.set_xlabel('mean class accuracy of a linear probe on cells of CamVid test frames (%)')
+    axis.spines[['top', 'right']].set_visible(False)
+    figure.savefig(file, dpi=110)
+
+
+def publish(result: dict) -> None:
+    """The tables and the figure of the page."""
+    draw(result, ROOT / 'docs' / 'maskco_camvid.png')
+    replace_part(CONFIGS / 'README.md', 'measured on CamVid', table(result))

@@ -1,0 +1,83 @@
+"""Claims on real data: where the data are, intervals over seeds and test items, and the table of a page."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from mmengine.config import Config
+
+from openmsra.errors import MissingFileError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def data_folder(name: str) -> Path:
+    """The folder of a data set below the one that ``OPENMSRA_DATA`` names, or below ``data``.
+
+    Raises:
+        MissingFileError: it is not there.
+    """
+    folder = Path(os.environ.get('OPENMSRA_DATA', ROOT / 'data')) / name
+    if not folder.is_dir():
+        raise MissingFileError(
+            f'{folder}: the data set {name} is not there; python tools/download_data.py {name}, or OPENMSRA_DATA=FOLDER'
+        )
+    return folder
+
+
+def at_data(cfg: Config, folders: dict[str, Path]) -> Config:
+    """The config with every ``data/NAME`` replaced by the folder given for NAME."""
+
+    def moved(value):
+        if isinstance(value, dict):
+            for key in value:
+                value[key] = moved(value[key])
+        elif isinstance(value, list | tuple):
+            return type(value)(moved(item) for item in value)
+        elif isinstance(value, str):
+            for name, folder in folders.items():
+                if value == f'data/{name}' or value.startswith(f'data/{name}/'):
+                    return str(folder) + value.removeprefix(f'data/{name}')
+        return value
+
+    moved(cfg._cfg_dict)
+    return cfg
+
+
+def over_seeds(values: np.ndarray) -> dict[str, float | list[float]]:
+    """Mean, standard deviation and 95 % interval of the mean (Student's t) over seeds."""
+    from scipy.stats import t
+
+    values = np.asarray(values, float)
+    spread = float(values.std(ddof=1)) if len(values) > 1 else float('nan')
+    reach = float(t.ppf(0.975, len(values) - 1)) * spread / len(values) ** 0.5 if len(values) > 1 else float('nan')
+    mean = float(values.mean())
+    return dict(mean=mean, spread=spread, interval=[mean - reach, mean + reach], values=values.tolist())
+
+
+def over_items(items: int, block: int, figure: Callable[[np.ndarray], float], draws: int = 1000) -> list[float]:
+    """95 % bootstrap interval of a figure over test items, drawn in blocks of neighbours (frames of a video are alike).
+
+    Args:
+        items: how many there are, in their order.
+        block: neighbours that are drawn together.
+        figure: gives the figure of the items with the numbers that it is given.
+    """
+    rng = np.random.default_rng(0)
+    blocks = np.array_split(np.arange(items), max(1, round(items / block)))
+    values = [figure(np.concatenate([blocks[i] for i in rng.integers(len(blocks), size=len(blocks))])) for _ in range(draws)]
+    return [float(value) for value in np.percentile(values, [2.5, 97.5])]
+
+
+def replace_part(page: Path, name: str, text: str) -> None:
+    """Write what a command makes between ``<!-- NAME -->`` and ``<!-- end of NAME -->`` of a page.
+
+    Raises:
+        ValueError: the page has no such place.
+    """
+    content, start, end = page.read_text(encoding='utf-8'), f'<!-- {name} -->\n', f'<!-- end of {name} -->'
+    if start not in content or end not in content:
+        raise ValueError(f'{page}: no place for {start.strip()}')
+    head, rest = content.split(start, 1)
+    page.write_text(head + start + text.strip() + '\n' + end + rest.split(end, 1)[1], encoding='utf-8')
