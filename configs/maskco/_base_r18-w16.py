@@ -1,4 +1,4 @@
-# Small networks for small data on a processor: ResNet-18 of width 16, views of 64 pixels or fewer. Sizes, rate and schedule are ours.
+# Small networks for small data on a processor: ResNet-18 of width 16, small views. Sizes, rate and schedule are ours.
 _base_ = '../_base_/default_runtime.py'
 
 custom_imports = dict(imports=['openmsra.maskco'], allow_failed_imports=False)

@@ -1,6 +1,6 @@
-# Street scenes of CamVid, 468 frames without labels: views of 6 to 30 % of a frame rarely show one thing. The probe tells 11 classes
-# apart on cells of frames; the last check is on frames of other sequences. For your own scenes: folders of images as data_root of the
-# training, folders of images and maps of classes for the probe.
+# Street scenes of CamVid, 468 frames without labels: views of 6 to 30 % of a frame rarely show one thing. The probe tells 11
+# classes apart on cells of frames; the test is on frames of other sequences. For your own scenes: folders of images as data_root
+# of the training, folders of images and maps of classes for the probe.
 data_preprocessor = dict(type='ViewDataPreprocessor', mean=[105.0, 108.0, 110.0], std=[77.0, 78.0, 77.0])
 photometric = [
     dict(

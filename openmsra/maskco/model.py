@@ -210,8 +210,8 @@ class MaskCo(BaseModel):
             regions: what :class:`PackProbe` gives; ``boxes`` (B, R, 4) and ``cell_labels`` (B, rows, columns) are optional.
 
         Returns:
-            per image ``feature`` (C,), ``region_features`` (R, C) if there are boxes, the map ``cell_features`` (C, rows, columns)
-            if there are labels of its cells, and its targets.
+            per image ``feature`` (C,), ``region_features`` (R, C) if there are boxes, the map ``cell_features``
+            (C, rows, columns) if there are labels of its cells, and its targets.
         """
         features = self.backbone(inputs)[-1]
         columns = dict(regions, feature=features.mean((2, 3)))

@@ -33,8 +33,8 @@ class CellProbe(BaseMetric):
             labels, features = sample['cell_labels'].cpu().numpy(), sample['cell_features'].cpu().float().numpy()
             if features.shape[1:] != labels.shape:
                 raise DataError(
-                    f'CellProbe: maps of {features.shape[1:]} cells and labels of {labels.shape}; the cell of the data set must be '
-                    'the stride of the backbone.'
+                    f'CellProbe: maps of {features.shape[1:]} cells, labels of {labels.shape}; the cell of the data set must '
+                    'be the stride of the backbone.'
                 )
             labelled = labels >= 0
             self.results.append(
@@ -59,7 +59,8 @@ class CellProbe(BaseMetric):
         features, labels = (np.concatenate([row[key] for row in bank]) for key in ('features', 'labels'))
         classifier = linear_classifier(self.strength).fit(features, labels)
         count = 1 + max(int(row['labels'].max(initial=0)) for row in results)
-        return np.stack([_confusion(row['labels'], classifier.predict(row['features']), count) for row in rest if len(row['labels'])])
+        tested = [row for row in rest if len(row['labels'])]
+        return np.stack([_confusion(row['labels'], classifier.predict(row['features']), count) for row in tested])
 
 
 def figures_of(confusion: np.ndarray) -> dict[str, float]:
