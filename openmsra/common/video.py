@@ -64,7 +64,8 @@ class VideoFile:
                 f'{self.path}: no frame could be decoded; it is damaged or holds no video stream (audio only?).'
             )
         expected = min(announced, self.limit or announced)
-        if count < 0.9 * expected and time + 1 / rate < 0.9 * announced / rate:
+        end, duration = time + 1 / rate, announced / rate
+        if count < 0.9 * expected and end < 0.9 * duration and not 0.9 < (_start(self.path) + end) / duration < 1.1:
             raise VideoError(f'{self.path}: only {count} of {announced} frames could be decoded; it is truncated or damaged.')
 
     def _decoded(self, path: str) -> Iterator[tuple[np.ndarray | VideoError, float]]:
@@ -167,6 +168,8 @@ def _seek_with_decord(file: str, indices: Sequence[int] | Callable[[int], Sequen
     """Decord knows where frames are and decodes no more than it must; ``None`` where it cannot, so that others try."""
     import decord
 
+    if not _has_index(file):
+        return None
     try:
         video = decord.VideoReader(file, num_threads=1)
         if callable(indices):
@@ -204,6 +207,8 @@ def _decord(path: str, skip: int, limit: int | None) -> Iterator[Frame]:
     import decord
 
     try:
+        if not _has_index(path):
+            raise DecodingError('it has no index of its frames, without which decord gives other ones than it says')
         video = decord.VideoReader(path, num_threads=1)
         for index in range(skip, len(video) if limit is None else min(limit, len(video))):
             frame = video[index].asnumpy()
@@ -252,6 +257,23 @@ def _header(path: str) -> tuple[int, float]:
     return int(max(count, 0)), rate if 0 < rate < 1000 else 25.0
 
 
+def _start(path: Path) -> float:
+    """Seconds on the file's own clock at which its first frame is shown."""
+    with _openable(path) as file:
+        video = cv2.VideoCapture(file)
+        video.read()
+        frames, rate = video.get(getattr(cv2, 'CAP_PROP_PTS', -1)), video.get(cv2.CAP_PROP_FPS)  # older ones do not tell
+        video.release()
+    return frames / rate if rate > 0 else 0.0
+
+
+def _has_index(path: str) -> bool:
+    """Whether a container tells where its frames are: MP4 and QuickTime, Matroska and WebM, AVI; streams (.ts, .mpg) do not."""
+    with open(path, 'rb') as stream:
+        start = stream.read(12)
+    return start[4:8] in MP4_BOXES or start.startswith(b'\x1a\x45\xdf\xa3') or (start[:4], start[8:]) == (b'RIFF', b'AVI ')
+
+
 @contextmanager
 def _openable(path: Path) -> Iterator[str]:
     """A name that every library opens: where the file's own is not UTF-8, a link to it."""
@@ -266,6 +288,7 @@ def _openable(path: Path) -> Iterator[str]:
 
 
 NEVER = float('-inf')  # time of a frame without time stamp
+MP4_BOXES = (b'ftyp', b'moov', b'mdat', b'free', b'skip', b'wide', b'pnot')  # with which such a file may begin
 FAR = 1e6  # seconds; a time stamp that leaps further is none
 MODULES = {'decord': 'decord', 'pyav': 'av', 'opencv': 'cv2'}
 DECODERS = {'decord': _decord, 'pyav': _pyav, 'opencv': _opencv}

@@ -18,12 +18,17 @@ def classical_restorers() -> dict[str, Restorer]:
         'gauss_strong': lambda x: cv2.GaussianBlur(x, (0, 0), 1.6),
         'median': lambda x: cv2.medianBlur(x, 3),
         'bilateral': lambda x: cv2.bilateralFilter(x, 5, 40, 2),
-        'non_local_means': lambda x: cv2.fastNlMeansDenoisingColored(x, None, 12, 12, 5, 11),
+        'non_local_means': _non_local_means,
         'total_variation': _total_variation,
         'wiener': _wiener,
         'richardson_lucy': _richardson_lucy,
         'sharpened': _sharpened,
     }
+
+
+def _non_local_means(patch: np.ndarray) -> np.ndarray:
+    bgr = np.ascontiguousarray(patch[..., ::-1])  # OpenCV tells light from colour, so it must know which channel is which
+    return cv2.fastNlMeansDenoisingColored(bgr, None, 12, 12, 5, 11)[..., ::-1]
 
 
 def _total_variation(patch: np.ndarray) -> np.ndarray:

@@ -113,13 +113,13 @@ def test_camera(film):
         record_camera(99, 1)
 
 
-def encoded(path, stamps=range(60), target=None, **options):
+def encoded(path, stamps=range(60), target=None, codec='libx264', group=1, **options):
     """A square that moves right over a dark ground, bright in its upper left quarter; one frame for each time stamp in 1/25 s."""
     av = pytest.importorskip('av')
     with av.open(target or str(path), 'w', format=options.pop('format', None), options=options) as container:
-        stream = container.add_stream('libx264', rate=25)
+        stream = container.add_stream(codec, rate=25)
         stream.width, stream.height, stream.pix_fmt, stream.thread_count = 96, 64, 'yuv420p', 1
-        stream.codec_context.gop_size = 1
+        stream.codec_context.gop_size = group
         for k, stamp in enumerate(stamps):
             image = np.full((64, 96, 3), 20, np.uint8)
             image[:32, :48] = 90
@@ -189,6 +189,8 @@ def test_containers_without_duration_without_times_and_with_uneven_times(tmp_pat
         (tmp_path / 'stream.mkv', even),
         (encoded(tmp_path / 'raw.h264', format='h264'), even),
         (encoded(tmp_path / 'late.ts', range(250, 310)), even),
+        (encoded(tmp_path / 'late.mkv', range(250, 310)), even),  # its header's duration counts from 0
+        (encoded(tmp_path / 'groups.ts', codec='mpeg2video', group=12), even),  # decord alone begins with the 12th frame
         (encoded(tmp_path / 'uneven.mkv', stamps), np.array(stamps) / 25),
     ):
         frames, seen = read_video(path, backend)

@@ -93,3 +93,11 @@ def test_denoisers_grow_stronger_with_steps():
         for steps, restore in kept.items()
     }
     assert error[40] < 0.9 * error[1]
+
+
+def test_non_local_means_are_told_which_channel_is_which():
+    """OpenCV takes BGR; channels the wrong way round are denoised with the weights of others."""
+    patch = np.random.default_rng(0).integers(0, 255, (32, 32, 3), np.uint8)
+    patch[..., 0] //= 4
+    bgr = cv2.fastNlMeansDenoisingColored(cv2.cvtColor(patch, cv2.COLOR_RGB2BGR), None, 12, 12, 5, 11)
+    np.testing.assert_array_equal(classical_restorers()['non_local_means'](patch), cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB))
