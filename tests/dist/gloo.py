@@ -23,8 +23,9 @@ def run_on_processes(function: Callable, world_size: int, *arguments, timeout: f
         port = free.getsockname()[1]
     results = context.Queue()
     # no daemons: these may not start data workers
-    processes = [context.Process(target=_rank, args=(function, rank, world_size, port, results, arguments))
-                 for rank in range(world_size)]
+    processes = [
+        context.Process(target=_rank, args=(function, rank, world_size, port, results, arguments)) for rank in range(world_size)
+    ]
     for process in processes:
         process.start()
     try:
@@ -48,8 +49,9 @@ def _rank(function: Callable, rank: int, world_size: int, port: int, results, ar
     import torch.distributed as dist
 
     torch.set_num_threads(1)
-    os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), RANK=str(rank), LOCAL_RANK=str(rank),
-                      WORLD_SIZE=str(world_size))
+    os.environ.update(
+        MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world_size)
+    )
     dist.init_process_group('gloo', rank=rank, world_size=world_size)
     try:
         answer = (rank, function(rank, world_size, *arguments), None)

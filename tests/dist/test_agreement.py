@@ -129,7 +129,7 @@ def _draws(rank: int, world_size: int, path: Path, folder: Path) -> tuple[list, 
 @pytest.mark.reliability
 @each_instant
 def test_processes_share_weights_and_architectures_and_draw_their_own_augmentation(path, tmp_path):
-    """Shared: the seed, every weight after each step, the architecture. By rank: generators (Mixup, dropped paths), the samples."""
+    """Shared: the seed, every weight after each step, the architecture. By rank: generators (Mixup, dropped paths), samples."""
     (shared, first, samples), (shared_too, second, other_samples) = run_on_processes(_draws, 2, path, tmp_path, timeout=280)
     assert shared == shared_too and len(shared) > 10
     assert all(one != two for one, two in zip(first, second, strict=True))

@@ -73,7 +73,10 @@ def test_static_graph_is_refused_where_the_graph_changes(monkeypatch):
         (dict(compile=dict(full_graph=True)), "compile: nothing reads the key 'full_graph'. Did you mean fullgraph"),
         (dict(runner_type='FlexibleRunner'), "runner_type='FlexibleRunner': training with divided weights .* not supported"),
         (dict(strategy=dict(type='FSDPStrategy')), 'strategy: training with divided weights .*accumulative_counts'),
-        (dict(model_wrapper_cfg=dict(type='MMFullyShardedDataParallel')), "type='MMFullySharded.*': training with divided weights"),
+        (
+            dict(model_wrapper_cfg=dict(type='MMFullyShardedDataParallel')),
+            "type='MMFullySharded.*': training with divided weights",
+        ),
     ],
     ids=['misspelt', 'compile', 'FlexibleRunner', 'strategy', 'FSDP'],
 )
