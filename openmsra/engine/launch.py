@@ -3,6 +3,7 @@
 import argparse
 import errno
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,6 +15,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from openmsra.engine.config.options import OptionAction
+from openmsra.engine.preemption import SIGNALS
 from openmsra.engine.runner import OpenMSRARunner
 from openmsra.errors import ConfigError, PreemptedError, UserError
 
@@ -117,6 +119,8 @@ def run_tool(main, argv: list[str] | None = None) -> None:
     try:
         main(argv)
     except PreemptedError as error:
+        for number in SIGNALS:  # srun ends the others when the first has left; they have saved too
+            signal.signal(number, signal.SIG_IGN)
         print(error, file=sys.stderr)
         if stopped:
             (Path(stopped) / os.environ.get('RANK', '0')).touch()
