@@ -124,6 +124,7 @@ TOOLS_WITH_OUT = {  # tool -> arguments that name inputs which do not exist and 
     'analysis.mcn_retrieval': ['none.npz', '--out', 'OUT'],
     'analysis.verify_dataset': ['none.py', '--out', 'OUT/list.txt'],
     'ckdn_score': ['none.pth', '--restored', 'a', '--degraded', 'b', '--out', 'OUT'],
+    'dataset_converters.image_sizes': ['none', '--out', 'OUT/list.txt'],
     'dataset_converters.split_coco_semi': ['none.json', '--out', 'OUT'],
     'ftcn_video': ['none.pth', 'none.mp4', '--out', 'OUT'],
     'maskco_embed': ['none.py', 'none.pth', 'none', 'OUT/a.npz'],

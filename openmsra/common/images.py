@@ -101,6 +101,16 @@ def upright_size(path: str | Path) -> tuple[int, int]:
         raise ImageError(f'{path}: not an image that Pillow can read ({error}).') from None
 
 
+def size_or_reason(path: Path) -> tuple[int, int] | str:
+    """:func:`upright_size`, or why it cannot stand in a list, for many images on several processes."""
+    if set(path.name) & set('\t\r\n'):
+        return 'a tab or a line break in its name'
+    try:
+        return upright_size(path)
+    except ImageError as error:
+        return str(error)
+
+
 def read_annotated(path: str | Path, size: tuple[int, int] | None) -> np.ndarray:
     """Pixels (H, W, 3), uint8 RGB, in the orientation in which an image was annotated.
 

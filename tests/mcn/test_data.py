@@ -67,6 +67,8 @@ def test_lists(tmp_path, videos):
     file = tmp_path / 'list.txt'
     file.write_text('v (1) #2; [x]!.avi 7\n\nwithout label.avi\n')
     assert read_list(file) == [('v (1) #2; [x]!.avi', 7), ('without label.avi', -1)]
+    file.write_text('a.avi  3\nhalf².avi ²\n  b c.avi\n')  # a power is a digit, but no number
+    assert read_list(file) == [('a.avi', 3), ('half².avi ²', -1), ('b c.avi', -1)]
     with pytest.raises(FileNotFoundError, match='dataset_converters'):
         DATASETS.build(dict(type='VideoClips', ann_file='no.txt', data_root='.', pipeline=[]))
     for outside in ('../v.avi 1', '/v.avi 1'):

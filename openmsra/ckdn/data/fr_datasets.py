@@ -5,15 +5,17 @@ human scores; figures on them are not those of the paper.
 """
 
 import csv
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 from openmsra.ckdn.data.pipal import ScoredImages, require_files
-from openmsra.common.annotations import inside, read_text
+from openmsra.common.annotations import read_text, require_inside
 from openmsra.errors import AnnotationError, DataError, MissingFileError, UserError
 from openmsra.registry import DATASETS
 
-Row = tuple[Path, Path, str, float]  # distorted image, pristine image, distortion, score in (0, 1), higher is better
+# distorted and pristine image, relative to the folder of the data set, distortion, score in (0, 1), higher is better
+Row = tuple[str, str, str, float]
 LIVE_COUNTS = {'jp2k': 227, 'jpeg': 233, 'wn': 174, 'gblur': 174, 'fastfading': 174}  # in the order of the score files
 CSIQ_FOLDERS = {
     'noise': 'AWGN',
@@ -29,7 +31,7 @@ def read_kadid10k(root: Path) -> Iterator[Row]:
     """``dmos.csv`` (dist_img, ref_img, dmos 1 to 5, higher is better) beside ``images/``."""
     for row in _table(root / 'dmos.csv', ('dist_img', 'ref_img', 'dmos')):
         kind = row['dist_img'].split('_')[1]
-        yield root / 'images' / row['dist_img'], root / 'images' / row['ref_img'], kind, (float(row['dmos']) - 1) / 4
+        yield f'images/{row["dist_img"]}', f'images/{row["ref_img"]}', kind, (float(row['dmos']) - 1) / 4
 
 
 def read_tid2013(root: Path) -> Iterator[Row]:
@@ -38,8 +40,9 @@ def read_tid2013(root: Path) -> Iterator[Row]:
     for line in _lines(root / 'mos_with_names.txt'):
         score, name = line.split()
         scene, kind, _ = name.split('_')
-        pristine = files['reference_images'].get(f'{scene}.bmp'.lower(), root / 'reference_images' / f'{scene}.BMP')
-        yield (files['distorted_images'].get(name.lower(), root / 'distorted_images' / name), pristine, kind, float(score) / 9)
+        pristine = files['reference_images'].get(f'{scene}.bmp'.lower(), f'{scene}.BMP')
+        distorted = files['distorted_images'].get(name.lower(), name)
+        yield f'distorted_images/{distorted}', f'reference_images/{pristine}', kind, float(score) / 9
 
 
 def read_live(root: Path) -> Iterator[Row]:
@@ -57,7 +60,7 @@ def read_live(root: Path) -> Iterator[Row]:
         raise AnnotationError(f'{root}: {len(images)} images are expected, there are {len(dmos)} scores and {len(names)} names.')
     for (kind, number), name, value, copy in zip(images, names, dmos, copies, strict=True):
         if not copy:
-            yield root / kind / f'img{number}.bmp', root / 'refimgs' / name, kind, (115 - float(value)) / 120
+            yield f'{kind}/img{number}.bmp', f'refimgs/{name}', kind, (115 - float(value)) / 120
 
 
 def read_csiq(root: Path) -> Iterator[Row]:
@@ -70,7 +73,7 @@ def read_csiq(root: Path) -> Iterator[Row]:
         if folder is None:
             raise AnnotationError(f'{root}/csiq.DMOS.csv: unknown dst_type {row["dst_type"]!r}; known: {sorted(CSIQ_FOLDERS)}')
         name = f'{row["image"]}.{folder}.{int(float(row["dst_lev"]))}.png'
-        yield root / 'dst_imgs' / folder / name, root / 'src_imgs' / f'{row["image"]}.png', folder, 1 - float(row['dmos'])
+        yield f'dst_imgs/{folder}/{name}', f'src_imgs/{row["image"]}.png', folder, 1 - float(row['dmos'])
 
 
 READERS = {'kadid10k': read_kadid10k, 'tid2013': read_tid2013, 'live': read_live, 'csiq': read_csiq}
@@ -119,18 +122,18 @@ class FRLabelDataset(ScoredImages):
             raise
         except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
             raise AnnotationError(f'{root}: a line of the labels of {self.source} has another form ({error!r}).') from None
+        require_inside(root, {name for row in table for name in row[:2]}, f'labels of {self.source}')
+        scene_of = {name: Path(name).stem.lower() for name in {pristine for _, pristine, _, _ in table}}
         rows = [
             dict(
-                restored_path=str(distorted),
-                pristine_path=str(pristine),
-                scene=pristine.stem.lower(),
+                restored_path=os.path.normpath(os.path.join(root, distorted)),
+                pristine_path=os.path.normpath(os.path.join(root, pristine)),
+                scene=scene_of[pristine],
                 distortion=kind,
                 gt_score=score,
             )
             for distorted, pristine, kind, score in table
         ]
-        for name in {row[key] for row in rows for key in ('restored_path', 'pristine_path')}:
-            inside(Path(self.data_root).absolute(), str(Path(name).absolute()), f'labels of {self.source}')
         scenes = sorted({row['scene'] for row in rows})
         count = max(1, round(self.val_fraction * len(scenes)))
         if count >= len(scenes):
@@ -159,6 +162,6 @@ def _table(file: Path, columns: tuple[str, ...]) -> Iterator[dict]:
     yield from rows
 
 
-def _by_lower_name(folder: Path) -> dict[str, Path]:
-    """Files by lower-case name: the archives of TID2013 mix the case."""
-    return {path.name.lower(): path for path in folder.glob('*')}
+def _by_lower_name(folder: Path) -> dict[str, str]:
+    """Names of files by lower-case name: the archives of TID2013 mix the case."""
+    return {path.name.lower(): path.name for path in folder.glob('*')}

@@ -5,10 +5,11 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from openmsra.common.annotations import read_text
+from openmsra.common.files import existing_files
+from openmsra.engine.data.rows import LongList
 from openmsra.errors import AnnotationError, DataError, MissingFileError
 from openmsra.registry import DATASETS
 
@@ -59,15 +60,16 @@ def version_ids(split: str, types: tuple[int, ...] = tuple(COUNTS), split_by: st
 
 def require_files(rows: list[dict]) -> None:
     """Raise unless every image of the rows exists and has one score; the message counts the others and names the first."""
-    absent = [path for row in rows for key, path in row.items() if key.endswith('_path') and not Path(path).is_file()]
-    if absent:
+    paths = [path for row in rows for key, path in row.items() if key.endswith('_path')]
+    if len(existing_files('.', paths)) < len(paths):
+        absent = [path for path in paths if not Path(path).is_file()]
         raise MissingFileError(f'{len(absent)} images are missing, the first: {absent[0]}')
     restored = Counter(row['restored_path'] for row in rows)
     if twice := [path for path, count in restored.items() if count > 1]:
         raise AnnotationError(f'{len(twice)} images have more than one score in the label files, the first: {twice[0]}')
 
 
-class ScoredImages(BaseDataset):
+class ScoredImages(LongList):
     """Rows with ``{role}_path``, ``scene`` and ``gt_score``, the common part of the data sets.
 
     Args:
@@ -95,9 +97,7 @@ class ScoredImages(BaseDataset):
 
     def full_init(self) -> None:
         super().full_init()
-        self.by_scene: dict[str, list[int]] = {}
-        for index in range(len(self)):
-            self.by_scene.setdefault(self.get_data_info(index)['scene'], []).append(index)
+        self.by_scene = self.positions(lambda row: row['scene'])
 
 
 @DATASETS.register_module()

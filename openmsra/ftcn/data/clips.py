@@ -1,16 +1,17 @@
 """Clips of aligned faces: the windows of a video, the data set of prepared crops, clip-consistent augmentation."""
 
+import os
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
-from mmengine.dataset import BaseDataset
 from mmengine.structures import BaseDataElement
 
-from openmsra.common.annotations import inside, read_json_lines
+from openmsra.common.annotations import read_json_lines, require_inside
 from openmsra.common.images import images_of, read_rgb
+from openmsra.engine.data.rows import LongList
 from openmsra.errors import DataError, MissingFileError
 from openmsra.ftcn.faces.align import align_clip
 from openmsra.ftcn.faces.prepare import TRACK
@@ -41,13 +42,14 @@ def clip_starts(count: int, clip_len: int, stride: int) -> np.ndarray:
 
 
 @DATASETS.register_module()
-class FaceClips(BaseDataset):
+class FaceClips(LongList):
     """Clips of faces, listed by ``tools/dataset_converters/ftcn_faces.py`` as JSON lines, one for each face of a video.
 
     A line is ``{"frames": "dir", "video": "name", "label": 1, "method": "Deepfakes", "split": "train"}``; ``frames`` is a
     folder of PNG or JPEG crops in order of time, relative to ``data_root``; label 1 is fake. With a ``track.npz`` beside
     them the crops are loose and a clip is aligned when it is read, with one transform; without it they are aligned already.
-    ``frames: null`` stands for a video without a face: ``metainfo['faceless']`` holds these for the metric.
+    ``frames: null`` stands for a video without a face: ``metainfo['faceless']`` holds these for the metric. A line may state the
+    ``count`` of its crops; then they are counted when they are read, and long lists start in seconds.
 
     Args:
         ann_file: the list, relative to ``data_root``.
@@ -97,12 +99,14 @@ class FaceClips(BaseDataset):
         if self.faces == 'largest':
             largest = {row['video']: row for row in sorted(rows, key=lambda row: row.get('side', 0))}
             rows = [row for row in rows if largest[row['video']] is row]
+        require_inside(self.data_root, (row['frames'] for row in rows), self.ann_file)
         for row in rows:
-            row['count'] = len(self._files(row))
+            row['count'] = self._count(row)
         if not rows or not self.test_mode and {row['label'] for row in rows} != {0, 1}:
             needs = 'real (0) and fake (1) videos' if not self.test_mode else 'videos with a face'
             raise DataError(f'{self.ann_file}: the split {self.split!r} needs {needs}, {len(rows)} found.')
-        return [dict(row, start=start) for row in rows for start in self._starts(row['count'])]
+        starts = {count: self._starts(count) for count in {row['count'] for row in rows}}
+        return [dict(row, start=start) for row in rows for start in starts[row['count']]]
 
     def _starts(self, count: int) -> list[int]:
         if self.clip_stride and self.test_mode:
@@ -113,18 +117,27 @@ class FaceClips(BaseDataset):
     def _wanted(self, row: dict) -> bool:
         return row['label'] == 0 or self.methods is None or row['method'] in self.methods
 
+    def _count(self, row: dict) -> int:
+        """How many crops a face has: listing a hundred thousand folders takes a minute."""
+        stated = row.get('count')
+        if isinstance(stated, int) and stated > 0 and os.path.isdir(os.path.join(self.data_root, row['frames'])):
+            return stated
+        return len(self._files(row))
+
     def _files(self, row: dict) -> list[Path]:
-        folder = inside(self.data_root, row['frames'], self.ann_file)
+        folder = Path(self.data_root, row['frames'])
         if not (files := images_of(folder)):
             raise MissingFileError(f'{folder}: no face crops (PNG or JPEG) for a video of the list.')
+        if len(files) != row.get('count', len(files)):
+            raise MissingFileError(
+                f'{folder}: {len(files)} face crops, the list states {row["count"]}; '
+                'run tools/dataset_converters/ftcn_faces.py again.'
+            )
         return files
 
     def full_init(self) -> None:
         super().full_init()
-        self.groups: dict[str, list[int]] = {}
-        for index in range(len(self)):
-            row = self.get_data_info(index)
-            self.groups.setdefault(row['method'] if row['label'] else '', []).append(index)
+        self.groups = self.positions(lambda row: row['method'] if row['label'] else '')
 
     def prepare_data(self, idx: int) -> dict:
         row = self.get_data_info(idx if self.test_mode else self._balanced_index())

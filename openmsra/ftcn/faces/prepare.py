@@ -169,7 +169,12 @@ def clip_lines(row: dict, result: dict) -> list[dict]:
     """The lines of ``clips.jsonl`` for a video: one for each track, or one with ``frames: null`` where there is no face."""
     folder = crops_of(row['video'])
     lines = [
-        dict(row, frames=f'{folder}/{track["track"]}', **{key: track[key] for key in ('track', 'first', 'side')})
+        dict(
+            row,
+            frames=f'{folder}/{track["track"]}',
+            count=track['frames'],
+            **{key: track[key] for key in ('track', 'first', 'side')},
+        )
         for track in result['tracks']
     ]
     return lines or [dict(row, frames=None)]

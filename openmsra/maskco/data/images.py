@@ -3,18 +3,18 @@
 import logging
 from pathlib import Path
 
-from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 
 from openmsra.common.annotations import read_text, require_inside
 from openmsra.common.files import existing_files
 from openmsra.common.images import list_images, read_rgb
+from openmsra.engine.data.rows import LongList
 from openmsra.errors import MissingFileError
 from openmsra.registry import DATASETS
 
 
 @DATASETS.register_module()
-class UnlabelledImages(BaseDataset):
+class UnlabelledImages(LongList):
     """Images without labels, RGB, in the orientation that their EXIF entry asks for.
 
     Args:

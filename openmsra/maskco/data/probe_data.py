@@ -6,18 +6,18 @@ from pathlib import Path
 
 import mmcv
 import numpy as np
-from mmengine.dataset import BaseDataset
 
 from openmsra.common.annotations import inside, read_text
 from openmsra.common.coco import read_coco
 from openmsra.common.files import visible_folders
 from openmsra.common.images import list_images, read_annotated, read_rgb, upright_size
+from openmsra.engine.data.rows import LongList
 from openmsra.errors import DataError, MissingFileError
 from openmsra.registry import DATASETS
 
 
 @DATASETS.register_module()
-class LabelledFolder(BaseDataset):
+class LabelledFolder(LongList):
     """One sub-folder a class, as ImageNet has it; RGB. Probes alone use the labels. Hidden folders are no classes.
 
     Args:
@@ -69,7 +69,7 @@ class LabelledFolder(BaseDataset):
 
 
 @DATASETS.register_module()
-class CocoRegions(BaseDataset):
+class CocoRegions(LongList):
     """Images of a COCO annotation file with the same number of labelled boxes each, resized to squares; RGB.
 
     Args:

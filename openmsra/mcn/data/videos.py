@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.dataset import BaseDataset
 from mmengine.logging import print_log
 from mmengine.structures import BaseDataElement
 
 from openmsra.common.annotations import read_text, require_inside
 from openmsra.common.video import read_frames
+from openmsra.engine.data.rows import LongList
 from openmsra.errors import AnnotationError, MissingFileError
 from openmsra.registry import DATASETS
 
@@ -36,7 +36,7 @@ def clip_indices(count: int, clips: int, clip_len: int, interval: int, sampling:
     return (starts[:, None] + interval * np.arange(clip_len)) % count
 
 
-class ClipDataset(BaseDataset):
+class ClipDataset(LongList):
     """Several clips of each video, each through the pipeline on its own, so that views are independent.
 
     The transforms are mmaction2's and ours: they read and change ``imgs``, a list of T frames (H, W, 3).
@@ -141,10 +141,10 @@ class VideoClips(ClipDataset):
         if not rows:
             raise AnnotationError(f'{self.ann_file}: the list is empty.')
         require_inside(self.data_root, (video for video, _ in rows), self.ann_file)
-        labels: dict[str, int] = {}
-        for video, label in rows:
-            if labels.setdefault(video, label) != label:
-                raise AnnotationError(f'{self.ann_file}: {video} stands in it with the labels {labels[video]} and {label}.')
+        labels = dict(rows)
+        for video, label in rows if len(labels) < len(rows) else ():
+            if labels[video] != label:
+                raise AnnotationError(f'{self.ann_file}: {video} stands in it with the labels {label} and {labels[video]}.')
         return [dict(video=video, label=label) for video, label in rows]
 
     def frames(self, row: dict, choose: Callable[[int], np.ndarray]) -> np.ndarray:
@@ -158,12 +158,12 @@ def read_list(path: str | Path) -> list[tuple[str, int]]:
         AnnotationError: a label is negative.
     """
     rows = []
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
-        name, _, label = line.strip().rpartition(' ')
-        if name and label.lstrip('-').isdigit():
-            if int(label) < 0:
-                raise AnnotationError(f'{path}, line {number}: negative label {label}.')
-            rows.append((name.strip(), int(label)))
-        elif line.strip():
-            rows.append((line.strip(), -1))
+    for number, line in enumerate(map(str.strip, read_text(path).splitlines()), start=1):
+        name, _, label = line.rpartition(' ')
+        if name and label.isdecimal():
+            rows.append((name.rstrip(), int(label)))
+        elif name and label.lstrip('-').isdecimal():
+            raise AnnotationError(f'{path}, line {number}: negative label {label}.')
+        elif line:
+            rows.append((line, -1))
     return rows

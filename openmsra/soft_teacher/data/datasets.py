@@ -1,23 +1,26 @@
 """Labelled images that are checked, unlabelled ones with an annotation file or as a plain folder."""
 
 import logging
+import os
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 from mmdet.datasets import BaseDetDataset, CocoDataset
 from mmengine.logging import print_log
 
-from openmsra.common.annotations import inside, read_text
+from openmsra.common.annotations import inside, read_text, require_inside
 from openmsra.common.coco import read_coco
 from openmsra.common.images import list_images, upright_size
-from openmsra.errors import DataError, ImageError
+from openmsra.engine.data.rows import LongList
+from openmsra.errors import AnnotationError, DataError, ImageError
 from openmsra.registry import DATASETS
 from openmsra.soft_teacher.data.coco import index_coco
 from openmsra.suggest import did_you_mean
 
 
 @DATASETS.register_module()
-class LabelledCoco(CocoDataset):
+class LabelledCoco(LongList, CocoDataset):
     """mmdet's ``CocoDataset`` that does not go on without labels, or with wrong ones.
 
     Labels are the positions of the names in ``metainfo['classes']``, whatever the order of the categories in the file. Sizes that
@@ -91,17 +94,20 @@ class UnlabelledCoco(LabelledCoco):
 
 
 @DATASETS.register_module()
-class UnlabelledFolder(BaseDetDataset):
+class UnlabelledFolder(LongList, BaseDetDataset):
     """Every image below one or more folders; no annotation file is needed.
 
     Args:
         folders: a folder or a list; relative ones lie in ``data_root``.
         recursive: look into sub-folders.
-        list_file: a text file with one path a line, relative to the only folder; then the folder is not searched.
+        list_file: a text file with one path a line, relative to the only folder; then the folder is not searched. Behind a tab
+            and another one it may state width and height of the upright image, as ``tools/dataset_converters/image_sizes.py``
+            writes them; else each image is opened at the start, a minute or more for a million.
         skip_broken: leave out images whose header cannot be read instead of stopping.
 
     Raises:
         MissingFileError: no such folder, or no image in it.
+        AnnotationError: a line of the list is malformed or leads out of its folder.
         DataError: images with a broken header (the message lists them).
     """
 
@@ -115,18 +121,17 @@ class UnlabelledFolder(BaseDetDataset):
         super().__init__(ann_file='', **kwargs)
 
     def load_data_list(self) -> list[dict]:
-        paths = [path for folder in self.folders for path in self._files(Path(self.data_root or '') / folder)]
         rows, broken = [], []
-        for path in paths:
+        for path, size in (row for folder in self.folders for row in self._images(Path(self.data_root or '') / folder)):
             try:
-                width, height = upright_size(path)
+                width, height = size or upright_size(path)
             except DataError:
-                broken.append(str(path))
+                broken.append(path)
                 continue
-            rows.append(dict(img_path=str(path), img_id=str(path), width=width, height=height, instances=[]))
+            rows.append(dict(img_path=path, img_id=path, width=width, height=height, instances=[]))
         if broken and not (self.skip_broken and rows):
             raise DataError(
-                f'UnlabelledFolder: {len(broken)} of {len(paths)} images cannot be read: {", ".join(broken[:10])}. '
+                f'UnlabelledFolder: {len(broken)} of {len(rows) + len(broken)} images cannot be read: {", ".join(broken[:10])}. '
                 'Remove them or set skip_broken=True.'
             )
         if broken:
@@ -135,8 +140,24 @@ class UnlabelledFolder(BaseDetDataset):
             )
         return rows
 
-    def _files(self, folder: Path) -> list[Path]:
+    def _images(self, folder: Path) -> Iterable[tuple[str, tuple[int, int] | None]]:
+        """Paths with width and height, where these are known."""
         if not self.list_file:
-            return list_images(folder, self.recursive)
-        names = read_text(folder / self.list_file).splitlines()
-        return [inside(folder, name.strip(), self.list_file) for name in names if name.strip()]
+            return ((str(path), None) for path in list_images(folder, self.recursive))
+        rows = list(read_sizes(folder / self.list_file))
+        require_inside(folder, (name for name, _ in rows), self.list_file)
+        return ((os.path.join(folder, name), size) for name, size in rows)
+
+
+def read_sizes(path: str | Path) -> Iterator[tuple[str, tuple[int, int] | None]]:
+    """Names and sizes (width, height) of a list: in each line a name, or a name, a width and a height with tabs between them.
+
+    Raises:
+        AnnotationError: a line of another form.
+    """
+    for number, line in enumerate(map(str.strip, read_text(path).splitlines()), start=1):
+        name, *size = line.split('\t')
+        if size and not (len(size) == 2 and all(side.isdecimal() and int(side) for side in size)):
+            raise AnnotationError(f'{path}, line {number}: behind the name come a width and a height in pixels, or nothing.')
+        if name:
+            yield name, (int(size[0]), int(size[1])) if size else None

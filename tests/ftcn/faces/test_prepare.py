@@ -6,14 +6,15 @@ import runpy
 import cv2
 import numpy as np
 import pytest
+import torch
 from skimage import data
 
 from openmsra.common.video import VideoFile
-from openmsra.errors import DataError, ToolError, UserError
+from openmsra.errors import DataError, MissingFileError, ToolError, UserError
 from openmsra.ftcn import FaceClips, PackClip
 from openmsra.ftcn.faces.align import align_clip
 from openmsra.ftcn.faces.layouts import celebdf, dfdc, ffpp, plain_list
-from openmsra.ftcn.faces.prepare import prepare_video
+from openmsra.ftcn.faces.prepare import clip_lines, prepare_video
 from openmsra.ftcn.faces.tracking import cut_tracks, find_tracks, loose_crop
 
 ASTRONAUT = data.astronaut()
@@ -118,7 +119,7 @@ def test_dfdc_and_plain_lists(tmp_path):
         plain_list(tmp_path)
 
 
-def test_prepared_clips_are_those_of_the_inferencer(tmp_path):
+def test_prepared_clips_are_those_of_the_inferencer(tmp_path, monkeypatch):
     video = VideoFile(film(tmp_path / 'pan.mp4', 12))
     faces = [[face] for face in _boxes(tmp_path)]
     result = prepare_video(video, tmp_path / 'crops/pan', faces)
@@ -133,6 +134,19 @@ def test_prepared_clips_are_those_of_the_inferencer(tmp_path):
         part = slice(start, start + 8)
         expected = align_clip(crops[part], corners[part], track.landmarks[part], 64)
         np.testing.assert_array_equal(item['inputs'].numpy().transpose(1, 2, 3, 0), expected)
+    (line,) = clip_lines(dict(video='pan', label=1, method='x', split='test'), result)
+    assert line['count'] == 12
+    for count, fault in ((13, '12 face crops, the list states 13; run'), (12, None)):
+        (tmp_path / 'clips.jsonl').write_text(json.dumps(dict(line, count=count)))
+        options = dict(clip_len=8, clip_stride=4, size=64, data_root=str(tmp_path))
+        with monkeypatch.context() as patch:
+            patch.setattr('openmsra.ftcn.data.clips.images_of', None)  # nothing is listed before it is read
+            counted = FaceClips('clips.jsonl', 'test', [PackClip()], **options)
+        if fault is None:
+            assert torch.equal(counted[1]['inputs'], clips[1]['inputs'])
+        else:
+            with pytest.raises(MissingFileError, match=fault):
+                counted[0]
     moved = FaceClips('clips.jsonl', 'test', [PackClip()], clip_len=8, size=64, jitter=4.0, data_root=str(tmp_path))
     assert not np.array_equal(moved[0]['inputs'], clips[0]['inputs'])
 

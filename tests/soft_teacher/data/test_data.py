@@ -1,6 +1,7 @@
 """Augmentations and their matrices, data sets, and data that cannot be trained on."""
 
 import json
+import runpy
 
 import cv2
 import numpy as np
@@ -215,6 +216,27 @@ def test_folder_of_unlabelled_images(tmp_path):
     assert len(UnlabelledFolder(str(tmp_path), recursive=False, pipeline=[])) == 1
     (tmp_path / 'list.txt').write_text('inner/two.PNG\n')
     assert len(UnlabelledFolder(str(tmp_path), list_file='list.txt', pipeline=[])) == 1
+
+
+def test_list_that_states_sizes_is_believed_and_no_image_opened(tmp_path, monkeypatch):
+    for name in ('one.jpg', 'inner/two.PNG'):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        cv2.imwrite(str(tmp_path / name), np.zeros((40, 60, 3), np.uint8))
+    main = runpy.run_path('tools/dataset_converters/image_sizes.py')['main']
+    main([str(tmp_path)])
+    assert (tmp_path / 'image_sizes.txt').read_text() == 'inner/two.PNG\t60\t40\none.jpg\t60\t40\n'
+    monkeypatch.setattr('openmsra.soft_teacher.data.datasets.upright_size', None)
+    rows = list(UnlabelledFolder(str(tmp_path), list_file='image_sizes.txt', pipeline=[]))
+    facts = [(row['img_path'], row['img_id'], row['width'], row['height']) for row in rows]
+    assert facts == [(str(tmp_path / name), str(tmp_path / name), 60, 40) for name in ('inner/two.PNG', 'one.jpg')]
+    for line in ('one.jpg\t60', 'one.jpg\t60\t0', 'one.jpg\t60\tx', 'one.jpg\t60\t40\t3'):
+        (tmp_path / 'list.txt').write_text(f'inner/two.PNG\n{line}\n')
+        with pytest.raises(AnnotationError, match=r'list\.txt, line 2: behind the name come a width and a height'):
+            UnlabelledFolder(str(tmp_path), list_file='list.txt', pipeline=[])
+    (tmp_path / 'bad.jpg').write_bytes(b'not a picture')
+    with pytest.raises(DataError, match=r'1 of 3 images were left out.*\nbad\.jpg: .*not an image'):
+        main([str(tmp_path), '--processes', '2'])
+    assert len((tmp_path / 'image_sizes.txt').read_text().splitlines()) == 2
 
 
 def test_empty_folders_and_broken_images_are_named(tmp_path):
