@@ -144,7 +144,7 @@ class CocoRegions(LongList):
 
 
 @DATASETS.register_module()
-class SegmentedFrames(BaseDataset):
+class SegmentedFrames(LongList):
     """Images with maps of classes, resized and cut into square cells; RGB.
 
     A cell counts if one class covers most of it. The map of an image is the PNG of the same name. A grey map holds numbers of
