@@ -5,7 +5,7 @@
 # folders that it names can be bound with BIND="/a /b".
 set -euo pipefail
 root=$(realpath -m "${1:?usage: docker/replay.sh EMPTY_FOLDER}")
-here=$(realpath "$(dirname "$0")/..")
+here=$(realpath "$(dirname "$(readlink -f "$0")")/..")
 [[ ! -e $root || -z $(ls -A "$root") ]] || { echo "error: $root is not empty." >&2; exit 2; }
 debootstrap --variant=minbase bookworm "$root"
 cleanup() { for place in "${mounted[@]}"; do umount "$place"; done; }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Create or complete the environment:  requirements/install.sh light|full      (see requirements/README.md)
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$(readlink -f "$0")")/.."
 profile=${1:-light}
 python=${PYTHON:-python3}
 venv=${VENV:-.venv}

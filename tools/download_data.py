@@ -21,7 +21,7 @@ import numpy as np
 
 from openmsra.common.annotations import read_text
 from openmsra.common.images import read_rgb, write_rgb
-from openmsra.common.outputs import writable_folder
+from openmsra.common.outputs import require_writable, writable_folder
 from openmsra.engine.launch import run_tool
 from openmsra.errors import DataError, MissingFileError, ToolError
 
@@ -407,6 +407,7 @@ def main(argv: list[str] | None = None) -> None:
             print(f'{name:12} {source.megabytes:4} MB  {source.content} ({source.repository}; licence: {source.licence})')
         for name, reason in NOT_HERE.items():
             print(f'{name:12}          {reason}')
+    require_writable(args.out)
     for name in args.names:
         get(name, args.out, args.source, args.site)
 

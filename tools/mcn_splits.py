@@ -15,9 +15,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from openmsra.common.annotations import read_text
+from openmsra.common.outputs import require_writable
 from openmsra.engine.config.files import load_config
 from openmsra.engine.launch import run_tool
 from openmsra.errors import ToolError
+
+TOOLS = Path(__file__).resolve().parent
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -29,11 +32,12 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--work-dir', type=Path, help='folder of all runs (default: work_dirs/<config>)')
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='passed on to every run')
     args = parser.parse_args(argv)
+    folder = require_writable(args.work_dir or Path('work_dirs') / args.config.stem)
     cfg = load_config(args.config)
     trains = 'train_dataloader' in cfg
     if trains == bool(args.checkpoint):
         raise ToolError(f'{args.config} {"trains: give no" if trains else "only tests: give a"} --checkpoint.')
-    folder, figures = args.work_dir or Path('work_dirs') / args.config.stem, {}
+    figures = {}
     for split in args.splits:
         place, checkpoint = folder / f'split_{split}', args.checkpoint
         options = [*args.cfg_options, *(f'{key}={value}' for key, value in lists_of(cfg.to_dict(), split))]
@@ -64,9 +68,9 @@ def call(kind: str, work_dir: Path, arguments: list[str], options: list[str], ar
     Raises:
         ToolError: it failed; its own message stands above.
     """
-    script = [sys.executable, f'tools/{kind}.py', str(args.config), *arguments]
+    script = [sys.executable, str(TOOLS / f'{kind}.py'), str(args.config), *arguments]
     if args.gpus:
-        script = ['bash', f'tools/dist_{kind}.sh', str(args.config), *arguments, str(args.gpus)]
+        script = ['bash', str(TOOLS / f'dist_{kind}.sh'), str(args.config), *arguments, str(args.gpus)]
     command = [*script, '--work-dir', str(work_dir), *(['--cfg-options', *options] if options else [])]
     if subprocess.run(command).returncode:
         raise ToolError(f'{" ".join(command)} failed; see above.')

@@ -17,7 +17,7 @@ per_node=${GPUS_PER_NODE:-$(( tasks < 8 ? tasks : 8 ))}
 read -r -a extra <<< "${SRUN_ARGS:-}"
 resources=(-p "$partition" --job-name="$job" --ntasks="$tasks" --ntasks-per-node="$per_node" --cpus-per-task="${CPUS_PER_TASK:-5}")
 (( gpus == 0 )) || resources+=(--gres="gpu:$per_node")
-train=("${PYTHON:-python}" "$(dirname "$0")/train.py" "$config" --work-dir "$work_dir" --launcher slurm "$@")
+train=("${PYTHON:-python}" "$(dirname "$(readlink -f "$0")")/train.py" "$config" --work-dir "$work_dir" --launcher slurm "$@")
 if [[ -z ${REQUEUE:-} ]]; then
     exec srun "${resources[@]}" --kill-on-bad-exit=1 ${extra[@]+"${extra[@]}"} "${train[@]}"
 fi

@@ -9,7 +9,7 @@ set -euo pipefail
 tool=$1 position=$2
 shift 2
 if (( $# < position )) || ! [[ ${!position} =~ ^[1-9][0-9]*$ ]]; then
-    sed -n '3p' "$(dirname "$0")/dist_${tool%.py}.sh" | sed 's/^# */usage: /' >&2
+    sed -n '3p' "$(dirname "$(readlink -f "$0")")/dist_${tool%.py}.sh" | sed 's/^# */usage: /' >&2
     echo "error: argument $position must be the number of processes, got '${!position:-nothing}'." >&2
     exit 2
 fi
@@ -32,4 +32,4 @@ fi
 export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
 exec "$python" -m openmsra.engine.torchrun "${rendezvous[@]}" --nproc_per_node "$gpus" --max-restarts "${MAX_RESTARTS:-0}" \
     --signals-to-handle SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1 --shutdown-timeout "${GRACE:-60}" \
-    "$(dirname "$0")/$tool" "${arguments[@]}" --launcher pytorch
+    "$(dirname "$(readlink -f "$0")")/$tool" "${arguments[@]}" --launcher pytorch

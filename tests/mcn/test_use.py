@@ -145,15 +145,16 @@ def test_tools(setting, capsys):
         )
     assert np.load(setting / 'e.npz')['feature'].shape == (6, 512)
     assert len(json.loads((setting / 'e.json').read_text())[0]['neighbours']) == 2
-    call(
-        'tools/analysis/mcn_activation.py',
-        setting / 'config.py',
-        setting / 'trained.pth',
-        setting / 'videos/0.avi',
-        setting / 'videos/1.avi',
-        '--out',
-        setting / 'activation.png',
-    )
+    videos = [setting / f'videos/{name}.avi' for name in ('0', 'broken', '1')]
+    with pytest.raises(DataError, match='1 of 3 videos were left out, the others are in .*activation.png:\n.*broken.avi'):
+        call(
+            'tools/analysis/mcn_activation.py',
+            setting / 'config.py',
+            setting / 'trained.pth',
+            *videos,
+            '--out',
+            setting / 'activation.png',
+        )
     assert cv2.imread(str(setting / 'activation.png')).shape == (8 + 2 * 118, 8 + 8 * 104, 3)
     rng, names = np.random.default_rng(0), np.array([f'{k}.avi' for k in range(3)])
     sides = dict(query=names, gallery=np.array(['3.avi', '4.avi', '5.avi']))

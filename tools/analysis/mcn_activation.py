@@ -3,8 +3,9 @@
 import argparse
 from pathlib import Path
 
-from openmsra.common.outputs import writable_folder
+from openmsra.common.outputs import left_out, writable_folder
 from openmsra.engine.launch import run_tool
+from openmsra.errors import UserError
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -24,9 +25,13 @@ def main(argv: list[str] | None = None) -> None:
     from openmsra.mcn.inferencer import MCNInferencer
 
     inferencer = MCNInferencer(args.config, args.checkpoint)
-    rows = []
-    for file in list_videos(args.videos):
-        clips = inferencer.clips([file]).prepare_data(0)['inputs']
+    rows, faults, files = [], {}, list_videos(args.videos)
+    for file in files:
+        try:
+            clips = inferencer.clips([file]).prepare_data(0)['inputs']
+        except UserError as error:
+            faults[str(file)] = str(error)
+            continue
         clip = clips[len(clips) // 2 : len(clips) // 2 + 1]  # the middle one
         images = clip[0].permute(1, 2, 3, 0).numpy()
         inputs = inferencer.model.data_preprocessor(dict(inputs=clip))['inputs']
@@ -39,8 +44,11 @@ def main(argv: list[str] | None = None) -> None:
                 for image in (images[number], overlay(images[number], heat[number]))
             ]
         )
-    contact_sheet(rows, args.out)
-    print(f'wrote {args.out}')
+    if rows:
+        contact_sheet(rows, args.out)
+        print(f'wrote {args.out}')
+    if faults:
+        raise left_out(faults, len(files), 'videos', args.out)
 
 
 if __name__ == '__main__':

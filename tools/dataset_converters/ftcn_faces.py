@@ -57,9 +57,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
 
-    from openmsra.common.outputs import left_out, printable, writable_folder
+    from openmsra.common.outputs import left_out, printable, require_writable, writable_folder
     from openmsra.ftcn.faces.prepare import Preparation, clip_lines
 
+    require_writable(args.out or args.root)
     if args.detector == 'yunet' and not args.yunet.is_file():
         raise ToolError(f'{args.yunet}: there is no such YuNet model.')
     rows, out = select_videos(args), writable_folder(args.out or args.root)

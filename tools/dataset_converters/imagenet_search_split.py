@@ -40,9 +40,9 @@ def main(argv: list[str] | None = None) -> None:
     from openmsra.common.images import images_of
     from openmsra.errors import ConfigError
 
+    out = require_writable(args.out or args.root / 'meta')
     if not args.root.is_dir():
         raise ConfigError(f'{args.root}: there is no such folder.')
-    out = require_writable(args.out or args.root / 'meta')
     if args.per_class < 1:
         raise ConfigError(f'--per-class {args.per_class}: must be at least 1.')
     train = args.root / 'train'

@@ -11,7 +11,7 @@ The lists go beside the folder of videos, in the format of mmaction2: a relative
 import argparse
 from pathlib import Path
 
-from openmsra.common.outputs import left_out, writable_folder
+from openmsra.common.outputs import left_out, require_writable, writable_folder
 from openmsra.engine.launch import run_tool
 from openmsra.errors import ToolError
 
@@ -33,14 +33,11 @@ def main(argv: list[str] | None = None) -> None:
 
     from openmsra.mcn.data import splits
 
+    out = require_writable(args.out or args.videos.parent)
     if not args.videos.is_dir():
         raise ToolError(f'{args.videos}: there is no such folder of videos.')
-    out = args.out or args.videos.parent
+    lists, classes = read(args)
     writable_folder(out)
-    try:
-        lists, classes = read(args)
-    except splits.SplitError as error:
-        raise ToolError(str(error)) from None
     every = sorted({row for rows in lists.values() for row in rows})
     found, missing, inexact = splits.locate(every, args.videos)
     if not found:

@@ -101,7 +101,8 @@ class WorkerInit:
 def _small_shared_memory(why: str) -> str:
     return (
         f'The shared memory {SHARED_MEMORY} is too small for the data workers ({why}). Give the container more '
-        '(docker run --shm-size=8g or --ipc=host), or --cfg-options train_dataloader.num_workers=0.'
+        '(docker run --shm-size=8g or --ipc=host), or take none: --cfg-options '
+        'train_dataloader.num_workers=0 (tools/ckdn_score.py: --workers 0).'
     )
 
 
