@@ -8,6 +8,7 @@ schedules, metrics, visualisers, log processors: all by the Runner itself. Netwo
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmengine.config import Config, ConfigDict
@@ -20,6 +21,8 @@ from benchmarks.recipes import shrink_batch, use_bfloat16, without_weights
 from openmsra import compat
 from openmsra.engine.config.files import load_config
 from openmsra.engine.runner import OpenMSRARunner
+from openmsra.miniatures import restored_photos
+from openmsra.miniatures.restorers import train_denoisers
 from tests import trees
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,10 +71,16 @@ def built() -> set[str]:
     return set()
 
 
+def _hardly_trained(degraded: np.ndarray, pristine: np.ndarray, steps: tuple[int, ...]) -> dict:
+    return dict(zip(steps, train_denoisers(degraded, pristine, (1, 2)).values(), strict=True))
+
+
 @pytest.fixture
 def at_data(data_trees, monkeypatch):
-    """The working directory is one with all data."""
+    """The working directory is one with all data; those that a miniature makes itself are few."""
     monkeypatch.chdir(data_trees)
+    monkeypatch.setattr(restored_photos, 'PATCHES', dict(train=2, val=1, test=1))
+    monkeypatch.setattr(restored_photos, 'train_denoisers', _hardly_trained)
 
 
 @pytest.mark.parametrize('path', _marked(CONFIGS))
