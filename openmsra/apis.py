@@ -7,10 +7,11 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 
-from openmsra.engine.config.files import as_config, config_files
+from openmsra.engine.config.files import as_config
 from openmsra.engine.model import init_model
 from openmsra.errors import ConfigError
 from openmsra.registry import INFERENCERS
+from openmsra.resources import config_files
 
 __all__ = ['init_inferencer', 'init_model', 'list_models']
 
@@ -39,9 +40,5 @@ def init_inferencer(
 
 
 def list_models(pattern: str = '*') -> list[str]:
-    """Names of all configs of the checkout that match ``pattern`` (shell wildcards), sorted.
-
-    Raises:
-        MissingFileError: openmsra is not installed from a checkout (``pip install -e .``), so there are no configs.
-    """
+    """Names of all configs that match ``pattern`` (shell wildcards), sorted."""
     return sorted(fnmatch.filter(config_files(), pattern))

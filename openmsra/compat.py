@@ -13,6 +13,8 @@ from functools import cache
 
 import torch
 
+from openmsra.resources import PREFIX, base_file
+
 # torchvision 0.28 registers fake kernels for these operators at import, and only these, without asking whether its
 # compiled library could be loaded. That library is built against CUDA torch: on a CPU-only torch it cannot be.
 _TORCHVISION_SCHEMAS = (
@@ -115,6 +117,22 @@ def format_configs_once() -> None:
         return known[key]
 
     yapf_api.FormatCode = remembered
+
+
+@cache
+def let_configs_inherit_ours() -> None:
+    """Let ``_base_`` name our configs as ``openmsra::paper/config.py``; mmengine does so for OpenMMLab's packages alone.
+
+    A config of a user then inherits from openmsra wherever either of them lies.
+    """
+    from mmengine.config import Config
+
+    original = Config._get_cfg_path
+
+    def path_of(name: str, filename: str) -> tuple[str, str | None]:
+        return (str(base_file(name)), None) if name.startswith(PREFIX) else original(name, filename)
+
+    Config._get_cfg_path = staticmethod(path_of)
 
 
 @cache

@@ -5,10 +5,13 @@ import difflib
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from mmengine.registry import Registry
+if TYPE_CHECKING:
+    from mmengine.registry import Registry
 
 PACKAGE = Path(__file__).resolve().parent
+SHOWN = 40  # names that a sentence can list
 
 
 def nearest(name: str, candidates: Iterable[str], count: int = 3, cutoff: float = 0.55) -> list[str]:
@@ -23,6 +26,8 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
     near = nearest(name, candidates)
     if near:
         return f'Did you mean {" or ".join(near)}?'
+    if len(candidates) > SHOWN:
+        return f'Nothing is near it among {len(candidates)} names, such as {", ".join(candidates[:3])}.'
     return f'Valid names: {", ".join(candidates)}.' if candidates else 'No name is valid here.'
 
 
@@ -30,7 +35,7 @@ def did_you_mean(name: str, candidates: Iterable[str]) -> str:
 def registered_in_source() -> dict[str, str]:
     """Class name -> the package (of a miniature, the module) to import for it, read off the sources; nothing is imported."""
     packages = {}
-    for path in sorted(PACKAGE.glob('*/**/*.py')):
+    for path in sorted(PACKAGE.glob('[!.]*/**/*.py')):
         room, *_ = parts = path.relative_to(PACKAGE).with_suffix('').parts
         package = '.'.join(('openmsra', *parts)) if room == 'miniatures' else f'openmsra.{room}'
         for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
@@ -41,7 +46,7 @@ def registered_in_source() -> dict[str, str]:
     return packages
 
 
-def unresolved_type_message(key: str, root: Registry) -> str:
+def unresolved_type_message(key: str, root: 'Registry') -> str:
     """Why ``type='key'`` cannot be built from the registry tree below ``root``, and what to change."""
     scope, _, name = key.rpartition('.')
     ours = registered_in_source()

@@ -23,6 +23,7 @@ DISTRIBUTION = dict(
     mmpretrain='onedl-mmpretrain',
     mmaction='mmaction2',
     skvideo='scikit-video',
+    yaml='pyyaml',
 )
 # with an error that names the package to install, as the commands of the export need it
 NAMED_WHEN_MISSING = {'onnx', 'onnxruntime', 'onnxscript', 'fvcore'}
@@ -69,7 +70,7 @@ def _foreign(paper: str) -> dict[str, str]:
 def _installed(paper: str) -> set[str]:
     """Names of the distributions that ``pip install .[paper]`` asks for."""
     given = {}
-    text = (ROOT / 'setup.py').read_text(encoding='utf-8').replace('from setuptools import find_packages, setup', '')
+    text = (ROOT / 'setup.py').read_text(encoding='utf-8').replace('from setuptools import find_packages, setup\n', '')
     names = dict(__file__=str(ROOT / 'setup.py'), setup=given.update, find_packages=lambda **_: [])
     exec(compile(text, 'setup.py', 'exec'), names)  # noqa: S102
     wanted = [*given['install_requires'], *given['extras_require'][paper]]

@@ -10,11 +10,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / 'openmsra'
 PAPERS = {'autoformer', 'ckdn', 'ftcn', 'maskco', 'mcn', 'soft_teacher'}
-FOUNDATION = {'compat', 'errors', 'registry', 'suggest'}
+FOUNDATION = {'compat', 'errors', 'registry', 'resources', 'suggest'}
 # which rooms a room may import, itself aside; the arrows of ARCHITECTURE.md
 ARROWS = {
     'errors': set(),
-    'compat': set(),
+    'resources': {'errors'},
+    'compat': {'resources'},
     'suggest': set(),
     'registry': {'suggest'},
     'common': FOUNDATION,
@@ -22,6 +23,8 @@ ARROWS = {
     **{paper: FOUNDATION | {'common', 'engine'} for paper in PAPERS},
     'miniatures': FOUNDATION | {'common', 'engine'} | PAPERS,
     'apis': FOUNDATION | {'common', 'engine'},
+    'cli': FOUNDATION | {'apis', 'common', 'engine'} | PAPERS,
+    '__main__': {'cli'},
 }
 SIBLINGS = {'mmdet': {'soft_teacher'}, 'mmaction': {'ftcn', 'mcn'}, 'mmpretrain': {'autoformer', 'maskco'}}
 MODULES = sorted(path for path in PACKAGE.rglob('*.py') if path != PACKAGE / '__init__.py')

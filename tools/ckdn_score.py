@@ -24,8 +24,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('checkpoint', type=Path, help='converted or trained checkpoint')
     parser.add_argument('--config', type=Path, default=CONFIG, help='config of the checkpoint')
-    parser.add_argument('--restored', type=Path, required=True, help='image or folder')
-    parser.add_argument('--degraded', type=Path, required=True, help='image or folder')
+    parser.add_argument('--restored', type=Path, nargs='+', required=True, help='image or folder, or several images')
+    parser.add_argument('--degraded', type=Path, nargs='+', required=True, help='image or folder, or several images')
     parser.add_argument('--method-dirs', action='store_true', help='--restored has a sub-folder for each method: compare them')
     parser.add_argument('--crop', choices=('center', 'grid', 'whole'), default='center', help='what of an image is scored')
     parser.add_argument('--ref-interp', choices=('nearest', 'bicubic'), default='nearest', help='resizing of degraded images')
@@ -58,7 +58,7 @@ def main(argv: list[str] | None = None) -> None:
     failed, scored = ([row for row in rows if ('error' in row) == state] for state in (True, False))
     if scored:
         sample = inferencer.swapped_logits([(row['restored'], row['degraded']) for row in scored[:SWAP_SAMPLE]])
-        for sign in swap_signs(args.restored, args.degraded, scored, sample):
+        for sign in swap_signs(args.restored[0], args.degraded[0], scored, sample):
             print(f'warning: are --restored and --degraded exchanged? {sign}.', file=sys.stderr)
         write(sorted(scored, key=lambda row: -row['score']), failed, inferencer.provenance, args)
         growing.unlink()
@@ -77,7 +77,7 @@ def find_pairs(args: argparse.Namespace) -> tuple[list[tuple[str, str]], list[tu
     """(method, image) and (restored file, degraded file) of all pairs."""
     from openmsra.ckdn.data.pairs import images_by_stem, match, method_folders
 
-    folders = method_folders(args.restored) if args.method_dirs else {'': args.restored}
+    folders = method_folders(args.restored[0]) if args.method_dirs else {'': args.restored}
     degraded = images_by_stem(args.degraded)
     pairs = {
         (method, image): pair

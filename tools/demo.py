@@ -20,10 +20,10 @@ PROMISED_TOP1 = 93.0
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def main() -> None:
+def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--work-dir', type=Path, default=ROOT / 'work_dirs' / 'demo')
-    out = parser.parse_args().work_dir.resolve()
+    out = parser.parse_args(argv).work_dir.resolve()
     started = time.time()
     _say('1/4 train a supernet on 1000 real digits (scikit-learn, 8 x 8 pixels)')
     _tool('train.py', CONFIG, '--work-dir', out / 'train')

@@ -13,8 +13,6 @@ from pathlib import Path
 from openmsra.common.images import images_of
 from openmsra.common.outputs import left_out, printable, writable_folder
 from openmsra.common.video import Frame, ImageFolder, VideoFile, list_videos, record_camera
-from openmsra.engine.checkpoint.files import write_durably
-from openmsra.engine.inferencer import numbered_name
 from openmsra.engine.launch import run_tool
 from openmsra.errors import MissingFileError, UserError, VideoError
 
@@ -88,6 +86,8 @@ class LazyVideo:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
+    from openmsra.engine.checkpoint.files import write_durably
+    from openmsra.engine.inferencer import numbered_name
     from openmsra.ftcn import FTCNInferencer, report
     from openmsra.ftcn.calibration import Calibration
     from openmsra.ftcn.faces.detectors import face_source

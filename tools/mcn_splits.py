@@ -16,7 +16,6 @@ from pathlib import Path
 
 from openmsra.common.annotations import read_text
 from openmsra.common.outputs import require_writable
-from openmsra.engine.config.files import load_config
 from openmsra.engine.launch import run_tool
 from openmsra.errors import ToolError
 
@@ -33,6 +32,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('--cfg-options', nargs='+', default=[], metavar='KEY=VALUE', help='passed on to every run')
     args = parser.parse_args(argv)
     folder = require_writable(args.work_dir or Path('work_dirs') / args.config.stem)
+    from openmsra.engine.config.files import load_config
+
     cfg = load_config(args.config)
     trains = 'train_dataloader' in cfg
     if trains == bool(args.checkpoint):

@@ -3,7 +3,6 @@
 import argparse
 from pathlib import Path
 
-from openmsra.engine.config.files import load_config
 from openmsra.engine.launch import add_common_arguments, apply_arguments, build_runner, require_writable, run_tool
 
 
@@ -42,6 +41,8 @@ def apply_test_arguments(cfg, args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
+    from openmsra.engine.config.files import load_config
+
     cfg = load_config(args.config, args.cfg_options)
     apply_arguments(cfg, args)
     apply_test_arguments(cfg, args)

@@ -2,9 +2,7 @@
 
 import argparse
 
-from openmsra.engine.config.files import load_config
 from openmsra.engine.launch import add_common_arguments, apply_arguments, build_runner, run_tool
-from openmsra.engine.runner import AUTO_RESUME
 
 
 def parse_args(argv: list[str] | None) -> argparse.Namespace:
@@ -13,7 +11,7 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument(
         '--resume',
         nargs='?',
-        const=AUTO_RESUME,
+        const=True,
         metavar='PATH',
         help='continue from PATH, or from the newest checkpoint of the work dir if no path is given (else load_from)',
     )
@@ -30,11 +28,12 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def apply_training_arguments(cfg, args: argparse.Namespace) -> None:
     import torch
 
+    from openmsra.engine.runner import AUTO_RESUME
     from openmsra.errors import ConfigError
 
     if args.resume:
-        cfg.resume = AUTO_RESUME if args.resume == AUTO_RESUME else True
-        if args.resume != AUTO_RESUME:
+        cfg.resume = AUTO_RESUME if args.resume is True else True
+        if args.resume is not True:
             cfg.load_from = args.resume
     dtype = args.amp_dtype or (cfg.optim_wrapper.get('dtype', 'float16') if args.amp else None)
     if dtype:
@@ -51,6 +50,8 @@ def apply_training_arguments(cfg, args: argparse.Namespace) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
+    from openmsra.engine.config.files import load_config
+
     cfg = load_config(args.config, args.cfg_options)
     apply_arguments(cfg, args)
     apply_training_arguments(cfg, args)

@@ -17,6 +17,7 @@ from openmsra.errors import ConfigError, DataError
 from openmsra.registry import INFERENCERS, TRANSFORMS
 
 Image = str | Path | np.ndarray
+CAPTIONED_SIDE = 192  # pixels; smaller images are enlarged so that a caption has room
 
 
 @INFERENCERS.register_module()
@@ -101,6 +102,18 @@ class AutoFormerInferencer(Inferencer):
         scores, labels = prediction.pred_score.topk(min(topk, len(self.classes)))
         labels = labels.tolist()
         return dict(labels=labels, classes=[self.classes[label] for label in labels], scores=scores.tolist())
+
+    def draw(self, item: Path | np.ndarray, row: dict) -> np.ndarray:
+        """The image above a line with its best class (H, W, 3) RGB."""
+        pixels = item if isinstance(item, np.ndarray) else _read(item, 3)
+        if pixels.ndim == 2 or pixels.shape[2] == 1:
+            pixels = cv2.cvtColor(pixels, cv2.COLOR_GRAY2BGR)
+        scale = max(1, -(-CAPTIONED_SIDE // min(pixels.shape[:2])))
+        large = cv2.resize(pixels, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
+        caption = np.full((28, large.shape[1], 3), 255, np.uint8)
+        text = f'{row["classes"][0]}  {100 * row["scores"][0]:.0f} %'
+        cv2.putText(caption, text, (4, 20), cv2.FONT_HERSHEY_SIMPLEX, 0.55, (32, 32, 32), 1, cv2.LINE_AA)
+        return np.concatenate([large, caption])[..., ::-1]
 
     def _choose(self, arch: str | dict | None) -> None:
         if not isinstance(self.model, AutoFormerSupernet):

@@ -17,6 +17,7 @@ from openmsra.ckdn.data.degrade import SyntheticDegraded  # noqa: E402
 from openmsra.ckdn.data.fr_datasets import FRLabelDataset  # noqa: E402
 from openmsra.ckdn.data.pipal import PIPALDataset  # noqa: E402
 from openmsra.ckdn.data.preprocessor import PairDataPreprocessor  # noqa: E402
+from openmsra.ckdn.data.table import ScoredTable  # noqa: E402
 from openmsra.ckdn.data.transforms import LoadPair, PackPair, ResizeCropPair  # noqa: E402
 from openmsra.ckdn.hooks import CollapseWatchHook, TwoStageHook  # noqa: E402
 from openmsra.ckdn.inferencer import CKDNInferencer  # noqa: E402
@@ -37,6 +38,7 @@ __all__ = [
     'PackPair',
     'PairDataPreprocessor',
     'ResizeCropPair',
+    'ScoredTable',
     'SyntheticDegraded',
     'TwoStageHook',
     'elo_expectation',

@@ -49,7 +49,7 @@ class VideoFile:
 
     def __iter__(self) -> Iterator[Frame]:
         with _openable(self.path) as path:
-            announced, rate = _header(path)
+            announced, rate = video_header(path)
             count, time, first, fault = 0, -1 / rate, None, None
             for frame, stamp in self._decoded(path):
                 if isinstance(frame, VideoError):
@@ -144,7 +144,7 @@ def read_frames(path: str | Path, indices: Sequence[int] | Callable[[int], Seque
         FileNotFoundError, VideoError: see :class:`VideoFile`.
     """
     video = VideoFile(path, backend)
-    choose, count = indices if callable(indices) else None, _header(str(path))[0] if callable(indices) else 0
+    choose, count = indices if callable(indices) else None, video_header(str(path))[0] if callable(indices) else 0
     with _openable(video.path) as file:
         if video.backends[0] == 'decord' and (frames := _seek_with_decord(file, indices, path)) is not None:
             return frames
@@ -246,7 +246,7 @@ def _opencv(path: str, skip: int, limit: int | None) -> Iterator[Frame]:
         video.release()
 
 
-def _header(path: str) -> tuple[int, float]:
+def video_header(path: str) -> tuple[int, float]:
     """Announced number of frames, estimated from the duration where a container does not count them, 0 where it has neither;
 
     and frames a second.

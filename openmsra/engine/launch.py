@@ -1,4 +1,7 @@
-"""From a command line to a Runner: what ``tools/train.py`` and ``tools/test.py`` share."""
+"""From a command line to a Runner: what ``tools/train.py`` and ``tools/test.py`` share.
+
+Nothing heavy is imported before it is used: ``--help`` and a misspelt argument must not wait for torch.
+"""
 
 import argparse
 import errno
@@ -9,15 +12,14 @@ import sys
 import tempfile
 from datetime import timedelta
 from pathlib import Path
-
-import torch
-from mmengine.config import Config
-from mmengine.runner import Runner
+from typing import TYPE_CHECKING
 
 from openmsra.engine.config.options import OptionAction
-from openmsra.engine.preemption import SIGNALS
-from openmsra.engine.runner import OpenMSRARunner
 from openmsra.errors import ConfigError, PreemptedError, UserError
+
+if TYPE_CHECKING:
+    from mmengine.config import Config
+    from mmengine.runner import Runner
 
 PREEMPTED = 75  # exit code of a training that was asked to stop and has saved: EX_TEMPFAIL, "try again"
 # where each launcher leaves rank, world size and local rank
@@ -45,7 +47,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--deterministic', action='store_true', help='deterministic cuDNN algorithms')
 
 
-def apply_arguments(cfg: Config, args: argparse.Namespace) -> None:
+def apply_arguments(cfg: 'Config', args: argparse.Namespace) -> None:
     """Write the common arguments into ``cfg``; the command line wins over the config, the config over defaults."""
     cfg.launcher = args.launcher
     cfg.work_dir = args.work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(args.config).stem)
@@ -71,8 +73,12 @@ def require_writable(folder: str | Path, option: str) -> None:
             ) from None
 
 
-def build_runner(cfg: Config) -> Runner:
+def build_runner(cfg: 'Config') -> 'Runner':
     """Start the process group where mmengine cannot (no GPU) and build the Runner."""
+    import torch
+
+    from openmsra.engine.runner import OpenMSRARunner
+
     if cfg.launcher == 'slurm':
         _set_slurm_rendezvous()
     if cfg.launcher != 'none' and not torch.cuda.is_available():
@@ -94,6 +100,8 @@ def _set_slurm_rendezvous() -> None:
 
 def _init_gloo(launcher: str, timeout: float | None) -> None:
     """mmengine's own start-up sets a CUDA device for every launcher and cannot be used on a CPU-only torch."""
+    import torch
+
     names = LAUNCHER_ENV[launcher]
     absent = [name for name in names if name not in os.environ]
     if absent:
@@ -119,6 +127,8 @@ def run_tool(main, argv: list[str] | None = None) -> None:
     try:
         main(argv)
     except PreemptedError as error:
+        from openmsra.engine.preemption import SIGNALS
+
         for number in SIGNALS:  # srun ends the others when the first has left; they have saved too
             signal.signal(number, signal.SIG_IGN)
         print(error, file=sys.stderr)
@@ -138,5 +148,6 @@ def run_tool(main, argv: list[str] | None = None) -> None:
         )
         sys.exit(2)
     finally:
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            torch.distributed.destroy_process_group()
+        distributed = sys.modules.get('torch.distributed')  # absent where nothing has imported torch
+        if distributed is not None and distributed.is_available() and distributed.is_initialized():
+            distributed.destroy_process_group()

@@ -8,7 +8,6 @@ import argparse
 from pathlib import Path
 
 from openmsra.common.outputs import writable_folder
-from openmsra.engine.config.files import load_config
 from openmsra.engine.launch import run_tool
 
 
@@ -26,17 +25,18 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
 def main(argv: list[str] | None = None) -> None:
     args = parse_args(argv)
     writable_folder(args.out)
-    cfg = load_config(args.config)
 
     from mmengine.dataset import pseudo_collate
     from mmengine.registry import DefaultScope
     from mmengine.runner import set_random_seed
 
     from openmsra.apis import init_model
+    from openmsra.engine.config.files import load_config
     from openmsra.registry import DATASETS
     from openmsra.soft_teacher.monitor.browse import pseudo_labels_of_views, unlabelled_part
     from openmsra.soft_teacher.monitor.pictures import pseudo_label_pictures, save_pictures
 
+    cfg = load_config(args.config)
     set_random_seed(args.seed)
     model = init_model(cfg, args.checkpoint, args.device)
     with DefaultScope.overwrite_default_scope('openmsra'):

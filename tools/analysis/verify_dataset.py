@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from openmsra.common.outputs import printable, writable_folder
-from openmsra.engine.config.files import load_config
 from openmsra.engine.launch import run_tool
 from openmsra.errors import ToolError
 
@@ -56,10 +55,12 @@ def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     if args.out:
         writable_folder(args.out.parent)
-    cfg = load_config(args.config)
 
     from mmengine.registry import DATASETS, DefaultScope
 
+    from openmsra.engine.config.files import load_config
+
+    cfg = load_config(args.config)
     loaders = {phase: cfg.get(f'{phase}_dataloader') for phase in args.phase}
     if not any(loaders.values()):
         raise ToolError(f'{args.config}: has no data of {", ".join(args.phase)}.')

@@ -8,7 +8,6 @@ import json
 from pathlib import Path
 
 from openmsra.common.outputs import writable_folder
-from openmsra.engine.config.files import load_config
 from openmsra.engine.launch import run_tool
 from openmsra.errors import ToolError
 
@@ -23,6 +22,7 @@ def main(argv: list[str] | None = None) -> None:
     writable_folder(args.target.parent)
 
     from openmsra.engine.checkpoint.io import load_file, save_file
+    from openmsra.engine.config.files import load_config
     from openmsra.mcn.export import encoder_weights, recognizer_config, recognizer_weights
 
     model = load_config(args.config).model

@@ -11,12 +11,18 @@ DEGRADED_NAMES = re.compile(r'(?<![a-z])(degraded|lq|lr|inputs?|noisy|blurred|bl
 RESTORED_NAMES = re.compile(r'(?<![a-z])(restored|sr|outputs?|results?|enhanced|denoised|deblurred)(?![a-z])', re.I)
 
 
-def images_by_stem(place: Path) -> dict[str, Path]:
+def images_by_stem(place: Path | list[Path]) -> dict[str, Path]:
     """Images of a folder by relative path without extension; a single file has the key ''.
 
+    Of several places the images go by their names alone.
+
     Raises:
-        PairError: the place does not exist, or two images of a folder share a stem.
+        PairError: a place does not exist, or two images share a stem.
     """
+    if isinstance(place, list):
+        if len(place) > 1:
+            return _by_name(place)
+        place = place[0]
     if place.is_file():
         return {'': place}
     if not place.is_dir():
@@ -28,6 +34,15 @@ def images_by_stem(place: Path) -> dict[str, Path]:
             raise PairError(f'{path} and {found[stem]} have one stem; keep one of them.')
         found[stem] = path
     return found
+
+
+def _by_name(places: list[Path]) -> dict[str, Path]:
+    images: dict[str, Path] = {}
+    for path in list_images(places):
+        if path.stem in images:
+            raise PairError(f'{path} and {images[path.stem]} have one stem; keep one of them, or name their folder alone.')
+        images[path.stem] = path
+    return images
 
 
 def match(restored: dict[str, Path], degraded: dict[str, Path], allow_missing: bool) -> dict[str, tuple[Path, Path]]:

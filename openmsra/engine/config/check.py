@@ -94,7 +94,8 @@ def check_config(cfg: Config, option_keys: tuple[str, ...] = ()) -> None:
 def config_chain(path: Path) -> list[Path]:
     """The file and all files it inherits from through ``_base_``, itself first."""
     bases = Config._get_base_files(str(path))
-    return [path, *(file for base in bases for file in config_chain((path.parent / base).resolve()))]
+    files = (Path(Config._get_cfg_path(base, str(path))[0]).resolve() for base in bases)
+    return [path, *(file for base in files for file in config_chain(base))]
 
 
 def runner_keys() -> set[str]:
@@ -113,11 +114,12 @@ def _unread_variables(cfg: Config, files: list[Path]) -> Iterator[str]:
     for file in files:  # from the leaf to its bases
         tree = ast.parse(file.read_text(encoding='utf-8'))
         assigned = {
-            target.id
+            name.id
             for node in tree.body
             if isinstance(node, ast.Assign)
             for target in node.targets
-            if isinstance(target, ast.Name) and not target.id.startswith('__')
+            for name in (target.elts if isinstance(target, ast.Tuple) else [target])
+            if isinstance(name, ast.Name) and not name.id.startswith('__')
         }
         loads = [node for node in ast.walk(tree) if hasattr(node, 'ctx') and isinstance(node.ctx, ast.Load)]
         loaded = {node.id for node in loads if isinstance(node, ast.Name)}

@@ -8,35 +8,24 @@ from mmengine.config import Config
 from openmsra import compat
 from openmsra.engine.config.check import check_config
 from openmsra.errors import ConfigError, MissingFileError
+from openmsra.resources import config_files
 from openmsra.suggest import did_you_mean
-
-CONFIGS = Path(__file__).resolve().parents[3] / 'configs'
-
-
-def config_files() -> dict[str, Path]:
-    """Name -> file of all configs of the checkout.
-
-    Raises:
-        MissingFileError: openmsra is not installed from a checkout (``pip install -e .``), so there are no configs.
-    """
-    if not CONFIGS.is_dir():
-        raise MissingFileError(f'{CONFIGS}: no configs; install openmsra from its checkout with `pip install -e .`.')
-    files = (path for path in CONFIGS.glob('*/*.py') if not path.name.startswith('_') and path.parent.name != '_base_')
-    return {path.stem: path for path in files}
 
 
 def load_config(path: str | Path, options: dict | None = None) -> Config:
     """Read a config, apply ``--cfg-options`` and check that everything in it is read.
 
+    Args:
+        path: a file, or the name of one of openmsra's configs.
+        options: dotted keys and their values.
+
     Raises:
-        FileNotFoundError: no such file; the message names the nearest config.
+        FileNotFoundError: no such file or name; the message names the nearest config.
         ConfigError: a key that nothing reads, a type that does not resolve.
     """
-    path, options = Path(path), options or {}
-    if not path.is_file():
-        others = [str(other) for other in Path('configs').glob('*/*.py')]
-        raise MissingFileError(f'{path}: there is no such config. {did_you_mean(str(path), others)}')
+    path, options = _existing_config(path), options or {}
     compat.format_configs_once()
+    compat.let_configs_inherit_ours()
     cfg = Config.fromfile(path)
     _refuse_text_for_lists(cfg, options)
     try:
@@ -48,7 +37,7 @@ def load_config(path: str | Path, options: dict | None = None) -> Config:
 
 
 def as_config(config: str | Path | Config, cfg_options: dict | None = None) -> Config:
-    """A checked config from a file, a name of :func:`config_files`, or a loaded config, with overrides.
+    """A checked config from a file, a name of :func:`openmsra.resources.config_files`, or a loaded config, with overrides.
 
     Raises:
         ConfigError, MissingFileError: see :func:`load_config`.
@@ -58,10 +47,17 @@ def as_config(config: str | Path | Config, cfg_options: dict | None = None) -> C
         cfg.merge_from_dict(cfg_options or {})
         check_config(cfg)
         return cfg
-    path = Path(config)
-    if not path.suffix and not path.exists():
-        path = config_files().get(str(config), path)
-    return load_config(path, cfg_options)
+    return load_config(config, cfg_options)
+
+
+def _existing_config(path: str | Path) -> Path:
+    path, ours = Path(path), config_files()
+    if path.is_file():
+        return path
+    if path.stem in ours and str(path) in (path.stem, path.name):
+        return ours[path.stem]
+    others = list(ours) if path.parent == Path() else [str(other) for other in Path('configs').glob('*/*.py')] or list(ours)
+    raise MissingFileError(f'{path}: there is no such config. {did_you_mean(str(path), others)}')
 
 
 def _refuse_text_for_lists(cfg: Config, options: dict) -> None:

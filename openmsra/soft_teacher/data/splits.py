@@ -10,8 +10,11 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from openmsra.common.annotations import read_text
 from openmsra.common.coco import read_coco
 from openmsra.errors import AnnotationError, DataError
+
+VOC_SETS = ('train', 'val', 'trainval', 'test')
 
 
 @dataclass
@@ -36,16 +39,40 @@ class Plan:
     ids: list[str] | None = None
 
 
-def read_voc(folder: Path) -> dict:
+def voc_image_sets(folder: Path) -> dict[str, Path]:
+    """Name -> file of the lists that a VOC data set divides its images by: ``ImageSets/Main/{train,val,trainval,test}.txt``.
+
+    Lists of one class (``aeroplane_train.txt``) are not among them.
+
+    Args:
+        folder: of the data set, or of its xml files.
+    """
+    place = _voc_root(folder) / 'ImageSets' / 'Main'
+    files = {path.stem: path for path in sorted(place.glob('[!.]*.txt'))}
+    return {name: files[name] for name in VOC_SETS if name in files}
+
+
+def _voc_root(folder: Path) -> Path:
+    return folder if (folder / 'Annotations').is_dir() else folder.parent
+
+
+def read_voc(folder: Path, image_set: str | None = None) -> dict:
     """VOC xml files of a folder as COCO content; categories in alphabetical order, 'difficult' objects are crowds.
 
+    Args:
+        folder: of the xml files, or of a data set with ``Annotations/``.
+        image_set: only the images of this list; categories are those of all files, so that all lists number them alike.
+
     Raises:
-        DataError: no xml file in the folder.
-        AnnotationError: a file is no XML, lacks an entry or has a box that is none; the message names it.
+        DataError: no xml file in the folder, or no such list.
+        AnnotationError: a file is no XML, lacks an entry or has a box that is none, or a list names an image that has no file.
     """
-    files = sorted(folder.glob('[!.]*.xml'))
+    annotations = folder / 'Annotations' if (folder / 'Annotations').is_dir() else folder
+    files = sorted(annotations.glob('[!.]*.xml'))
     if not files:
         raise DataError(f'{folder}: no VOC xml file in it.')
+    if image_set is not None:
+        return _only_listed(read_voc(folder), [file.stem for file in files], folder, image_set)
     trees = [_parsed_xml(file) for file in files]
     objects = [[_voc_object(file, node) for node in tree.iter('object')] for file, tree in zip(files, trees, strict=True)]
     names = sorted({name for rows in objects for name, *_ in rows})
@@ -65,6 +92,17 @@ def read_voc(folder: Path) -> dict:
                 )
             )
     return dict(images=images, annotations=annotations, categories=[dict(id=k + 1, name=name) for k, name in enumerate(names)])
+
+
+def _only_listed(content: dict, stems: list[str], folder: Path, image_set: str) -> dict:
+    lists = voc_image_sets(folder)
+    if image_set not in lists:
+        raise DataError(f'{folder}: there is no list ImageSets/Main/{image_set}.txt; there are {", ".join(lists) or "none"}.')
+    listed = [line.split()[0] for line in read_text(lists[image_set]).splitlines() if line.strip()]
+    numbers = {stem: image['id'] for stem, image in zip(stems, content['images'], strict=True)}
+    if missing := [name for name in listed if name not in numbers]:
+        raise AnnotationError(f'{lists[image_set]}: {len(missing)} images have no xml file, such as {missing[0]}.')
+    return subset(content, {numbers[name] for name in listed})
 
 
 def _parsed_xml(file: Path) -> ElementTree.Element:

@@ -1,0 +1,109 @@
+"""``openmsra doctor``: what is installed, what each paper can do with it, and the command that would change that."""
+
+import argparse
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from openmsra import __version__
+from openmsra.resources import PAPERS, resource_root
+
+OPERATORS = 'operators'  # mmcv's compiled ones
+NEEDS = {  # what a paper imports to train and to infer
+    'autoformer': ('mmcv', 'mmpretrain', 'sklearn'),
+    'soft_teacher': ('mmcv', 'mmdet', 'pycocotools', OPERATORS),
+    'ftcn': ('mmcv', 'mmaction', 'einops'),
+    'ckdn': ('mmcv', 'scipy'),
+    'mcn': ('mmcv', 'mmaction', 'einops'),
+    'maskco': ('mmcv', 'mmpretrain', 'sklearn'),
+}
+DISTRIBUTIONS = (
+    'torch', 'torchvision', 'onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection', 'onedl-mmpretrain', 'mmaction2', 'numpy',
+    'opencv-python-headless', 'scikit-learn', 'tensorboard', 'wandb', 'mlflow', 'onnxruntime',
+)  # fmt: skip
+NO_OPERATORS = 'make install-full compiles them; without a checkout: pip install --no-build-isolation onedl-mmcv with torch there'
+
+
+def main(argv: list[str]) -> None:
+    argparse.ArgumentParser(prog='openmsra doctor', description=__doc__).parse_args(argv)
+    operators, reason = mmcv_operators()
+    lines = [*machine(), '', 'installed', *versions(operators, reason), '', 'papers', *papers(operators)]
+    print('\n'.join(lines))
+
+
+def machine() -> list[str]:
+    """The interpreter, the processor, memory, GPUs and room for results."""
+    import torch
+
+    memory = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+    lines = [
+        f'openmsra {__version__} in {Path(__file__).resolve().parents[1]}, configs in {resource_root() / "configs"}',
+        f'Python {platform.python_version()} ({sys.executable}), {platform.system()} {platform.machine()}',
+        f'{cores} CPU cores, {memory:.0f} GB memory, {shutil.disk_usage(".").free / 2**30:.0f} GB free in {Path.cwd()}',
+        f'shared memory (/dev/shm, for data workers): {_shared_memory()}',
+    ]
+    if torch.cuda.is_available():
+        for number in range(torch.cuda.device_count()):
+            facts = torch.cuda.get_device_properties(number)
+            lines.append(f'GPU {number}: {facts.name}, {facts.total_memory / 2**30:.0f} GB, CUDA {torch.version.cuda}')
+    else:
+        lines.append(f'no GPU for torch: {_why_no_gpu(torch.version.cuda)}')
+    return lines
+
+
+def _shared_memory() -> str:
+    if not Path('/dev/shm').is_dir():
+        return 'none; set num_workers=0'
+    free = shutil.disk_usage('/dev/shm').free / 2**30
+    return f'{free:.1f} GB' + ('; little: docker run --shm-size 8g, or num_workers=0' if free < 0.5 else '')
+
+
+def _why_no_gpu(cuda: str | None) -> str:
+    if shutil.which('nvidia-smi') is None:
+        return 'no NVIDIA driver on this machine; everything runs on the CPU'
+    if cuda is None:
+        return 'there is a driver, but this torch is a CPU build; install the CUDA build (make install does, in a fresh VENV)'
+    return f'there is a driver, and torch was built for CUDA {cuda}, which it may be too old for: see nvidia-smi'
+
+
+def mmcv_operators() -> tuple[bool, str]:
+    """Whether mmcv's compiled operators can be loaded, and why not; asked in a process of its own, which may crash."""
+    code = 'import torch, mmcv._ext'
+    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=120)
+    return done.returncode == 0, (done.stderr.strip().splitlines() or [f'exit code {done.returncode}'])[-1]
+
+
+def versions(operators: bool, reason: str) -> list[str]:
+    """Distribution and version of what is installed."""
+    lines = []
+    for name in DISTRIBUTIONS:
+        try:
+            lines.append(f'  {name:<24}{importlib.metadata.version(name)}')
+        except importlib.metadata.PackageNotFoundError:
+            lines.append(f'  {name:<24}-')
+    state = 'compiled' if operators else f'missing ({reason}); {NO_OPERATORS}'
+    return [*lines, f'  {"mmcv operators":<24}{state}']
+
+
+def papers(operators: bool, find: Callable[[str], object | None] = importlib.util.find_spec) -> list[str]:
+    """What each paper can do here."""
+    lines = []
+    for paper in PAPERS:
+        missing = [name for name in NEEDS[paper] if name != OPERATORS and find(name) is None]
+        lacks_operators = OPERATORS in NEEDS[paper] and not operators
+        if missing:
+            state = f"cannot run: {', '.join(missing)} missing; pip install 'openmsra[{paper}]'"
+        elif lacks_operators:
+            state = f"cannot train or infer: mmcv's operators are missing; {NO_OPERATORS}"
+        else:
+            state = 'trains and infers'
+        lines.append(f'  {paper:<14}{state}')
+    return lines
