@@ -42,7 +42,7 @@ def main(argv: list[str] | None = None) -> None:
         for number in numbers.tolist():
             sample = dataset[number]
             file = args.out / f'{args.phase}_{number:06d}.png'
-            Image.fromarray(sheet(sample)).save(file)
+            Image.fromarray(sheet(sample, bgr=cfg.model.type.startswith(('SoftTeacher', 'AutoFormer')))).save(file)
             print(f'wrote {printable(file)}: {describe(sample)}')
 
 
@@ -79,8 +79,8 @@ def picture(tensor):
     return np.ascontiguousarray(array.transpose(1, 2, 0))
 
 
-def sheet(sample: dict):
-    """All images of a sample below each other, with the boxes of its annotations.
+def sheet(sample: dict, bgr: bool = False):
+    """All images of a sample below each other, with the boxes of its annotations; ``bgr`` is the order of their channels.
 
     Raises:
         ToolError: there is nothing to draw in it.
@@ -90,7 +90,7 @@ def sheet(sample: dict):
 
     rows = []
     for name, tensor in tensors(sample.get('inputs', sample)):
-        image = picture(tensor)
+        image = picture(tensor)[..., ::-1].copy() if bgr else picture(tensor)
         scale = max(1, -(-96 // image.shape[0]))
         image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
         for box in _boxes(sample, name):
