@@ -48,7 +48,7 @@ ARMS = {  # name -> config, negatives of the same image
 CONTROL_ARMS = ('MoCo v2', 'MaskCo, J = 0')
 RANDOM, COLOURS, CEILING = 'random weights', '5-NN on colours of a cell', 'supervised, same network'
 RATES = (1e-3, 2e-3, 4e-3)
-STEPS, SEARCH_STEPS = 250, 100
+STEPS, BATCH, SEARCH_STEPS, SEARCH_BATCH = 300, 32, 100, 64
 SEARCH_SEED = 100
 THRESHOLDS = dict(trained_over_random=3.0, maskco_over_moco=3.0, control=1.0)
 BLOCK = 10  # neighbouring test frames that are drawn together
@@ -90,7 +90,7 @@ def run(seeds: list[int], folder: Path) -> dict:
     rows: dict[str, dict[str, list]] = {'camvid': {}, 'cifar10': {}}
     confusions: dict[str, list[np.ndarray]] = {}
     for kind, seed in product(rows, seeds):
-        run_folder = _pretrain(kind, {arm: [rates[arm]] for arm in _arms(kind)}, STEPS, seed, folder)
+        run_folder = _pretrain(kind, {arm: [rates[arm]] for arm in _arms(kind)}, STEPS, BATCH, seed, folder)
         for arm in (RANDOM, *_arms(kind)):
             row, tables = _measured(kind, arm, seed, run_folder, folder)
             rows[kind].setdefault(arm, []).append(row)
@@ -107,9 +107,9 @@ def run(seeds: list[int], folder: Path) -> dict:
     settings = dict(
         seeds=seeds,
         steps=STEPS,
-        batch=64,
+        batch=BATCH,
         rates=rates,
-        search=dict(rates=RATES, steps=SEARCH_STEPS, judged='mean class accuracy on the validation sequence'),
+        search=dict(rates=RATES, steps=SEARCH_STEPS, batch=SEARCH_BATCH, judged='mean class accuracy on the validation sequence'),
         precision='bfloat16 autocast, channels last',
     )
     return dict(settings=settings, rows=rows, views=_views(folder), verdicts=_verdicts(rows, confusions))
@@ -133,7 +133,7 @@ def _folder(kind: str) -> Path:
     return folder
 
 
-def _pretrain(kind: str, rates: dict[str, list[float]], steps: int, seed: int, folder: Path) -> Path:
+def _pretrain(kind: str, rates: dict[str, list[float]], steps: int, batch: int, seed: int, folder: Path) -> Path:
     """Train the arms side by side, each once for every one of its rates; returns the work dir."""
     cfg = _config(kind, 'MaskCo, J = 0')
     arms, factors, highest = {}, {}, max(max(values) for values in rates.values())
@@ -142,6 +142,7 @@ def _pretrain(kind: str, rates: dict[str, list[float]], steps: int, seed: int, f
             key = _key(arm, rate)
             arms[key] = dict(model=_config(kind, arm).model, negatives=ARMS[arm][1])
             factors[f'arms.{key}.'] = dict(lr_mult=rate / highest)
+    cfg.train_dataloader.batch_size = batch
     for dataset in cfg.train_dataloader.dataset.get('datasets', [cfg.train_dataloader.dataset]):
         dataset.pipeline[0].num_negatives = 4
     cfg.model = dict(type='ArmsSideBySide', arms=arms, seed=seed, data_preprocessor=cfg.pop('data_preprocessor'))
@@ -177,7 +178,7 @@ def _search(folder: Path) -> dict[str, float]:
     """The rate of each arm whose short training has the best probe on the validation sequence."""
     file = folder / 'search.json'
     if not file.exists():
-        run_folder = _pretrain('camvid', {arm: list(RATES) for arm in ARMS}, SEARCH_STEPS, SEARCH_SEED, folder)
+        run_folder = _pretrain('camvid', {arm: list(RATES) for arm in ARMS}, SEARCH_STEPS, SEARCH_BATCH, SEARCH_SEED, folder)
         found = {}
         for arm in ARMS:
             for rate in RATES:
