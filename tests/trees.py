@@ -129,6 +129,19 @@ def camvid(root: Path) -> None:
         write_lines(root / f'{part}.txt', [f'{part}_{number}' for number in range(3)])
 
 
+def bsds500(root: Path) -> None:
+    """``images/PART/NAME.jpg``, and beside it the scenes that ``ckdn_versions.py`` makes of them, of noise."""
+    picture, rng, arrays = Pictures(), np.random.default_rng(0), {}
+    for part in ('train', 'val', 'test'):
+        for number in range(2):
+            picture(root / 'images' / part / f'{part}_{number}.jpg', (481, 321), number)
+        shape = dict(pristine=(2,), degraded=(2,), restored=(2, 3))
+        arrays |= {f'{part}_{name}': rng.integers(0, 255, (*s, 48, 48, 3), np.uint8) for name, s in shape.items()}
+        arrays |= {f'{part}_label': rng.uniform(0.4, 0.8, (2, 3)).astype(np.float32)}
+        arrays |= {f'{part}_photograph': np.array(['a', 'b']), f'{part}_degradation': np.array(['noise', 'blur'])}
+    np.savez(root / 'versions.npz', **arrays)
+
+
 def cifar100(root: Path) -> None:
     """``cifar-100-python``: ``train``, ``test`` and ``meta``."""
     folder = root / 'cifar-100-python'
@@ -529,6 +542,7 @@ def _json(file: Path, content: dict | list) -> None:
 # name below data/, as the configs have it -> what writes it
 TREES: dict[str, Callable[[Path], None]] = {
     'imagenet': imagenet,
+    'bsds500': bsds500,
     'camvid': camvid,
     'cifar10': cifar10,
     'cifar100': cifar100,

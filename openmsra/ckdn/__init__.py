@@ -5,7 +5,8 @@ model, losses      the four-output network and its slim inference; the losses of
 hooks              the switch between the stages, the watch over a collapse
 metrics            the evaluation: correlations of scores with human ones
 inferencer         scores of image files and folders; export writes the network that scores
-data/              data sets, the official preprocessing, pairs of files, and degraded inputs for data sets that have none
+data/              data sets, the official preprocessing, pairs of files, degraded inputs for data sets that have none, and scored
+                   versions of photographs (versions, with the formulas of quality)
 report/            comparison of methods, contact sheet, quality maps
 """
 
@@ -19,6 +20,7 @@ from openmsra.ckdn.data.pipal import PIPALDataset  # noqa: E402
 from openmsra.ckdn.data.preprocessor import PairDataPreprocessor  # noqa: E402
 from openmsra.ckdn.data.table import ScoredTable  # noqa: E402
 from openmsra.ckdn.data.transforms import LoadPair, PackPair, ResizeCropPair  # noqa: E402
+from openmsra.ckdn.data.versions import PhotoVersions  # noqa: E402
 from openmsra.ckdn.hooks import CollapseWatchHook, TwoStageHook  # noqa: E402
 from openmsra.ckdn.inferencer import CKDNInferencer  # noqa: E402
 from openmsra.ckdn.losses import CKDNLoss, ConditionalDistillation, elo_expectation  # noqa: E402
@@ -37,6 +39,7 @@ __all__ = [
     'PIPALDataset',
     'PackPair',
     'PairDataPreprocessor',
+    'PhotoVersions',
     'ResizeCropPair',
     'ScoredTable',
     'SyntheticDegraded',

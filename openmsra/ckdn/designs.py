@@ -35,13 +35,14 @@ class Design:
     imagenet: dict[str, tuple[str, ...]]
 
 
-def resnet_design(depth: int, base_channels: int, comparator: str) -> Design:
+def resnet_design(depth: int, base_channels: int, comparator: str, stem_stride: int = 2, stem_pool: bool = True) -> Design:
     """The paper's: stem and first stage of a ResNet as a branch, its second stage (or plain blocks) as the comparator.
 
     Args:
         depth: 18, 34, 50 or 101.
         base_channels: width of the stem; 64 is ResNet's.
         comparator: 'residual' or 'plain'.
+        stem_stride, stem_pool: stride of the stem and whether a 3x3 pooling of stride 2 follows; 2 and yes is ResNet's.
     """
     block, first, second = BLOCKS[depth]
     width, compare = base_channels * block.expansion, block if comparator == 'residual' else PlainBlock
@@ -49,9 +50,9 @@ def resnet_design(depth: int, base_channels: int, comparator: str) -> Design:
     if comparator == 'plain':
         del imagenet['layer2']  # no published network has such a stage
     return Design(
-        branch=lambda: (make_stem(base_channels), make_stage(block, base_channels, base_channels, first, 1)),
+        branch=lambda: (make_stem(base_channels, stem_stride), make_stage(block, base_channels, base_channels, first, 1)),
         comparator=lambda: make_stage(compare, width, 2 * base_channels, second, 2),
-        pool=nn.MaxPool2d(3, 2, 1),
+        pool=nn.MaxPool2d(3, 2, 1) if stem_pool else nn.Identity(),
         channels=2 * base_channels * compare.expansion,
         name=f'resnet{depth}',
         imagenet=imagenet,

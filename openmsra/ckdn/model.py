@@ -33,8 +33,9 @@ class CKDN(BaseModel):
     Args:
         depth: ResNet (18, 34, 50, 101) whose first stage is a branch and whose second stage is a comparator.
         base_channels: width of the stem; 64 is ResNet's.
+        stem_stride, stem_pool: 2 and ``True`` are ResNet's; 1 and ``False`` keep every pixel of small patches.
         backbone, cuts: cut branch and comparator out of another network of torchvision instead, see
-            :func:`openmsra.ckdn.designs.cut_design`; ``depth``, ``base_channels`` and ``comparator`` have no say then.
+            :func:`openmsra.ckdn.designs.cut_design`; ``depth``, ``base_channels``, the stem and ``comparator`` have no say then.
         head_dim, dropout: hidden width and dropout probability of the heads.
         share_branches: use Q for references as well.
         comparator: 'residual' or 'plain' blocks.
@@ -60,6 +61,8 @@ class CKDN(BaseModel):
         self,
         depth: int = 50,
         base_channels: int = 64,
+        stem_stride: int = 2,
+        stem_pool: bool = True,
         backbone: str | None = None,
         cuts: tuple[int, int] = (14, 23),
         head_dim: int = 2048,
@@ -87,7 +90,8 @@ class CKDN(BaseModel):
                 f"official_stages trains all four outputs: it needs reference='degraded' and distil=True, "
                 f'got {reference=} {distil=}'
             )
-        design = cut_design(backbone, cuts) if backbone else resnet_design(depth, base_channels, comparator)
+        resnet = (depth, base_channels, comparator, stem_stride, stem_pool)
+        design = cut_design(backbone, cuts) if backbone else resnet_design(*resnet)
         self.pool = design.pool
         self.qse_1, self.qse_2 = design.branch()
         self.csp = design.comparator()

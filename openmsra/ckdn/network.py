@@ -41,9 +41,9 @@ def make_stage(block: type[nn.Module], channels: int, planes: int, blocks: int, 
     return nn.Sequential(block(channels, planes, stride, shortcut), *rest)
 
 
-def make_stem(channels: int) -> nn.Conv2d:
+def make_stem(channels: int, stride: int = 2) -> nn.Conv2d:
     """The 7x7 convolution of a ResNet; unlike there, neither batch norm nor activation follows."""
-    return nn.Conv2d(3, channels, 7, 2, 3, bias=False)
+    return nn.Conv2d(3, channels, 7, stride, 3, bias=False)
 
 
 def make_head(channels: int, hidden: int, dropout: float) -> nn.Sequential:
