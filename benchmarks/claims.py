@@ -1,4 +1,9 @@
-"""Reproduce the central claim of a paper in miniature:  python benchmarks/claims.py PAPER [--seeds 3]"""
+"""Reproduce the central claim of a paper:  python benchmarks/claims.py PAPER [--seeds 3] [--miniature]
+
+On real data where that experiment exists (MaskCo, CKDN); it goes on where it was stopped, writes
+benchmarks/results/claims_real_PAPER.json and the tables and the figure of the page. The data are looked for in the folder that
+OPENMSRA_DATA names, or in data/; python tools/download_data.py gets them. Else, and with --miniature, on toys made by us.
+"""
 
 import argparse
 import importlib
@@ -14,27 +19,37 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from openmsra.engine.launch import run_tool  # noqa: E402
 
-def main() -> None:
+
+def main(argv: list[str] | None = None) -> None:
     papers = sorted(path.name.removesuffix('_claims.py') for path in Path(__file__).parent.glob('*_claims.py'))
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('paper', choices=papers)
     parser.add_argument('--seeds', type=int, default=3)
-    parser.add_argument('--processes', type=int, default=2, help='runs side by side, one thread each')
-    args = parser.parse_args()
+    parser.add_argument('--miniature', action='store_true', help='the toy experiment, although there is one on real data')
+    parser.add_argument('--processes', type=int, default=2, help='of the toy experiment: runs side by side, one thread each')
+    args = parser.parse_args(argv)
     os.environ['OMP_NUM_THREADS'] = '1'
     torch.set_num_threads(1)
-    module, started = importlib.import_module(f'benchmarks.{args.paper}_claims'), time.time()
-    result = module.run(list(range(args.seeds)), args.processes, ROOT / 'work_dirs' / 'claims' / args.paper)
+    real = Path(__file__).with_name(f'{args.paper}_real.py').is_file() and not args.miniature
+    module, started = importlib.import_module(f'benchmarks.{args.paper}_{"real" if real else "claims"}'), time.time()
+    folder, seeds = ROOT / 'work_dirs' / 'claims', list(range(args.seeds))
+    if real:
+        result = module.run(seeds, folder / f'{args.paper}_real')
+    else:
+        result = module.run(seeds, args.processes, folder / args.paper)
     result |= dict(wall_seconds=round(time.time() - started), torch=torch.__version__, machine=platform.machine())
-    folder = ROOT / 'benchmarks' / 'results'
-    folder.mkdir(exist_ok=True)
-    file = folder / f'{args.paper}.json'
+    file = ROOT / 'benchmarks' / 'results' / f'{"claims_real_" if real else ""}{args.paper}.json'
+    file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')
-    module.draw(result, ROOT / 'docs' / f'{args.paper}_claims.png')
+    if real:
+        module.publish(result)
+    else:
+        module.draw(result, ROOT / 'docs' / f'{args.paper}_claims.png')
     print(module.table(result))
     print(f'wrote {file.relative_to(ROOT)} in {result["wall_seconds"]} s')
 
 
 if __name__ == '__main__':
-    main()
+    run_tool(main)

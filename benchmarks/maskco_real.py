@@ -14,7 +14,6 @@ Stated before the runs, in points of mean class accuracy on cells of the officia
 """
 
 import json
-import time
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
