@@ -1,18 +1,25 @@
 """Names, encodings and copies as users bring them, through readers, inferencers and tools of all papers."""
 
 import json
+import logging
 import os
 import shutil
+from types import SimpleNamespace
 
+import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from openmsra.common.outputs import why_unlistable
 from openmsra.engine.checkpoint.hook import _moved, resumable_files
+from openmsra.engine.data.broken import BrokenDataHook
+from openmsra.engine.data.samples import Samples
 from openmsra.engine.inferencer import append_row, numbered_name
 from openmsra.errors import AnnotationError, DataError, SplitError, ToolError
 from openmsra.ftcn.faces import detectors, layouts
+from openmsra.ftcn.faces.prepare import Preparation
 from openmsra.mcn.data import splits
 from openmsra.mcn.data.videos import VideoClips
 
@@ -137,7 +144,7 @@ def test_embedding_tells_by_its_exit_code_what_it_left_out_and_boxes_are_not_sha
     with pytest.raises(AnnotationError, match='a/x.png: not a list of boxes'):
         tool.main(arguments)
     boxes.write_text('{"b/x.png": [[1, 2, 10, 12]]}', encoding='utf-8')
-    with pytest.raises(DataError, match='1 of 3 images were left out, the others are in .*out.npz:\n.*cut.jpg: .*cut.jpg'):
+    with pytest.raises(DataError, match='1 of 3 images were left out, the others are in .*out.npz:\n.*cut.jpg: not an image'):
         tool.main(arguments)
     with np.load(tmp_path / 'out.npz') as stored:
         assert stored['region_images'].tolist() == [str(tmp_path / 'photos/b/x.png')] and len(stored['images']) == 2
@@ -168,3 +175,42 @@ def test_results_of_ckdn_come_one_by_one(tmp_path, monkeypatch):
         score(pairs, batch_size=1, out_file=tmp_path / 'scores.jsonl')
     rows = [json.loads(line) for line in (tmp_path / 'scores.jsonl').read_text(encoding='utf-8').splitlines()]
     assert [row['restored'] for row in rows] == [str(pair[0]) for pair in pairs[:2]]
+
+
+def test_names_that_cannot_stand_in_a_list_are_left_out_and_told(tmp_path):
+    from tests.test_rules import load_tool
+
+    assert why_unlistable('a b/c,d.png') is None
+    assert all(why_unlistable(name) for name in (NOT_UTF8, 'a\tb', 'a\nb', 'a\u2028b', ' a', 'a/b\x0c.png'))
+    for name in ('fine one.png', 'two.png', 'new\nline.png', NOT_UTF8):
+        (tmp_path / 'train/cat').mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.zeros((8, 9, 3), np.uint8)).save(tmp_path / 'train/cat' / name)
+    with pytest.raises(DataError, match=r'(?s)2 of 4 images were left out, .*fen.*not UTF-8.*a line break'):
+        load_tool('dataset_converters.image_sizes').main([str(tmp_path / 'train')])
+    listed = (tmp_path / 'train/image_sizes.txt').read_text(encoding='utf-8')
+    assert listed == 'cat/fine one.png\t9\t8\ncat/two.png\t9\t8\n'
+    with pytest.raises(DataError, match='2 of 4 images were left out'):
+        load_tool('dataset_converters.imagenet_search_split').main([str(tmp_path), '--per-class', '1'])
+    lines = [(tmp_path / f'meta/search_{side}.txt').read_text(encoding='utf-8') for side in ('train', 'val')]
+    assert sorted(lines) == ['cat/fine one.png 0\n', 'cat/two.png 0\n']
+
+
+def test_faces_of_a_video_with_the_longest_of_names(tmp_path):
+    name = 'x' * 246 + '.avi'
+    writer = cv2.VideoWriter(str(tmp_path / 'short.avi'), cv2.VideoWriter_fourcc(*'MJPG'), 25, (64, 64))
+    for number in range(8):
+        writer.write(np.full((64, 64, 3), 20 * number, np.uint8))
+    writer.release()
+    (tmp_path / 'short.avi').rename(tmp_path / name)
+    prepared = Preparation(tmp_path, tmp_path, 'none', size=32)(name)
+    assert prepared['tracks'][0]['frames'] == 8 and len(list((tmp_path / 'crops' / name / '0').iterdir())) == 8
+
+
+def test_the_list_of_broken_samples_holds_names_that_are_no_utf8(tmp_path):
+    (tmp_path / 'journal').write_text(json.dumps(dict(path=NOT_UTF8, reason='cut')) + '\n', encoding='utf-8')
+    dataset = Samples([0] * 100, tmp_path / 'journal')
+    runner = SimpleNamespace(
+        logger=logging.getLogger('broken'), log_dir=tmp_path, train_dataloader=SimpleNamespace(dataset=dataset)
+    )
+    BrokenDataHook(interval=1).after_train_epoch(runner)
+    assert (tmp_path / 'broken_train.txt').read_text(encoding='utf-8').splitlines()[1] == r'fen\udceatre.png' + '\t1\tcut'

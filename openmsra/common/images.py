@@ -102,9 +102,7 @@ def upright_size(path: str | Path) -> tuple[int, int]:
 
 
 def size_or_reason(path: Path) -> tuple[int, int] | str:
-    """:func:`upright_size`, or why it cannot stand in a list, for many images on several processes."""
-    if set(path.name) & set('\t\r\n'):
-        return 'a tab or a line break in its name'
+    """:func:`upright_size`, or why there is none, for many images on several processes."""
     try:
         return upright_size(path)
     except ImageError as error:

@@ -53,6 +53,17 @@ def left_out(faults: dict[str, str], total: int, kind: str, out: str | Path) -> 
     return DataError(f'{len(faults)} of {total} {kind} were left out, the others are in {printable(out)}:\n{reasons}')
 
 
+def why_unlistable(name: str) -> str | None:
+    """Why a name cannot stand in a line of a list that is read again; ``None`` if it can."""
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return 'its name is not UTF-8, so it cannot stand in a list; rename it'
+    if '\t' in name or name.splitlines() != [name.strip()]:
+        return 'its name has a tab, a line break or a blank at its end, so it cannot stand in a list; rename it'
+    return None
+
+
 def printable(name: object) -> str:
     """A text in which names of files that are not UTF-8 show their bytes as escapes: such a name must not cost the results."""
     return os.fsencode(str(name)).decode('utf-8', 'backslashreplace')

@@ -296,6 +296,63 @@ def _read(name: str, folder: Path):
     return readers[name]()
 
 
+@pytest.mark.parametrize('seed', range(12))
+def test_converters(seed, tmp_path):
+    """Folders of odd names through the converters: what they write is read again and holds each readable file once."""
+    import openmsra.autoformer  # noqa: F401 - bridges mmpretrain
+    from openmsra.common.annotations import read_text
+    from openmsra.registry import DATASETS
+    from tests.test_rules import load_tool
+
+    rng = random.Random(5000 + seed)
+    expected = {}
+    for name in ('cat', *rng.sample([name for name in NAMES if len(name) < 50], 2)):
+        expected |= _image_folder(tmp_path / 'images/train' / name, rng, 4)
+    root = tmp_path / 'images/train'
+    relative = {str(Path(name).relative_to(root)): whole for name, whole in expected.items()}
+
+    left = _left_out(lambda: load_tool('dataset_converters.image_sizes').main([str(root), '--out', str(tmp_path / 'sizes.txt')]))
+    listed = [line.split('\t') for line in read_text(tmp_path / 'sizes.txt').splitlines()]
+    assert all(len(row) == 3 and int(row[1]) > 0 and int(row[2]) > 0 for row in listed)
+    assert len(listed) + left == len(relative) and {row[0] for row in listed} <= relative.keys()
+
+    split = load_tool('dataset_converters.imagenet_search_split')
+    left = _left_out(lambda: split.main([str(tmp_path / 'images'), '--per-class', '1']), ConfigError)
+    lists = [tmp_path / f'images/meta/search_{side}.txt' for side in ('train', 'val')]
+    if all(file.is_file() for file in lists):
+        sets = [DATASETS.get('mmpretrain.CustomDataset')(data_root=str(root), ann_file=str(file), pipeline=[]) for file in lists]
+        read = [row['img_path'] for dataset in sets for row in dataset]
+        assert len(read) == len(set(read)) and len(read) + left == len(relative) and all(Path(file).is_file() for file in read)
+
+    videos = {}
+    for number in range(3):
+        _video(tmp_path / 'plain.avi', rng)
+        content, whole = _damaged(rng, (tmp_path / 'plain.avi').read_bytes())
+        name = f'{number}{rng.choice([name for name in NAMES if name.isprintable()])}.avi'
+        videos[name] = whole
+        (tmp_path / 'faces').mkdir(exist_ok=True)
+        (tmp_path / 'faces' / name).write_bytes(content)
+    lines = ''.join(f'{name} {number % 2} x train\n' for number, name in enumerate(videos))
+    (tmp_path / 'faces/list.txt').write_text(lines, encoding='utf-8')
+    cut = load_tool('dataset_converters.ftcn_faces')
+    _left_out(lambda: cut.main(['list', str(tmp_path / 'faces'), '--detector', 'none', '--size', '32', '--min-frames', '1']))
+    broken = json.loads((tmp_path / 'faces/broken.json').read_text(encoding='utf-8'))
+    clips = [json.loads(line) for line in (tmp_path / 'faces/clips.jsonl').read_text(encoding='utf-8').splitlines()]
+    assert {row['video'] for row in clips} | set(broken) == set(videos)
+    assert not [name for name in broken if videos[name]], broken
+
+
+def _left_out(work, *kinds: type[Exception]) -> int:
+    """How many inputs a tool says that it has left out; all of them where it ends with another sentence of ``kinds``."""
+    try:
+        work()
+    except DataError as error:
+        return int(str(error).split()[0])
+    except kinds:
+        return 0
+    return 0
+
+
 @pytest.mark.parametrize('seed', range(108))
 def test_lists(seed, tmp_path):
     """Lists and tables with letters changed, lines doubled or cut, in several encodings."""

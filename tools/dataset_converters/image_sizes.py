@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
 
     from openmsra.common.images import list_images, size_or_reason
-    from openmsra.common.outputs import left_out, printable, require_writable, writable_folder
+    from openmsra.common.outputs import left_out, printable, require_writable, why_unlistable, writable_folder
 
     out = args.out or args.folder / 'image_sizes.txt'
     (writable_folder if args.out else require_writable)(out.parent)
@@ -29,7 +29,8 @@ def main(argv: list[str] | None = None) -> None:
     names = [path.relative_to(args.folder).as_posix() for path in paths]
     with get_context('fork').Pool(args.processes) as pool:
         sizes = pool.map(size_or_reason, paths, chunksize=1000)
-    broken = {name: size for name, size in zip(names, sizes, strict=True) if isinstance(size, str)}
+    faults = ((name, why_unlistable(name) or size) for name, size in zip(names, sizes, strict=True))
+    broken = {name: fault for name, fault in faults if isinstance(fault, str)}
     lines = [f'{name}\t{size[0]}\t{size[1]}\n' for name, size in zip(names, sizes, strict=True) if name not in broken]
     out.write_text(''.join(lines), encoding='utf-8')
     print(f'{printable(out)}: {len(lines)} images')

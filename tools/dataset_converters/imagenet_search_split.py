@@ -8,7 +8,7 @@ import argparse
 import random
 from pathlib import Path
 
-from openmsra.common.outputs import require_writable
+from openmsra.common.outputs import left_out, require_writable, why_unlistable
 from openmsra.engine.launch import run_tool
 
 
@@ -50,14 +50,21 @@ def main(argv: list[str] | None = None) -> None:
     if not folders:
         raise ConfigError(f'{train}: no class folders; ROOT must hold train/<class>/<image>.')
     lists: tuple[list[str], list[str]] = ([], [])
+    faults, total = {}, 0
     for label, folder in enumerate(tqdm(folders, unit='class')):
         files = [path.name for path in images_of(folder)]
+        total += len(files)
+        reasons = {name: reason for name in files if (reason := why_unlistable(f'{folder.name}/{name}'))}
+        faults |= {f'{folder.name}/{name}': reason for name, reason in reasons.items()}
+        files = [name for name in files if name not in reasons]
         for lines, part in zip(lists, split_class(files, args.per_class, args.seed, folder.name), strict=True):
             lines += [f'{folder.name}/{name} {label}\n' for name in part]
     out.mkdir(parents=True, exist_ok=True)
     for name, lines in zip(('search_train.txt', 'search_val.txt'), lists, strict=True):
         (out / name).write_text(''.join(lines), encoding='utf-8')
         print(f'wrote {out / name}: {len(lines):,} images of {len(folders)} classes')
+    if faults:
+        raise left_out(faults, total, 'images', out)
 
 
 if __name__ == '__main__':

@@ -11,7 +11,7 @@ The lists go beside the folder of videos, in the format of mmaction2: a relative
 import argparse
 from pathlib import Path
 
-from openmsra.common.outputs import left_out, require_writable, writable_folder
+from openmsra.common.outputs import left_out, require_writable, why_unlistable, writable_folder
 from openmsra.engine.launch import run_tool
 from openmsra.errors import ToolError
 
@@ -42,7 +42,8 @@ def main(argv: list[str] | None = None) -> None:
     found, missing, inexact = splits.locate(every, args.videos)
     if not found:
         raise ToolError(f'{args.videos}: none of the {len(every)} videos of the split is there, e.g. {missing[0]}.')
-    faults = {} if args.no_check else splits.broken([path for path, _ in found], args.videos)
+    faults = {path: reason for path, _ in found if (reason := why_unlistable(path))}
+    faults |= {} if args.no_check else splits.broken([path for path, _ in found if path not in faults], args.videos)
     for name, rows in lists.items():
         kept = [(path, label) for path, label in splits.locate(rows, args.videos)[0] if path not in faults]
         (out / f'{name}_videos.txt').write_text(''.join(f'{path} {label}\n' for path, label in kept), encoding='utf-8')
@@ -52,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
     (out / f'{name}_classes.txt').write_text(''.join(f'{line}\n' for line in classes), encoding='utf-8')
     if missing or faults:
         lines = [*(f'{path}\tmissing\n' for path in missing), *(f'{path}\t{reason}\n' for path, reason in faults.items())]
-        (out / f'{name}_broken.txt').write_text(''.join(lines), encoding='utf-8')
+        (out / f'{name}_broken.txt').write_text(''.join(lines), encoding='utf-8', errors='backslashreplace')
         print(f'{len(missing)} videos are missing, {len(faults)} are broken and left out: {out / name}_broken.txt')
     if inexact:
         print(f'{inexact} videos were found under a name with other capitals.')

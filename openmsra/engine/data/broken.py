@@ -85,7 +85,8 @@ class BrokenDataHook(Hook):
         too_many = limited and len(rows) > max(ceil(self.max_fraction * len(dataset)), bool(self.max_fraction))
         path = _list_of(runner, phase)
         if (write or too_many) and get_rank() == 0:
-            path.write_text('\n'.join(_table(rows, [times for _, times in shared])) + '\n', encoding='utf-8')
+            table = '\n'.join(_table(rows, [times for _, times in shared])) + '\n'
+            path.write_text(table, encoding='utf-8', errors='backslashreplace')  # a name need not be UTF-8
             runner.logger.warning(f'{phase}: {len(rows)} of {len(dataset)} samples are broken; {path} lists them')
         if too_many:
             raise BrokenDataError(

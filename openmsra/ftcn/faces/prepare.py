@@ -2,12 +2,12 @@
 
 import glob
 import json
-import os
 import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from uuid import uuid4
 
 import cv2
 import numpy as np
@@ -132,7 +132,7 @@ def prepare_video(
     Raises:
         VideoError, ValueError: see :func:`openmsra.ftcn.faces.tracking.find_tracks`; nothing is left behind.
     """
-    part = folder.with_name(f'.{folder.name}.{os.getpid()}.part')
+    part = folder.with_name(f'.{uuid4().hex}.part')  # the video's own name may be as long as a name can be
     try:
         times, tracks, warnings = find_tracks(frames, detector, min_face, min_frames)
         part.mkdir(parents=True)
