@@ -142,6 +142,37 @@ def bsds500(root: Path) -> None:
     np.savez(root / 'versions.npz', **arrays)
 
 
+def small_coco(root: Path, files: tuple[str, ...], classes: tuple[str, ...]) -> None:
+    """``images/NAME.png`` and annotation files of COCO's form that hold all of them."""
+    picture, images, boxes = Pictures(), [], []
+    for number in range(1, 5):
+        picture(root / f'images/{number}.png', (320, 320), number)
+        images.append(dict(id=number, file_name=f'images/{number}.png', width=320, height=320))
+        box = dict(image_id=number, category_id=1 + number % len(classes), bbox=[40, 60, 50, 30], area=1500, iscrowd=0)
+        boxes.append(box | dict(id=number))
+    names = [dict(id=i + 1, name=name) for i, name in enumerate(classes)]
+    for file in files:
+        path = root / 'annotations' / file
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(dict(images=images, annotations=boxes, categories=names)))
+
+
+def deeppcb(root: Path) -> None:
+    """What ``download_data.py`` makes of it."""
+    parts = [f'semi_1@1_{kind}.json' for kind in ('labeled', 'unlabeled')]
+    small_coco(
+        root,
+        ('instances_train.json', 'instances_test.json', *parts),
+        ('open', 'short', 'mousebite', 'spur', 'copper', 'pin-hole'),
+    )
+
+
+def bccd(root: Path) -> None:
+    """What ``download_data.py`` and ``split_coco_semi.py`` make of it."""
+    parts = [f'semi_supervised/instances_trainval.1@15img{kind}.json' for kind in ('', '-unlabeled')]
+    small_coco(root, ('instances_trainval.json', 'instances_test.json', *parts), ('RBC', 'WBC', 'Platelets'))
+
+
 def cifar100(root: Path) -> None:
     """``cifar-100-python``: ``train``, ``test`` and ``meta``."""
     folder = root / 'cifar-100-python'
@@ -542,10 +573,12 @@ def _json(file: Path, content: dict | list) -> None:
 # name below data/, as the configs have it -> what writes it
 TREES: dict[str, Callable[[Path], None]] = {
     'imagenet': imagenet,
+    'bccd': bccd,
     'bsds500': bsds500,
     'camvid': camvid,
     'cifar10': cifar10,
     'cifar100': cifar100,
+    'deeppcb': deeppcb,
     'stanford_cars': stanford_cars,
     'flowers102': flowers102,
     'oxford_pets': oxford_pets,
