@@ -11,7 +11,7 @@ from mmpretrain.datasets import remove_transform
 
 from openmsra.autoformer.evaluation import resolve_subnets
 from openmsra.autoformer.supernet import AutoFormerSupernet
-from openmsra.common.images import named_images, read_rgb
+from openmsra.common.images import named_images, read_rgb, require_pixels
 from openmsra.engine.inferencer import Inferencer
 from openmsra.errors import ConfigError, DataError
 from openmsra.registry import INFERENCERS, TRANSFORMS
@@ -74,6 +74,7 @@ class AutoFormerInferencer(Inferencer):
             DataError: that leaves another size or number of channels than the network takes.
         """
         pixels = item if isinstance(item, np.ndarray) else _read(item, self.model.in_channels)
+        require_pixels(pixels)
         if pixels.ndim == 2:
             pixels = pixels[..., None].repeat(self.model.in_channels, -1)
         prepared = self.pipeline(dict(img=pixels, img_shape=pixels.shape[:2], ori_shape=pixels.shape[:2]))

@@ -164,6 +164,26 @@ def named_images(images: Place | np.ndarray | Sequence) -> list[tuple[str | int,
     return named
 
 
+def require_pixels(array: np.ndarray) -> None:
+    """See that an array is an image: (H, W), (H, W, 1) or (H, W, 3), uint8.
+
+    Raises:
+        ImageError: it is not; nobody says in which range values of another type lie, or what a fourth channel is.
+    """
+    if array.dtype != np.uint8 or array.ndim not in (2, 3) or not array.size or array.shape[2:] not in ((), (1,), (3,)):
+        raise ImageError(f'an array {array.shape} of {array.dtype}; images are (H, W), (H, W, 1) or (H, W, 3), uint8, not empty.')
+
+
+def colour_pixels(array: np.ndarray) -> np.ndarray:
+    """Pixels (H, W, 3) of an array that is an image; grey is repeated.
+
+    Raises:
+        ImageError: see :func:`require_pixels`.
+    """
+    require_pixels(array)
+    return np.ascontiguousarray(np.broadcast_to(array.reshape(*array.shape[:2], -1), (*array.shape[:2], 3)))
+
+
 def images_of(folder: str | Path) -> list[Path]:
     """The image files directly in a folder, frame2 before frame10; hidden ones do not count; none if it is no folder."""
     files = (path for path in Path(folder).glob('[!.]*') if path.suffix.lower() in SUFFIXES and not path.is_dir())

@@ -7,8 +7,9 @@ import torch
 from mmengine.config import Config
 from torch import Tensor
 
-from openmsra.common.images import named_images, read_rgb
+from openmsra.common.images import colour_pixels, named_images, read_rgb
 from openmsra.engine.inferencer import Inferencer
+from openmsra.errors import DataError
 from openmsra.registry import INFERENCERS
 
 Image = str | Path | np.ndarray
@@ -18,7 +19,7 @@ Image = str | Path | np.ndarray
 class MaskCoInferencer(Inferencer):
     """Embeddings from the frozen query backbone: ``embed(images, boxes=None, batch_size=32, out_dir=None, ...)``.
 
-    ``images`` are a file, a folder (its images and those of its sub-folders, sorted), a pattern, an RGB array (H, W, 3), or a
+    ``images`` are a file, a folder (its images and those of its sub-folders, sorted), a pattern, an RGB array (H, W, 3) of uint8, or a
     list of these. ``boxes`` holds for each image (R, 4) in its pixels, any R; then the regions are embedded too. The rows are
     ``dict(image=path or index, feature=(C,))`` and with boxes ``region_features=(R, C)``, arrays of unit length along C. The
     other arguments are those of :class:`~openmsra.engine.inferencer.Inferencer`.
@@ -59,11 +60,13 @@ class MaskCoInferencer(Inferencer):
         import mmcv
 
         image, boxes = item
-        pixels = read_rgb(image) if isinstance(image, Path) else image
+        pixels = read_rgb(image) if isinstance(image, Path) else colour_pixels(image)
         resized = mmcv.imresize(pixels, (self.size, self.size), backend='pillow')
         if boxes is not None:
             scale = self.size / np.array([pixels.shape[1], pixels.shape[0]] * 2)
             boxes = torch.as_tensor(np.asarray(boxes, float).reshape(-1, 4) * scale, dtype=torch.float)
+            if not boxes.isfinite().all():
+                raise DataError('a box is not of four finite numbers.')
         return torch.from_numpy(resized).permute(2, 0, 1), boxes
 
     def forward(self, batch: list[tuple[Tensor, Tensor | None]]) -> list[dict[str, Tensor]]:

@@ -14,7 +14,7 @@ from mmengine.registry import DefaultScope
 from pycocotools import mask as rle
 
 from openmsra.common.coco import read_coco
-from openmsra.common.images import named_images, read_rgb
+from openmsra.common.images import colour_pixels, named_images, read_rgb
 from openmsra.engine.inferencer import Inferencer
 from openmsra.errors import DataError
 from openmsra.registry import DATASETS, INFERENCERS
@@ -28,7 +28,7 @@ COCO_IDS = [number for number in range(1, 91) if number not in UNUSED]
 class SoftTeacherInferencer(Inferencer):
     """Detects with the network that ``semi_test_cfg.predict_on`` names: ``detect(images, score_thr=0.3, out_dir=...)``.
 
-    ``images`` are a file, a folder (its images and those of its sub-folders, sorted), a pattern, an array (H, W, 3) in BGR, or a
+    ``images`` are a file, a folder (its images and those of its sub-folders, sorted), a pattern, an array (H, W, 3), uint8 in BGR, or a
     list of these. The rows are ``dict(image=path or index, height, width, boxes (n, 4) in pixels of the image, scores (n,),
     labels (n,), names)``, with masks also ``masks``, n run-length codes of COCO. ``score_thr`` concerns the drawings; rows hold
     all. The other arguments are those of :class:`~openmsra.engine.inferencer.Inferencer`.
@@ -178,4 +178,4 @@ def draw(image: np.ndarray, row: dict, score_thr: float) -> np.ndarray:
 
 def read_bgr(item: Path | np.ndarray) -> np.ndarray:
     """Pixels (H, W, 3) of a file or array."""
-    return item if isinstance(item, np.ndarray) else np.ascontiguousarray(read_rgb(item)[..., ::-1])
+    return colour_pixels(item) if isinstance(item, np.ndarray) else np.ascontiguousarray(read_rgb(item)[..., ::-1])

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from openmsra.common.files import visible_folders
-from openmsra.common.images import SUFFIXES, list_images, read_rgb
+from openmsra.common.images import SUFFIXES, colour_pixels, list_images, read_rgb
 from openmsra.common.video import list_videos
 from openmsra.errors import ImageError, MissingFileError
 
@@ -172,3 +172,13 @@ def test_linked_folders_are_followed_once(tmp_path):
 def test_videos_are_listed_alike(tmp_path):
     _touch(tmp_path, 'a.MP4', 'b.flv', '._a.MP4', 'c.png')
     assert [path.name for path in list_videos(tmp_path)] == ['a.MP4', 'b.flv']
+
+
+def test_arrays_are_images_of_eight_bits_or_refused():
+    grey = NOISE[..., 0]
+    for array in (grey, grey[..., None], np.stack([grey] * 3, axis=-1)):
+        np.testing.assert_array_equal(colour_pixels(array), np.stack([grey] * 3, axis=-1))
+    np.testing.assert_array_equal(colour_pixels(NOISE[:, ::-1]), NOISE[:, ::-1])
+    for array in (NOISE / 255, NOISE.astype(np.uint16) * 256, np.zeros((4, 5, 4), np.uint8), NOISE[:0], NOISE[0, 0], NOISE[None]):
+        with pytest.raises(ImageError, match=r'an array \(.*uint8, not empty'):
+            colour_pixels(array)

@@ -177,6 +177,10 @@ def test_embeddings_equal_the_bare_network(folder):
     rows = inferencer(folder, boxes=[np.array([[0, 0, 50, 40]]), np.array([[0, 0, 20, 20], [5, 5, 30, 30]])])
     assert [row['region_features'].shape for row in rows] == [(1, 64), (2, 64)]
     assert [row['image'] for row in rows] == [str(folder / 'a.png'), str(folder / 'deep' / 'b.png')]
+    grey, boxes = np.full((9, 9), 7, np.uint8), [[[0, 0, 5, 5]], [[0, 0, 5, 5]], [[0, 0, np.nan, 5]]]
+    rows_of_arrays = inferencer([grey, grey.astype(np.uint16), grey], boxes=boxes)
+    assert 'error' not in rows_of_arrays[0] and 'uint16' in rows_of_arrays[1]['error']
+    assert 'finite' in rows_of_arrays[2]['error']
     image = np.asarray(Image.open(folder / 'a.png').resize((32, 32), Image.Resampling.BILINEAR))
     batch = default_collate([dict(inputs=torch.from_numpy(image.transpose(2, 0, 1).copy()))])
     with torch.no_grad():

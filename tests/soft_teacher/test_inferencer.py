@@ -132,6 +132,10 @@ def test_an_image_that_cannot_be_read_spoils_nothing(weights, folder, tmp_path):
     rows = infer(folder, out_dir=tmp_path / 'out')
     assert [row['image'].rsplit('/')[-1] for row in rows if 'error' in row] == ['aa.png', 'half.jpg']
     assert len(_load(tmp_path / 'out').imgs) == 2
+    grey = np.full((30, 40), 90, np.uint8)
+    arrays = infer([grey, grey[..., None], grey.astype(np.float32), np.zeros((30, 40, 4), np.uint8)])
+    assert ['error' in row for row in arrays] == [False, False, True, True]
+    np.testing.assert_array_equal(arrays[0]['boxes'], arrays[1]['boxes'])
     with pytest.raises(MissingFileError, match='no such file'):
         infer(tmp_path / 'nowhere.png')
     with pytest.raises(CheckpointError, match='give a checkpoint'):
