@@ -20,9 +20,9 @@ class MaskCoInferencer(Inferencer):
     """Embeddings from the frozen query backbone: ``embed(images, boxes=None, batch_size=32, out_dir=None, ...)``.
 
     ``images`` are a file, a folder (its images and those of its sub-folders, sorted), a pattern, an RGB array (H, W, 3) of
-    uint8, or a list of these. ``boxes`` holds for each image (R, 4) in its pixels, any R; then the regions are embedded too. The rows are
-    ``dict(image=path or index, feature=(C,))`` and with boxes ``region_features=(R, C)``, arrays of unit length along C. The
-    other arguments are those of :class:`~openmsra.engine.inferencer.Inferencer`.
+    uint8, or a list of these. ``boxes`` holds for each image (R, 4) in its pixels, any R; then the regions are embedded too.
+    The rows are ``dict(image=path or index, feature=(C,))`` and with boxes ``region_features=(R, C)``, arrays of unit length
+    along C. The other arguments are those of :class:`~openmsra.engine.inferencer.Inferencer`.
 
     Args:
         config: of the pre-training.

@@ -29,9 +29,9 @@ class SoftTeacherInferencer(Inferencer):
     """Detects with the network that ``semi_test_cfg.predict_on`` names: ``detect(images, score_thr=0.3, out_dir=...)``.
 
     ``images`` are a file, a folder (its images and those of its sub-folders, sorted), a pattern, an array (H, W, 3), uint8 in
-    BGR, or a list of these. The rows are ``dict(image=path or index, height, width, boxes (n, 4) in pixels of the image, scores (n,),
-    labels (n,), names)``, with masks also ``masks``, n run-length codes of COCO. ``score_thr`` concerns the drawings; rows hold
-    all. The other arguments are those of :class:`~openmsra.engine.inferencer.Inferencer`.
+    BGR, or a list of these. The rows are ``dict(image=path or index, height, width, boxes (n, 4) in pixels of the image, scores
+    (n,), labels (n,), names)``, with masks also ``masks``, n run-length codes of COCO. ``score_thr`` concerns the drawings;
+    rows hold all. The other arguments are those of :class:`~openmsra.engine.inferencer.Inferencer`.
 
     With ``out_dir`` there are also ``results.json``, a list of COCO results, and ``images.json``, the COCO file of the images and
     categories that they speak of: ``COCO('images.json').loadRes('results.json')``. Their numbers are those of ``ann_file`` or,
