@@ -7,7 +7,8 @@ import importlib
 import importlib.util
 import sys
 import types
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
@@ -66,8 +67,9 @@ def import_mmpretrain(suffixes: tuple[str, ...] = ()) -> bool:
         sys.modules['mmdet'] = None  # an import of it then fails, which mmpretrain is prepared for
     try:
         importlib.import_module('mmpretrain.utils.dependency').WITH_MULTIMODAL = False
-        for name in ('datasets', 'evaluation', 'models'):
-            importlib.import_module(f'mmpretrain.{name}')
+        with quiet_imports():
+            for name in ('datasets', 'evaluation', 'models'):
+                importlib.import_module(f'mmpretrain.{name}')
     finally:
         if keep_out:
             del sys.modules['mmdet']
@@ -97,6 +99,26 @@ def _torchvision_lacks_operators() -> bool:
             raise
         return True
     return False
+
+
+@contextmanager
+def quiet_imports() -> Iterator[None]:
+    """Import siblings without what they say about packages that nothing here uses, and about metrics that are not theirs."""
+    import mmengine.logging
+
+    original = mmengine.logging.print_log
+
+    def print_log(message: object, *args, **kwargs) -> None:
+        if 'Could not import OneDL' not in str(message):
+            original(message, *args, **kwargs)
+
+    mmengine.logging.print_log = print_log
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', 'faster_coco_eval is not installed')
+            yield
+    finally:
+        mmengine.logging.print_log = original
 
 
 @cache

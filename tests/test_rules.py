@@ -33,7 +33,8 @@ WRITTEN_BY_US = {  # readers of files that openmsra itself has written, or of it
     'openmsra/autoformer/search/journal.py',
     'openmsra/engine/checkpoint/hook.py', 'openmsra/engine/checkpoint/files.py',
     'tools/demo.py', 'tools/analysis/autoformer_ranking.py',
-    'openmsra/engine/runs.py', 'openmsra/cli/forwarding.py', 'openmsra/cli/inference.py', 'openmsra/cli/listing.py',
+    'openmsra/engine/runs.py', 'openmsra/engine/summary.py',
+    'openmsra/cli/forwarding.py', 'openmsra/cli/inference.py', 'openmsra/cli/listing.py',
 }  # fmt: skip
 
 

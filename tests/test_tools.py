@@ -11,7 +11,8 @@ INSTANT = 'configs/autoformer/autoformer_supernet_1xb32-2e_digits_instant.py'
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory, run_tool):
     folder = tmp_path_factory.mktemp('trained')
-    run_tool('tools/train.py', INSTANT, '--work-dir', folder, '--seed', '3')
+    done = run_tool('tools/train.py', INSTANT, '--work-dir', folder, '--seed', '3')
+    (folder / 'said.txt').write_text(done.stdout + done.stderr)
     return folder
 
 
@@ -26,6 +27,26 @@ def test_training_leaves_checkpoint_logs_and_config(trained):
     rows = _scalars(trained)
     assert {'smallest/accuracy/top1', 'largest/accuracy/top1'} <= set(rows[-1])
     assert list(trained.glob('*/vis_data/events.out.tfevents*')), 'no TensorBoard log'
+
+
+def test_training_ends_with_where_everything_is_and_what_comes_next(trained):
+    (file,) = trained.glob('*/results.json')
+    results = json.loads(file.read_text())
+    last = _scalars(trained)[-1]
+    assert results['metrics'] == {key: value for key, value in last.items() if key not in ('step', 'time', 'data_time')}
+    assert results['checkpoint'] == str(trained / 'epoch_2.pth') and results['epoch'] == 2 and results['seed'] == 3
+    said = (trained / 'said.txt').read_text()
+    assert f'openmsra test {trained}/{INSTANT.rpartition("/")[2]} {trained}/epoch_2.pth' in said
+    assert f'openmsra infer autoformer YOUR_FILES --weights {trained}/epoch_2.pth' in said
+
+
+def test_terminal_says_what_concerns_the_user_and_the_log_file_everything(trained):
+    said = (trained / 'said.txt').read_text()
+    (log,) = trained.glob('*/*.log')
+    for text in ('System environment:', 'Config:', 'Hooks will be executed'):
+        assert text in log.read_text() and text not in said
+    for text in ('OneDL', 'FileClient', 'HardDiskBackend'):
+        assert text not in said and text not in log.read_text()
 
 
 def test_out_and_show_dir_write_predictions_and_pictures(trained, run_tool, tmp_path):

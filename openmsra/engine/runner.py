@@ -3,6 +3,7 @@
 import copy
 import logging
 import os
+import time
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
@@ -40,6 +41,7 @@ from openmsra.engine.data.loader import keyed, require_batches
 from openmsra.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from openmsra.engine.non_finite import NonFiniteLossHook
 from openmsra.engine.preemption import PreemptionHook, signals_are_requests
+from openmsra.engine.summary import report_results
 from openmsra.engine.watchdog import HungProcessHook
 from openmsra.errors import CheckpointError, ConfigError
 
@@ -81,9 +83,13 @@ class OpenMSRARunner(Runner):
         self.cfg = complete
 
     def build_logger(self, *args, **kwargs):
-        """mmengine's logger without its warning that a scope fills only some of the registries, which is meant."""
+        """mmengine's logger without what nobody can act on; what nobody reads on a terminal goes to the file alone."""
         logger = super().build_logger(*args, **kwargs)
         logger.addFilter(not_an_unfilled_registry)
+        for handler in logger.handlers:
+            handler.addFilter(concerns_the_user)
+            if not isinstance(handler, logging.FileHandler):
+                handler.addFilter(is_for_the_terminal)
         return logger
 
     def register_hooks(self, default_hooks=None, custom_hooks=None) -> None:
@@ -209,8 +215,12 @@ class OpenMSRARunner(Runner):
             ConfigError: another process is training in this work dir.
             PreemptedError: SIGTERM, SIGUSR1 or SIGINT reached one of the processes.
         """
+        started = time.monotonic()
         with locked(self.work_dir), signals_are_requests() if self._stops_between_iterations else nullcontext():
-            return super().train()
+            model = super().train()
+            if get_rank() == 0:
+                report_results(self, time.monotonic() - started)
+        return model
 
     @property
     def _stops_between_iterations(self) -> bool:
@@ -357,6 +367,18 @@ class OpenMSRARunner(Runner):
             )
         if changes:
             self.logger.warning(f'{filename} was written with another config:\n' + '\n'.join(changes[:40]))
+
+
+def concerns_the_user(record: logging.LogRecord) -> bool:
+    """A log filter: words of mmengine about its own old interfaces, which sibling libraries still use, are left out."""
+    message = record.getMessage()
+    return not ('"FileClient" will be deprecated' in message or '"HardDiskBackend" is the alias' in message)
+
+
+def is_for_the_terminal(record: logging.LogRecord) -> bool:
+    """A log filter: the environment, the config and the list of hooks fill screens; they stand in the log file."""
+    message = record.getMessage().lstrip('\n-')
+    return not message.startswith(('System environment:', 'Config:', 'Hooks will be executed'))
 
 
 def not_an_unfilled_registry(record: logging.LogRecord) -> bool:

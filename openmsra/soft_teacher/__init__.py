@@ -17,9 +17,10 @@ from openmsra import compat
 
 compat.bridge_torchvision()
 
-import mmdet.datasets  # noqa: E402, F401 - transforms and metrics that configs name
-import mmdet.evaluation  # noqa: E402, F401
-import mmdet.models  # noqa: E402, F401 - detectors that configs name
+with compat.quiet_imports():
+    import mmdet.datasets  # transforms and metrics that configs name
+    import mmdet.evaluation
+    import mmdet.models  # noqa: F401 - detectors that configs name
 
 from openmsra.soft_teacher.data.datasets import LabelledCoco, UnlabelledCoco, UnlabelledFolder  # noqa: E402
 from openmsra.soft_teacher.data.sampler import MultiSourceSampler  # noqa: E402

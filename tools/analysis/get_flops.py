@@ -100,13 +100,11 @@ def count(model, shape: tuple[int, ...]) -> dict[str, int]:
             network(batch, [sample], mode='predict')
         else:
             model(batch, mode='tensor')
-    flops = {name: sum(values.values()) for name, values in counter.get_flop_counts().items()}
-    prefix = f'{type(network).__name__}.'
-    parts = {name.removeprefix(prefix): value // 2 for name, value in flops.items()}
-    own = {name: value for name, value in parts.items() if '.' not in name}
+    macs = {name: sum(values.values()) // 2 for name, values in counter.get_flop_counts().items()}
     if network is not model:
-        return {'': flops['Global'] // 2, 'teacher': flops['Global'] // 2}
-    return own | {'': flops['Global'] // 2}
+        return {'': macs['Global'], 'teacher': macs['Global']}
+    prefix = f'{type(network).__name__}.'
+    return {'': macs['Global']} | {name: macs[prefix + name] for name, _ in model.named_children() if prefix + name in macs}
 
 
 if __name__ == '__main__':

@@ -8,6 +8,7 @@ import pytest
 from openmsra.common.coco import read_coco
 from openmsra.errors import AnnotationError, DataError
 from openmsra.soft_teacher.data.splits import draw, id_hash, read_voc
+from tools.dataset_converters import split_coco_semi
 
 
 def _content(images: int, categories: int = 4) -> dict:
@@ -133,3 +134,34 @@ def test_command_refuses_ids_that_stand_twice(run_tool, tmp_path):
     done = run_tool('tools/dataset_converters/split_coco_semi.py', tmp_path / 'merged.json', '--percent', '10', check=False)
     assert done.returncode == 2 and '5 ids of images stand more than once (0, 1, 2, 3, 4)' in done.stderr
     assert not (tmp_path / 'semi_supervised').exists()
+
+
+def test_voc_image_sets_are_kept_apart(tmp_path):
+    """A draw from all xml files would have put test images among the labelled ones."""
+    voc = tmp_path / 'voc'
+    (voc / 'Annotations').mkdir(parents=True)
+    for number in range(12):
+        text = f'<annotation><filename>{number}.jpg</filename><size><width>8</width><height>8</height></size></annotation>'
+        (voc / 'Annotations' / f'{number:02d}.xml').write_text(text)
+    lists = voc / 'ImageSets' / 'Main'
+    lists.mkdir(parents=True)
+    (lists / 'train.txt').write_text(''.join(f'{number:02d}\n' for number in range(8)))
+    (lists / 'test.txt').write_text(''.join(f'{number:02d}\n' for number in range(8, 12)))
+    (lists / 'cat_train.txt').write_text('00 1\n')
+    arguments = [str(voc), '--voc', '--count', '4', '--folds', '2', '--out', str(tmp_path / 'out')]
+    split_coco_semi.main(arguments)
+    for fold in (1, 2):
+        parts = [
+            {
+                int(image['file_name'][:-4])
+                for image in read_coco(tmp_path / 'out' / f'voc_train.{fold}@4img{suffix}.json')['images']
+            }
+            for suffix in ('', '-unlabeled')
+        ]
+        assert len(parts[0]) == 4 and parts[0] | parts[1] == set(range(8))
+    assert len(read_coco(tmp_path / 'out' / 'test.json')['images']) == 4
+    with pytest.raises(DataError, match='there are train, test'):
+        read_voc(voc, 'val')
+    (lists / 'test.txt').write_text('00\n')
+    with pytest.raises(DataError, match='1 images are in ImageSets/Main/train.txt and test.txt'):
+        split_coco_semi.main(arguments)

@@ -1,0 +1,59 @@
+"""``openmsra weights`` knows the official files by their entries; ``openmsra doctor`` says what is missing and what helps."""
+
+import pytest
+import torch
+
+from openmsra.cli import doctor, weights
+from openmsra.cli.main import main
+from openmsra.errors import ToolError
+from openmsra.resources import PAPERS
+
+
+@pytest.mark.parametrize(
+    ('keys', 'expected'),
+    [
+        ({'patch_embed_super.proj.weight': (448, 3, 16, 16)}, ('autoformer_from_cream', ['--space', 'small'])),
+        ({'module.qse_1.weight': (64, 3, 7, 7), 'module.csp.0.weight': (1,)}, ('ckdn_from_official', [])),
+        ({'resnet.s1.pathway0_stem.conv.weight': (64, 3, 5, 1, 1)}, ('ftcn_from_official', [])),
+        ({'teacher.backbone.conv1.weight': (1,), 'student.backbone.conv1.weight': (1,)}, ('soft_teacher_from_official', [])),
+        ({'encoder_k.module.0.conv1.weight': (1,)}, ('maskco_from_mmpretrain', [])),
+    ],
+)
+def test_official_files_are_recognised_by_their_entries(keys, expected):
+    assert weights.recognise(keys) == expected
+
+
+def test_deep_soft_teacher_gets_its_config():
+    keys = dict.fromkeys(('teacher.backbone.layer3.22.conv1.weight', 'student.x'), (1,))
+    tool, (_, config) = weights.recognise(keys)
+    assert tool == 'soft_teacher_from_official' and 'r101' in config
+
+
+def test_an_unknown_file_is_described(tmp_path, capsys):
+    torch.save({'state_dict': {'fc.weight': torch.zeros(2)}}, tmp_path / 'x.pth')
+    with pytest.raises(SystemExit) as exit_:
+        main(['weights', 'convert', str(tmp_path / 'x.pth')])
+    assert exit_.value.code == 2
+    assert 'x.pth: none of the official checkpoints: its entries begin with fc.weight' in capsys.readouterr().err
+    with pytest.raises(ToolError, match='width 100'):
+        weights.recognise({'patch_embed_super.proj.weight': (100, 3, 16, 16)})
+
+
+def test_table_names_address_licence_and_what_is_not_known():
+    text = weights.table(None)
+    assert all(row.address in text and row.licence in text for row in weights.KNOWN)
+    assert {row.paper for row in weights.KNOWN} | set(weights.WITHOUT) == set(PAPERS)
+    assert weights.UNKNOWN in text and 'train your own' in weights.table('mcn')
+    assert 'ckdn (ckdn)' not in weights.table('ftcn')
+
+
+def test_doctor_names_the_command_that_would_help():
+    said = doctor.papers(operators=False, find=lambda name: None if name == 'mmaction' else object())
+    by_paper = {line.split()[0]: line for line in said}
+    assert "pip install 'openmsra[ftcn]'" in by_paper['ftcn'] and 'mmaction missing' in by_paper['mcn']
+    assert 'operators are missing' in by_paper['soft_teacher'] and 'trains and infers' in by_paper['ckdn']
+
+
+def test_doctor_describes_the_machine():
+    text = '\n'.join(doctor.machine())
+    assert 'CPU cores' in text and ('GPU 0' in text or 'no GPU for torch' in text)
