@@ -5,6 +5,7 @@ Nothing heavy is imported before it is used: ``--help`` and a misspelt argument 
 
 import argparse
 import errno
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -148,6 +149,8 @@ def run_tool(main, argv: list[str] | None = None) -> None:
         )
         sys.exit(2)
     finally:
+        for worker in multiprocessing.active_children():  # data workers ignore SIGTERM, by which Python would end them at its end
+            worker.kill()
         distributed = sys.modules.get('torch.distributed')  # absent where nothing has imported torch
         if distributed is not None and distributed.is_available() and distributed.is_initialized():
             distributed.destroy_process_group()
