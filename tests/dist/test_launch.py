@@ -112,6 +112,33 @@ def test_killed_process_restarts_the_group_from_the_newest_checkpoint(tmp_path):
 
 
 @pytest.mark.reliability
+def test_the_other_machine_goes_on_alone_when_one_is_lost(tmp_path):
+    """Two agents, as on two machines, of which one vanishes with its process."""
+    with socket.create_server(('127.0.0.1', 0)) as server:
+        port = str(server.getsockname()[1])
+    elastic = dict(NNODES='1:2', PORT=port, MAX_RESTARTS='3')
+    first = _start(tmp_path, processes=1, **elastic)
+    second = None
+    try:
+        time.sleep(1)  # the first agent keeps the rendezvous
+        second = _start(tmp_path, processes=1, NODE_RANK='1', **elastic)
+        _wait_for(tmp_path, r'\[\s*7/8\]')  # two processes share the 16 batches of an epoch
+        _kill(second)
+        output = _wait_for(tmp_path, r'resumed epoch: \d+, iter: \d+')
+        resumed = int(re.search(r'resumed epoch: \d+, iter: (\d+)', output)[1])
+        assert resumed >= 5 and resumed % 5 == 0
+        assert 'it was saved on 2 processes and goes on with 1' in output
+        assert 'made a step every 64 samples and makes one every 32 now (1 process(es)' in output
+        _wait_for(tmp_path, r'Epoch\(train\).*/16\]')
+        os.kill(first.pid, signal.SIGTERM)
+        assert first.wait(90) == 75, (tmp_path / 'output.txt').read_text()[-3000:]
+    finally:
+        for process in filter(None, (first, second)):
+            _kill(process)
+    assert _iteration(tmp_path) > resumed
+
+
+@pytest.mark.reliability
 def test_dead_process_without_restarts_is_named(tmp_path):
     process = _start(tmp_path)
     try:
