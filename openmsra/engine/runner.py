@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from mmengine.dist import get_rank
+from mmengine.dist import all_gather_object, get_rank
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
 from mmengine.runner import BaseLoop, Runner, set_random_seed
@@ -37,7 +37,7 @@ from openmsra.engine.config.check import runner_keys
 from openmsra.engine.data import samplers  # noqa: F401 - registers InfiniteSampler
 from openmsra.engine.data.broken import PHASES, BrokenDataHook
 from openmsra.engine.data.classes import class_names, require_classes, require_same_classes
-from openmsra.engine.data.loader import keyed, require_batches
+from openmsra.engine.data.loader import keyed, require_batches, require_same_lengths
 from openmsra.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from openmsra.engine.non_finite import NonFiniteLossHook
 from openmsra.engine.preemption import PreemptionHook, signals_are_requests
@@ -125,6 +125,8 @@ class OpenMSRARunner(Runner):
         if loader is dataloader or isinstance(loader.dataset, IterableDataset):
             return loader
         require_batches(loader, phase)
+        if phase in PHASES:
+            require_same_lengths(len(loader.dataset), phase)
         self._compare_classes(loader.dataset, phase)
         return keyed(loader, self.seed, str(Path(self.log_dir) / f'broken_{phase}_rank{get_rank()}.jsonl'))
 
@@ -193,12 +195,12 @@ class OpenMSRARunner(Runner):
         does: a job that goes back into the queue is started in the same way the first time. ``resume=True`` beside a
         ``load_from`` resumes that file, as in mmengine.
 
-        Processes that torchrun has started again (``MAX_RESTARTS``) go on from what the run has written so far, if anything.
+        Processes that torchrun has started again, because one has died (``MAX_RESTARTS``) or a machine has come or gone, go on
+        from what the run has written so far, if anything: since the first launch, which a machine that came later has not seen.
         """
-        if int(os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)) and not self._has_loaded:
-            since = float(os.environ.get('OPENMSRA_STARTED', 0))
-            if newest_whole(self.work_dir, self.resume, self.logger.warning, since) is not None:
-                self._has_loaded = True
+        launches = [float(start) for start in all_gather_object(os.environ.get('OPENMSRA_STARTED')) if start]
+        if launches and not self._has_loaded:
+            self._has_loaded = newest_whole(self.work_dir, self.resume, self.logger.warning, min(launches)) is not None
         if self._has_loaded or not self._resume or (self._load_from is not None and self._resume != AUTO_RESUME):
             super().load_or_resume()
         elif newest_whole(self.work_dir, self.resume, self.logger.warning) is None:

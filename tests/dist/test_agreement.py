@@ -11,7 +11,7 @@ import torch
 from mmengine.hooks import Hook
 
 from openmsra.engine.checkpoint.share import shared_file, together
-from openmsra.errors import CheckpointError, DamagedCheckpointError
+from openmsra.errors import CheckpointError, DamagedCheckpointError, DataError
 from openmsra.registry import HOOKS
 from tests.dist.gloo import run_on_processes
 from tests.reliability.killing import heavy_config
@@ -70,6 +70,41 @@ def test_checkpoints_that_only_another_process_sees_are_not_resumed(tmp_path):
     run_on_processes(_single, 1, tmp_path)
     (tmp_path / 'node0').rename(tmp_path / 'node1')
     assert run_on_processes(_only_second, 2, tmp_path) == [(3.0, None)] * 2
+
+
+def _restarted(rank: int, world_size: int, folder: Path, starts: list[str]) -> tuple:
+    os.environ['OPENMSRA_STARTED'] = starts[rank]
+    runner = _train(folder, 4, rank, resume=False)
+    return runner.model.module.count.item(), runner.resumed_from and runner.resumed_from.name
+
+
+@pytest.mark.parametrize(('starts', 'seen'), [(('past', 'future'), (4.0, 'iter_2.pth')), (('future', 'future'), (4.0, None))])
+def test_processes_of_a_machine_that_has_joined_go_on_with_the_others(tmp_path, starts, seen):
+    """The checkpoints are those of the run if its first launch was before them, whichever machine writes and reads them now."""
+    run_on_processes(_single, 1, tmp_path)
+    times = dict(past='1.0', future=str(2.0**40))
+    for order in (starts, starts[::-1]):
+        shutil.copytree(tmp_path / 'node0', tmp_path / f'{order[0]}/node0', dirs_exist_ok=True)
+        answers = run_on_processes(_restarted, 2, tmp_path / order[0], [times[name] for name in order])
+        assert answers == [seen] * 2
+
+
+def _unequal(rank: int, world_size: int, folder: Path) -> str:
+    os.chdir(folder)
+    cfg = heavy_config(f'work{rank}', 0.01)
+    cfg.train_dataloader.dataset.count = 16 - 4 * rank
+    with pytest.raises(DataError) as raised:
+        build(cfg).train()
+    return str(raised.value)
+
+
+def test_machines_with_different_data_are_told_before_they_train(tmp_path):
+    node = os.uname().nodename
+    for sentence in run_on_processes(_unequal, 2, tmp_path):
+        assert (
+            f'train_dataloader: the processes have found different numbers of samples: 16 on {node} (process 0), 12 on'
+            in sentence
+        )
 
 
 def _failing(rank: int, world_size: int, folder: Path) -> list[str]:

@@ -28,8 +28,11 @@ bridge_torchvision()  # mmengine imports torchvision to log its version
 class Ones(Dataset):
     """Sixteen ones."""
 
+    def __init__(self, count: int = 16) -> None:
+        self.count = count
+
     def __len__(self) -> int:
-        return 16
+        return self.count
 
     def __getitem__(self, index: int) -> dict:
         return dict(inputs=torch.ones(1))

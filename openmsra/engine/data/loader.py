@@ -4,6 +4,7 @@ Each index travels to the worker together with its epoch and its place in the sa
 seeded with them. Nothing depends on the state of a worker, so that a resumed run can begin in the middle of an epoch.
 """
 
+import platform
 import shutil
 import signal
 from collections import deque
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from mmengine.dist import get_dist_info
+from mmengine.dist import all_gather_object, get_dist_info
 from mmengine.structures import BaseDataElement
 from torch.utils.data import BatchSampler, DataLoader, get_worker_info
 
@@ -174,6 +175,23 @@ def require_batches(loader: DataLoader, phase: str) -> None:
         f'{phase}_dataloader: the data set has {samples} sample(s), which make no batch of {size}{shared}. '
         + ('Is its folder or list right?' if not samples else 'Take a smaller batch_size, more data, or drop_last=False.')
     )
+
+
+def require_same_lengths(samples: int, phase: str) -> None:
+    """See that all processes have found the same number of samples, to be called on all of them.
+
+    Machines without a shared disk may have other files. Their processes would draw other orders, and wait for each other for ever
+    at the end of an epoch.
+
+    Raises:
+        DataError: the numbers differ; the message says how many which machine has.
+    """
+    counts = all_gather_object((samples, platform.node()))
+    if len({count for count, _ in counts}) > 1:
+        rows = ', '.join(f'{count} on {node} (process {rank})' for rank, (count, node) in enumerate(counts))
+        raise DataError(
+            f'{phase}_dataloader: the processes have found different numbers of samples: {rows}. Copy the same data to all.'
+        )
 
 
 def keyed(loader: DataLoader, seed: int, journal: str | None = None) -> KeyedDataLoader:
