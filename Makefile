@@ -25,7 +25,7 @@ test: install-full  ## install everything and run all tests
 	@OMP_NUM_THREADS=1 $(IN_VENV) -m pytest -q -n 2 --dist loadfile
 
 test-reliability: install-full  ## kills, exact resume, broken and malicious files, leaks: the slow tests, about half an hour
-	@OMP_NUM_THREADS=1 $(IN_VENV) -m pytest -q -m reliability tests/reliability --timeout 3600
+	@OMP_NUM_THREADS=1 $(IN_VENV) -m pytest -q -m reliability --timeout 3600
 
 test-recipes: install-full  ## two steps, validation, save, resume and test of every published recipe at its size: an hour
 	@OMP_NUM_THREADS=1 $(IN_VENV) -m pytest -m recipes tests/recipes -n 2 --durations=0 --durations-min=1

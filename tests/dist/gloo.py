@@ -1,11 +1,17 @@
 """Run a function on several gloo processes of one machine, on the CPU."""
 
+import importlib
 import multiprocessing
 import os
 import pickle
 import socket
 import traceback
 from collections.abc import Callable
+
+import torch
+import torch.distributed as dist
+
+READ_BY_RUNNERS = ('matplotlib.pyplot', 'yapf.yapflib.yapf_api')  # when they are built, by each process else
 
 
 def run_on_processes(function: Callable, world_size: int, *arguments, timeout: float = 120) -> list:
@@ -17,7 +23,10 @@ def run_on_processes(function: Callable, world_size: int, *arguments, timeout: f
     Raises:
         RuntimeError: a rank failed (with its traceback) or did not answer within ``timeout`` seconds.
     """
-    context = multiprocessing.get_context('spawn')
+    # forked from this process, which has read the libraries; one that has used a GPU cannot be forked
+    context = multiprocessing.get_context('spawn' if torch.cuda.is_available() else 'fork')
+    for library in READ_BY_RUNNERS:
+        importlib.import_module(library)
     with socket.socket() as free:
         free.bind(('127.0.0.1', 0))
         port = free.getsockname()[1]
@@ -45,9 +54,6 @@ def _checked(answer: tuple) -> tuple:
 
 
 def _rank(function: Callable, rank: int, world_size: int, port: int, results, arguments: tuple) -> None:
-    import torch
-    import torch.distributed as dist
-
     torch.set_num_threads(1)
     os.environ.update(
         MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world_size)

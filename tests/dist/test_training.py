@@ -1,5 +1,6 @@
 """Training on several processes: the same as on one, and the launch scripts work without a GPU."""
 
+import pytest
 import torch
 
 from tests.dist.gloo import run_on_processes
@@ -51,10 +52,17 @@ def _initial() -> dict[str, torch.Tensor]:
     return init_model(INSTANT).state_dict()
 
 
-def test_dist_train_trains_resumes_and_tests_on_the_cpu(run_tool, tmp_path):
-    one_epoch = ['--cfg-options', 'train_cfg.max_epochs=1']
-    run_tool('tools/dist_train.sh', INSTANT, '2', '--work-dir', tmp_path, *one_epoch)
+ONE_EPOCH = ['--cfg-options', 'train_cfg.max_epochs=1']
+
+
+def test_dist_train_trains_on_the_cpu(run_tool, tmp_path):
+    run_tool('tools/dist_train.sh', INSTANT, '2', '--work-dir', tmp_path, *ONE_EPOCH)
     assert (tmp_path / 'epoch_1.pth').is_file()
+
+
+@pytest.mark.reliability
+def test_dist_train_resumes_and_dist_test_tests_on_the_cpu(run_tool, tmp_path):
+    run_tool('tools/dist_train.sh', INSTANT, '2', '--work-dir', tmp_path, *ONE_EPOCH)
     done = run_tool('tools/dist_train.sh', INSTANT, '2', '--work-dir', tmp_path, '--resume')
     assert 'resumed epoch: 1' in done.stdout + done.stderr
     assert (tmp_path / 'epoch_2.pth').is_file()
