@@ -81,11 +81,12 @@ def _state(job: str) -> str:
 
 
 def _do_not_wait_in_the_queue(job: str) -> None:
-    """Slurm starts a job that went back two minutes later."""
+    """Slurm starts a job that went back two minutes later; at once it may find the old one not cleared away."""
     end = time.monotonic() + 120
     while _state(job) != 'PENDING':
         assert time.monotonic() < end, _slurm('scontrol', 'show', 'job', job)
         time.sleep(1)
+    time.sleep(10)
     _slurm('scontrol', 'update', f'JobId={job}', 'StartTime=now')
 
 
@@ -117,16 +118,15 @@ def test_job_that_was_stopped_goes_back_into_the_queue_and_ends_like_the_whole_o
 
 def test_job_saves_before_its_time_limit_and_goes_on_after_it(partition, whole, tmp_path):
     job = _submit(partition, tmp_path, pause=2.0, SRUN_ARGS='--time=00:02:00', GRACE='30')
-    output, limits = tmp_path / f'slurm-{job}.out', 0
+    output = tmp_path / f'slurm-{job}.out'
+    _wait(output, r'stopped by SIGUSR1 after iteration')
+    _do_not_wait_in_the_queue(job)
+    _slurm('scontrol', 'update', f'JobId={job}', 'TimeLimit=00:20:00')  # so that it ends now
     while _state(job) != 'COMPLETED':
-        if output.is_file() and output.read_text().count('stopped by SIGUSR1 after iteration') > limits * 2:
-            limits += 1
-        if limits and _state(job) == 'PENDING':
-            _do_not_wait_in_the_queue(job)
-        assert _state(job) in ('PENDING', 'RUNNING', 'COMPLETING', 'COMPLETED'), output.read_text()[-3000:]
+        assert _state(job) in ('PENDING', 'RUNNING', 'COMPLETING'), output.read_text()[-3000:]
         time.sleep(1)
     text = output.read_text()
-    assert 'resumed epoch' in text and 'stopped by SIGUSR1 after iteration' in text and 'TIME LIMIT' not in text
+    assert 'resumed epoch' in text and 'TIME LIMIT' not in text
     assert not differences(whole, final_state(tmp_path))
 
 
