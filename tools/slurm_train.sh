@@ -2,7 +2,7 @@
 # Train on a Slurm cluster:  [GPUS=8] [GPUS_PER_NODE=8] [CPUS_PER_TASK=5] [SRUN_ARGS=...] \
 #   tools/slurm_train.sh PARTITION JOB_NAME CONFIG WORK_DIR [arguments of tools/train.py]
 #   GPUS=0 TASKS=2   processes on CPUs, where there are no GPUs
-#   REQUEUE=1        submit as a batch job that saves GRACE seconds (120) before its time limit, or when it is preempted, goes back
+#   REQUEUE=1        submit as a batch job that saves GRACE seconds (120) before its time limit, or when it is told to stop, goes back
 #                    into the queue and goes on with --resume; SRUN_ARGS then also take sbatch's options (--time=24:00:00)
 set -euo pipefail
 if (( $# < 4 )); then
@@ -28,10 +28,11 @@ exec sbatch "${resources[@]}" --requeue --open-mode=append --output="$work_dir/s
 srun --kill-on-bad-exit=0 $(printf '%q ' "${train[@]}") --resume &
 step=\$!
 stop() { scancel --signal=USR1 "\$SLURM_JOB_ID.0"; }
-trap stop USR1 TERM
+trap stop USR1
+trap 'cancelled=1; stop' TERM  # scancel of the job; where a preempted job goes back into the queue, Slurm itself sees to it
 # wait ends at each signal; the step is over when it has its exit code
 while kill -0 \$step 2>/dev/null; do wait \$step; code=\$?; done
-case \$code in
+case \${cancelled:-}\$code in
     75 | 138 | 143) scontrol requeue "\$SLURM_JOB_ID" ;;  # asked to stop: has saved, or had not begun to train yet
 esac
 exit \$code
