@@ -4,9 +4,7 @@ import copy
 import importlib.util
 import multiprocessing
 import os
-import subprocess
-import sys
-import textwrap
+import time
 import uuid
 from pathlib import Path
 
@@ -17,8 +15,9 @@ from openmsra.engine.checkpoint.files import locked
 from openmsra.engine.checkpoint.hook import DurableCheckpointHook
 from openmsra.engine.checkpoint.resume import overruled_settings
 from openmsra.errors import ConfigError, DataError
+from tests.dist.gloo import run_on_processes
 from tests.reliability.killing import heavy_config
-from tests.reliability.runs import train
+from tests.reliability.runs import build, train
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -63,24 +62,23 @@ def test_workers_of_the_first_pass_start_once(tmp_path, by_epoch, monkeypatch):
     assert len(started) == 2
 
 
-HOLD = """
-    import sys
-    from openmsra.engine.checkpoint.files import locked
-    with locked(sys.argv[1]):
-        print('locked', flush=True)
-        sys.stdin.read()
-"""
+def _hold(folder: Path, locks) -> None:
+    with locked(folder):
+        locks.set()
+        time.sleep(600)
 
 
 def test_work_dir_of_a_running_training_is_refused(tmp_path):
-    command = [sys.executable, '-c', textwrap.dedent(HOLD), str(tmp_path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=os.environ) as other:
-        assert other.stdout.readline() == b'locked\n'
-        with pytest.raises(ConfigError, match=rf'another run is training here \(process {other.pid} on .*--work-dir'):
-            train(_config(tmp_path))
-        other.kill()
-        other.wait()
-        assert train(_config(tmp_path)).iter == 2, 'the lock of a killed run is gone with it'
+    context = multiprocessing.get_context('fork')
+    locks = context.Event()
+    other = context.Process(target=_hold, args=(tmp_path, locks), daemon=True)
+    other.start()
+    assert locks.wait(60)
+    with pytest.raises(ConfigError, match=rf'another run is training here \(process {other.pid} on .*--work-dir'):
+        train(_config(tmp_path))
+    other.kill()
+    other.join()
+    assert train(_config(tmp_path)).iter == 2, 'the lock of a killed run is gone with it'
     with locked(tmp_path):
         pass
 
@@ -113,22 +111,18 @@ def test_config_texts_are_parsed_and_not_executed(tmp_path, monkeypatch):
     assert overruled_settings('not python (', text.format(2)) != [] and not (tmp_path / 'executed').exists()
 
 
-def test_deterministic_run_sets_the_workspace_of_matrix_products(tmp_path):
+def _workspace(rank: int, world_size: int, folder: Path, deterministic: bool) -> str | None:
+    os.environ.pop('CUBLAS_WORKSPACE_CONFIG', None)
+    cfg = heavy_config(folder, 0.01)
+    cfg.randomness = dict(seed=0, deterministic=deterministic)
+    build(cfg)
+    return os.environ.get('CUBLAS_WORKSPACE_CONFIG')
+
+
+@pytest.mark.parametrize(('deterministic', 'expected'), [(True, ':4096:8'), (False, None)])
+def test_deterministic_run_sets_the_workspace_of_matrix_products(tmp_path, deterministic, expected):
     """In a process of its own: the setting counts when CUDA starts, and stays."""
-    code = """
-        import os, sys
-        from tests.reliability.killing import heavy_config
-        from tests.reliability.runs import build
-        cfg = heavy_config(sys.argv[1], 0.01)
-        cfg.randomness = dict(seed=0, deterministic=sys.argv[2] == 'yes')
-        build(cfg)
-        print(os.environ.get('CUBLAS_WORKSPACE_CONFIG'))
-    """
-    environment = {name: value for name, value in os.environ.items() if name != 'CUBLAS_WORKSPACE_CONFIG'}
-    for deterministic, expected in (('yes', ':4096:8'), ('no', 'None')):
-        command = [sys.executable, '-c', textwrap.dedent(code), str(tmp_path / deterministic), deterministic]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-        assert done.stdout.splitlines()[-1] == expected
+    assert run_on_processes(_workspace, 1, tmp_path, deterministic) == [expected]
 
 
 @pytest.mark.parametrize(
