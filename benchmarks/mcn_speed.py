@@ -1,7 +1,8 @@
 """MCN: the meta step, all tasks at once, against the same step task by task; 8 tasks of 4 clips (2 videos) a stage.
 
-    r3d-18, r2plus1d-18, s3d   second order, target 0.75 of the loop
+    r3d-18, r2plus1d-18, s3d   second order, target 0.75 of the loop with PyTorch's convolutions
     small 2-D                  second order, target 0.55
+    same convolutions          second order against the loop with the same convolutions (openmsra.common.convolution)
     first order                first against second order, both vectorised, target 0.6
 
 A step is loss and backward pass on clips already on the device; loop and vectorised step have the same loss function. Memory
@@ -15,6 +16,7 @@ from mmengine.structures import BaseDataElement
 import openmsra.mcn  # noqa: F401 - registers the models
 from benchmarks.memory import saved_bytes
 from benchmarks.timing import interleaved, ratio
+from openmsra.common.convolution import Conv2d, Conv3d
 from openmsra.registry import MODELS
 from tests.references.mcn import meta_gradient
 
@@ -55,17 +57,21 @@ def run(repeats: int, device: torch.device) -> dict[str, dict]:
         if device.type != 'cpu' and frames > 1:
             backbone, frames, side = {key: value for key, value in backbone.items() if key != 'blocks'}, 16, 112
         second, first = _model(backbone, 'second', device), _model(backbone, 'first', device)
-        second.load_state_dict(first.state_dict())
+        plain = _with_torch_convolutions(_model(backbone, 'second', device))
+        for model in (second, plain):
+            model.load_state_dict(first.state_dict())
         clips = torch.randn(TASKS * VIDEOS, 4, 3, frames, side, side, device=device)
         sides = {
             'vectorised': lambda m=second, c=clips: _step(m, c),
-            'loop': lambda m=second, c=clips: _loop(m, c),
+            'loop': lambda m=plain, c=clips: _loop(m, c),
+            'same': lambda m=second, c=clips: _loop(m, c),
             'first': lambda m=first, c=clips: _step(m, c),
         }
         times = interleaved(sides, repeats, device)
         memory = {f'{side}_mb': _peak(call, device) for side, call in sides.items()}
         shape = dict(frames=float(frames), side=float(side))
         rows[name] = {**ratio(times, 'vectorised', 'loop'), 'target': 0.55 if frames == 1 else 0.75, **shape, **memory}
+        rows[f'{name}, same convolutions'] = {**ratio(times, 'vectorised', 'same'), **shape}
         rows[f'{name}, first order'] = {**ratio(times, 'first', 'vectorised'), 'target': 0.6, **shape}
     return rows
 
@@ -76,6 +82,13 @@ def _model(backbone: dict, order: str, device: torch.device):
     with DefaultScope.overwrite_default_scope('openmsra'):
         model = MODELS.build(config).to(device).train()
     model.iteration += 1  # the gain is measured in iteration 0
+    return model
+
+
+def _with_torch_convolutions(model):
+    for module in model.modules():
+        if isinstance(module, Conv2d | Conv3d):
+            module.__class__ = torch.nn.Conv2d if isinstance(module, Conv2d) else torch.nn.Conv3d
     return model
 
 

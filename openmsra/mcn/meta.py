@@ -117,7 +117,7 @@ def adapt(
             first, first_extras = values, extras
             if not second_order:
                 first = _with_gradient(values, gradient, theta, inner) if every_gradient else values.detach()
-        current = {name: tensor - inner.rate * gradient[name] for name, tensor in current.items()}
+        current = {name: torch.add(tensor, gradient[name], alpha=-inner.rate) for name, tensor in current.items()}
     return current, first, first_extras
 
 

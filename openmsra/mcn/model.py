@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from openmsra.common.contrastive import shuffle_over_devices, unshuffle_over_devices
+from openmsra.common.convolution import replace_convolutions
 from openmsra.common.ema import ema_update
 from openmsra.mcn.features import VideoEncoder
 from openmsra.mcn.heads import MetaHead, Projection
@@ -82,6 +83,8 @@ class MCN(VideoEncoder):
                 f'MCN: query_videos={query_videos!r} ({", ".join(QUERY_VIDEOS)}), tasks={tasks}, temperature={temperature}, '
                 f'meta_weight={meta_weight}, support_weight={support_weight}: out of range.'
             )
+        if inner is not None:  # its gradients are differentiated
+            replace_convolutions(self.backbone)
         width = self.backbone.feat_dim
         self.projection = Projection(width, **(projection or {}))
         self.meta_head = MetaHead(width, **meta_head) if meta_head is not None else None
