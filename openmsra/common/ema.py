@@ -21,14 +21,17 @@ def ema_update(target: nn.Module, source: nn.Module, momentum: float, buffers: s
     """
     if not 0 <= momentum <= 1 or buffers not in BUFFERS:
         raise ValueError(f'momentum must be in [0, 1] and buffers one of {", ".join(BUFFERS)}, got {momentum}, {buffers!r}')
-    pairs = _pairs(dict(target.named_parameters()), dict(source.named_parameters()))
+    moved = _pairs(dict(target.named_parameters()), dict(source.named_parameters()))
+    copied = []
     for own, other in _pairs(dict(target.named_buffers()), dict(source.named_buffers())):
         if own.is_floating_point() and buffers == 'ema':
-            pairs.append((own, other))
+            moved.append((own, other))
         elif not own.is_floating_point() or buffers == 'copy':
-            own.copy_(other)
-    if pairs:
-        own, other = map(list, zip(*pairs, strict=True))
+            copied.append((own, other))
+    for dtype in {own.dtype for own, _ in copied}:  # one launch for all tensors of a type on a GPU
+        torch._foreach_copy_(*map(list, zip(*(pair for pair in copied if pair[0].dtype == dtype), strict=True)))
+    if moved:
+        own, other = map(list, zip(*moved, strict=True))
         torch._foreach_lerp_(own, other, 1 - momentum)
 
 

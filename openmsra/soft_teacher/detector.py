@@ -142,6 +142,7 @@ class SoftTeacher(SemiBaseDetector):
         if self.class_thresholds is not None:
             self.class_thresholds.see_candidates(pseudo_labels.candidates)
         unsup = self.unsup_branch.loss(strong, views, pseudo_labels)
+        pseudo_labels.features, pseudo_labels.head_inputs = (), {}  # monitors keep the labels until the next iteration
         counts = {name: _mean_count(select(pseudo_labels)) for name, select in self.unsup_branch.selections().items()}
         empty = settings.skip_unsup_if_empty and not counts['cls']
         weight = self._unsup_weight(iteration)

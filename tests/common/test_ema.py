@@ -3,6 +3,7 @@
 import pytest
 import torch
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 
 from openmsra.common.ema import ema_update, ramped_momentum
 
@@ -39,6 +40,17 @@ def test_buffers(buffers, mean):
     ema_update(target, source, 0.75, buffers)
     assert target.running_mean.tolist() == [mean, mean]
     assert target.num_batches_tracked == 7
+
+
+def test_frozen_statistics_are_copied_in_one_operation_each_type():
+    target, source = (nn.Sequential(*(nn.BatchNorm1d(2) for _ in range(20))) for _ in range(2))
+    for k, norm in enumerate(source):
+        norm.running_var.fill_(k)
+    with profile(activities=[ProfilerActivity.CPU]) as profiled:
+        ema_update(target, source, 0.5)
+    calls = {event.key: event.count for event in profiled.key_averages() if event.key.startswith('aten::')}
+    assert calls['aten::_foreach_copy_'] == 2 and calls['aten::_foreach_lerp_'] == 1
+    assert [norm.running_var.tolist() for norm in target] == [[k, k] for k in range(20)]
 
 
 def test_ramp_without_warm_up_is_the_running_mean():

@@ -263,6 +263,7 @@ def test_one_stage_detectors_learn(tiny_cfg, dense, batch):
     assert {name.replace('unsup_', 'sup_') for name in terms if name.startswith('unsup')} <= set(terms)
     reliability = model.pseudo_labels.bg_weights
     assert reliability.min() >= 0 and reliability.max() <= 1 and reliability.std() > 0
+    assert not model.pseudo_labels.features and not model.pseudo_labels.head_inputs  # hundreds of MB at full size
     _backward(losses)
     assert all(parameter.grad is not None for parameter in model.student.parameters() if parameter.requires_grad)
 
