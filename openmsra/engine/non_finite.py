@@ -26,16 +26,8 @@ SCALE_INTERVAL = 50  # iterations between two looks at the loss scale, which wai
 SMALLEST_SCALE = 2.0**-20  # from 2^16 after 36 overflows without a step between them
 
 
-class _NonFiniteNormError(ArithmeticError):
-    """The norm of the gradients is not finite."""
-
-
-def _clipped_norm(parameters: list[torch.Tensor], **options) -> float:
-    """torch's ``clip_grad_norm_``; its ``error_if_nonfinite`` and mmengine's log would each wait for the device."""
-    norm = float(torch.nn.utils.clip_grad_norm_(parameters, **options))
-    if not np.isfinite(norm):
-        raise _NonFiniteNormError
-    return norm
+class _NotFiniteError(ArithmeticError):
+    """The loss or the norm of the gradients, as the message says, is not finite."""
 
 
 class _FiniteOnly:
@@ -44,6 +36,7 @@ class _FiniteOnly:
     refused = ''  # what was not finite in the last iteration: 'loss', 'gradient' or nothing
     scales = False  # whether a loss scaler looks after gradients that are not finite
     watched = False  # whether a NonFiniteLossHook looks at ``refused``
+    finite: torch.Tensor | None = None  # whether the loss is, where it is read together with the norm of the gradients
 
     def initialize_count_status(self, model, init_counts: int, max_counts: int) -> None:
         """mmengine's, without its warning that a resume inside an accumulated batch loses gradients: checkpoints have them."""
@@ -56,7 +49,9 @@ class _FiniteOnly:
         Raises:
             NonFiniteLossError: the loss is not finite and no hook is there to say more.
         """
-        self.refused = '' if _finite_everywhere(loss) else 'loss'
+        finite = _finite_everywhere(loss)
+        self.finite = finite if self._takes_the_norm() and self.should_sync() else None
+        self.refused = '' if self.finite is not None or finite else 'loss'
         if self.refused:
             self._inner_count += 1
             self.zero_grad()  # of earlier parts of an accumulated batch
@@ -66,15 +61,32 @@ class _FiniteOnly:
             raise NonFiniteLossError(f'The {self.refused} is not finite on this or another process; no weight was changed.')
 
     def step(self, **kwargs) -> None:
-        """Clip and step, unless the norm of the gradients (equal on all processes) is not finite."""
-        if self.scales or not self.clip_grad_kwargs or self.grad_name != 'grad_norm':
+        """Clip and step, unless the loss or the norm of the gradients (equal on all processes) is not finite."""
+        if not self._takes_the_norm():
             super().step(**kwargs)
             return
-        self.clip_func = _clipped_norm
+        self.clip_func = self._clipped_norm
         try:
             super().step(**kwargs)
-        except _NonFiniteNormError:
-            self.refused = 'gradient'
+        except _NotFiniteError as error:
+            self.refused = str(error)
+
+    def _takes_the_norm(self) -> bool:
+        return bool(self.clip_grad_kwargs) and self.grad_name == 'grad_norm' and not self.scales
+
+    def _clipped_norm(self, parameters: list[torch.Tensor], **options) -> float:
+        """torch's ``clip_grad_norm_``; the norm and whether the loss is finite are read at once: the host waits once a step.
+
+        Raises:
+            _NotFiniteError: one of them is not.
+        """
+        norm = torch.nn.utils.clip_grad_norm_(parameters, **options)
+        finite, self.finite = self.finite, None
+        values = [norm] if finite is None else [norm, finite.to(norm)]
+        norm, *finite = torch.stack(values).tolist()
+        if finite == [0.0] or not np.isfinite(norm):
+            raise _NotFiniteError('loss' if finite == [0.0] else 'gradient')
+        return norm
 
 
 @OPTIM_WRAPPERS.register_module(name='OptimWrapper')
@@ -133,11 +145,12 @@ class AmpOptimWrapper(_FiniteOnly, MMEngineAmpOptimWrapper):
         return self.loss_scaler.is_enabled()
 
 
-def _finite_everywhere(loss: torch.Tensor) -> bool:
+def _finite_everywhere(loss: torch.Tensor) -> torch.Tensor:
+    """Whether it is, as a tensor on its device, equal on all processes."""
     flag = torch.isfinite(loss.detach()).all().logical_not().float()
     if get_world_size() > 1:
         all_reduce(flag, 'sum')
-    return not flag.item()
+    return flag == 0
 
 
 @HOOKS.register_module()

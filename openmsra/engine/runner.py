@@ -38,6 +38,7 @@ from openmsra.engine.data import samplers  # noqa: F401 - registers InfiniteSamp
 from openmsra.engine.data.broken import PHASES, BrokenDataHook
 from openmsra.engine.data.classes import class_names, require_classes, require_same_classes
 from openmsra.engine.data.loader import keyed, require_batches, require_same_lengths
+from openmsra.engine.logs import RuntimeInfoHook  # noqa: F401 - registers it
 from openmsra.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from openmsra.engine.non_finite import NonFiniteLossHook
 from openmsra.engine.preemption import PreemptionHook, signals_are_requests

@@ -199,7 +199,8 @@ class MaskCo(BaseModel):
         )
         if similar.shape[1] > end:
             other = similar[:, end:]
-            figures['same_image_similarity'] = other[torch.isfinite(other)].mean()
+            known = torch.isfinite(other)
+            figures['same_image_similarity'] = other.masked_fill(~known, 0.0).sum() / known.sum()  # an index would wait
         return figures
 
     def predict(self, inputs: torch.Tensor, regions: dict) -> list[dict[str, torch.Tensor]]:

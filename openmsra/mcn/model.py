@@ -99,6 +99,7 @@ class MCN(VideoEncoder):
         self.joint = InnerLoop(rate=0.0, steps=0, side_by_side=not getattr(self.backbone, 'recompute', False))
         self.inner = self._inner_loop(dict(inner)) if inner is not None else self.joint
         self.register_buffer('iteration', torch.zeros((), dtype=torch.long))
+        self._counted: tuple[int, int] | None = None  # version of ``iteration`` and its value
 
     def _inner_loop(self, options: dict) -> InnerLoop:
         adapted = self._in_scope(options.pop('scope', 'all'))
@@ -172,11 +173,15 @@ class MCN(VideoEncoder):
             figures['gain'] = self._gain(query, losses, weight)
         self._store(support, query, losses)
         self.iteration += 1
+        self._counted = (self.iteration._version, iteration + 1)
         return dict(loss=losses.objective, **figures)
 
     @property
     def _iterations_done(self) -> int:
-        return int(self.iteration)  # the host waits for the device: to be read once an iteration
+        """Read from the device, which the host waits for, only when something else than this model has counted."""
+        if self._counted is None or self._counted[0] != self.iteration._version:
+            self._counted = (self.iteration._version, int(self.iteration))
+        return self._counted[1]
 
     def _stages(self, inputs: Tensor, ids: Tensor) -> tuple[dict, dict]:
         """Everything that the loss of a task reads, tasks first, for both stages."""

@@ -120,3 +120,21 @@ def test_gradient_that_is_not_finite_does_not_reach_the_weights():
     wrapper.zero_grad()
     wrapper.update_params(weight.sum())
     assert weight.abs().sum() > 0
+
+
+@pytest.mark.parametrize('parts', [1, 2])
+@pytest.mark.parametrize('clip_grad', [None, dict(max_norm=1.0)])
+def test_loss_that_is_not_finite_does_not_reach_the_weights_though_its_gradient_is(clip_grad, parts):
+    """With clipping the loss is looked at together with the norm of the gradients, behind the backward pass."""
+    from openmsra.engine.non_finite import OptimWrapper
+
+    weight = torch.nn.Parameter(torch.ones(2))
+    wrapper = OptimWrapper(torch.optim.SGD([weight], lr=1.0, momentum=0.9), accumulative_counts=parts, clip_grad=clip_grad)
+    for part in range(parts - 1):
+        wrapper.update_params(weight.sum() * part)
+    with pytest.raises(NonFiniteLossError, match='The loss is not finite'):
+        wrapper.update_params(weight.sum() + torch.inf)
+    assert weight.tolist() == [1, 1] and weight.grad is None
+    for _ in range(parts):
+        wrapper.update_params(weight.sum())
+    assert weight.tolist() == pytest.approx([1 - (0.5**0.5 if clip_grad else 1)] * 2, abs=1e-6)

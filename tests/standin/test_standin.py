@@ -91,6 +91,7 @@ def test_the_host_waits_no_more_often(paper, trained):
     places = {place: count / steps for place, count in counted['steps']['places'].items()}
     print(f'{paper}: {steps} steps, {inside / steps:.1f} synchronisations each: {places}')
     assert inside / steps <= SYNCHRONISATIONS[paper], places
+    assert [place for place, _ in counted['synchronisations'] if 'message_hub' in place] == []
 
 
 @pytest.mark.reliability
