@@ -171,8 +171,10 @@ def test_recomputed_activations_change_neither_gradients_nor_statistics(options)
         out['loss'].backward()
         results.append((out['loss'], model.trained_parameters(), dict(model.named_buffers())))
     torch.testing.assert_close(results[0][0], results[1][0], atol=1e-12, rtol=1e-10)
+    # batch norm over four values makes 1e-9 of the largest gradient from 1e-15 of the clips
+    largest = max(float(parameter.grad.abs().max()) for parameter in results[0][1].values())
     for name, parameter in results[0][1].items():
-        torch.testing.assert_close(parameter.grad, results[1][1][name].grad, atol=1e-10, rtol=1e-7, msg=name)
+        torch.testing.assert_close(parameter.grad, results[1][1][name].grad, atol=1e-8 * largest, rtol=1e-7, msg=name)
     for name, value in results[0][2].items():
         torch.testing.assert_close(value, results[1][2][name], atol=1e-10, rtol=1e-8, msg=name)
 
