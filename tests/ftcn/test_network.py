@@ -74,6 +74,8 @@ def test_outputs_are_the_official_ones(clip):
         np.testing.assert_allclose(values, expected['values'], rtol=1e-4, atol=2e-5)
     assert logit.shape == (1,)
     assert logit.item() == pytest.approx(clip['logit'], rel=1e-4)
+    if not clip['strong']:  # one of the two is enough for the other way to compute the same
+        return
     model.resnet.rewrite = True
     with torch.inference_mode():
         assert model(x, mode='tensor').item() == pytest.approx(clip['logit'], rel=1e-4)
