@@ -22,17 +22,17 @@ ROOT = Path(__file__).resolve().parents[1]
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--work-dir', type=Path, default=ROOT / 'work_dirs' / 'demo')
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs') / 'demo', help='default: %(default)s')
     out = parser.parse_args(argv).work_dir.resolve()
     started = time.time()
     _say('1/4 train a supernet on 1000 real digits (scikit-learn, 8 x 8 pixels)')
-    _tool('train.py', CONFIG, '--work-dir', out / 'train')
+    _tool('train.py', ROOT / CONFIG, '--work-dir', out / 'train')
     checkpoint = (out / 'train' / 'last_checkpoint').read_text(encoding='utf-8').strip()
     _say('2/4 test sub-networks with inherited weights on 500 held-out digits')
     subnets = '[' + ','.join(f"'{name}'" for name in SUBNETS) + ']'
     _tool(
         'test.py',
-        CONFIG,
+        ROOT / CONFIG,
         checkpoint,
         '--work-dir',
         out / 'test',
@@ -59,7 +59,7 @@ def _say(line: str) -> None:
 
 def _tool(name: str, *arguments) -> None:
     command = [sys.executable, str(ROOT / 'tools' / name), *map(str, arguments)]
-    done = subprocess.run(command, cwd=ROOT)
+    done = subprocess.run(command)
     if done.returncode:
         sys.exit(f'error: tools/{name} ended with exit code {done.returncode}; its output is above.')
 

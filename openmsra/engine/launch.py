@@ -149,8 +149,18 @@ def run_tool(main, argv: list[str] | None = None) -> None:
         )
         sys.exit(2)
     finally:
-        for worker in multiprocessing.active_children():  # data workers ignore SIGTERM, by which Python would end them at its end
-            worker.kill()
+        _end_data_workers()
         distributed = sys.modules.get('torch.distributed')  # absent where nothing has imported torch
         if distributed is not None and distributed.is_available() and distributed.is_initialized():
             distributed.destroy_process_group()
+
+
+def _end_data_workers() -> None:
+    """End what is left of the data workers: they ignore SIGTERM, by which Python would end them at its own end and then wait.
+
+    torch takes a worker that dies for a fault of the training, so its handler is taken off first.
+    """
+    if workers := multiprocessing.active_children():
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for worker in workers:
+            worker.kill()

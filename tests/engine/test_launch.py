@@ -4,19 +4,19 @@ import subprocess
 import sys
 
 CODE = """
-import multiprocessing, signal, time
+import torch
+from torch.utils.data import DataLoader
+from openmsra.engine.data.loader import WorkerInit
 from openmsra.engine.launch import run_tool
 from openmsra.errors import PreemptedError
 
-def deaf(ready):
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    ready.set()
-    time.sleep(100)
+kept = []
 
 def main(argv):
-    ready = multiprocessing.Event()
-    multiprocessing.Process(target=deaf, args=(ready,), daemon=True).start()
-    ready.wait()
+    loader = DataLoader(list(range(9)), num_workers=1, persistent_workers=True, worker_init_fn=WorkerInit(None))
+    iterator = iter(loader)
+    next(iterator)
+    kept.append((loader, iterator))
     raise PreemptedError('stopped')
 
 run_tool(main)
