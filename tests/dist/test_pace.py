@@ -48,7 +48,14 @@ def test_log_says_what_becomes_of_the_batch(tmp_path, options, sentence, rate):
 @pytest.mark.reliability
 def test_from_two_processes_to_one_through_the_tools(run_tool, tmp_path):
     run_tool('tools/dist_train.sh', AUTOFORMER, '2', '--work-dir', tmp_path, '--cfg-options', 'train_cfg.max_epochs=1')
-    arguments = ['--work-dir', tmp_path, '--resume', '--cfg-options', 'optim_wrapper.accumulative_counts=2']
-    done = run_tool('tools/train.py', AUTOFORMER, *arguments)
-    assert 'every 64 samples, as before (1 process(es), accumulative_counts=2)' in done.stdout + done.stderr
-    assert (tmp_path / 'epoch_2.pth').is_file()
+    for arguments, sentence in (
+        (['--cfg-options', 'optim_wrapper.accumulative_counts=2'], 'every 64 samples, as before (1 process(es), accumulative'),
+        (
+            ['--auto-scale-lr'],
+            'makes one every 32 now (1 process(es), accumulative_counts=1); the learning rate was scaled by 0.5',
+        ),
+    ):
+        resume = ['--work-dir', tmp_path / arguments[0], '--resume', tmp_path / 'epoch_1.pth']
+        done = run_tool('tools/train.py', AUTOFORMER, *resume, *arguments)
+        assert sentence in done.stdout + done.stderr
+        assert (tmp_path / arguments[0] / 'epoch_2.pth').is_file()

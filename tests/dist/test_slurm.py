@@ -80,6 +80,12 @@ def _state(job: str) -> str:
     return re.search(r'JobState=(\w+)', _slurm('scontrol', 'show', 'job', job))[1]
 
 
+def _wait_for_the_end(job: str, output: Path) -> None:
+    while (state := _state(job)) != 'COMPLETED':
+        assert state in ('PENDING', 'RUNNING', 'COMPLETING'), output.read_text()[-3000:]
+        time.sleep(1)
+
+
 def _do_not_wait_in_the_queue(job: str) -> None:
     """Slurm starts a job that went back two minutes later; at once it may find the old one not cleared away."""
     end = time.monotonic() + 120
@@ -112,7 +118,7 @@ def test_job_that_was_stopped_goes_back_into_the_queue_and_ends_like_the_whole_o
     _wait(output, rf'stopped by SIG{signal[:4].strip()} after iteration')
     assert load_file(tmp_path / 'preempted.pth')['meta']['iter'] < LAST
     _do_not_wait_in_the_queue(job)
-    _wait(output, r'Saving checkpoint at 8 epochs')
+    _wait_for_the_end(job, output)
     assert not differences(whole, final_state(tmp_path))
 
 
@@ -122,9 +128,7 @@ def test_job_saves_before_its_time_limit_and_goes_on_after_it(partition, whole, 
     _wait(output, r'stopped by SIGUSR1 after iteration')
     _do_not_wait_in_the_queue(job)
     _slurm('scontrol', 'update', f'JobId={job}', 'TimeLimit=00:20:00')  # so that it ends now
-    while _state(job) != 'COMPLETED':
-        assert _state(job) in ('PENDING', 'RUNNING', 'COMPLETING'), output.read_text()[-3000:]
-        time.sleep(1)
+    _wait_for_the_end(job, output)
     text = output.read_text()
     assert 'resumed epoch' in text and 'TIME LIMIT' not in text
     assert not differences(whole, final_state(tmp_path))
