@@ -1,0 +1,48 @@
+"""What the claims on real data share: places of data, intervals, parts of pages."""
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+
+from benchmarks.real_data import at_data, data_folder, over_items, over_seeds, replace_part
+from openmsra.errors import MissingFileError
+
+
+def test_data_are_looked_for_where_the_variable_says(tmp_path, monkeypatch):
+    monkeypatch.setenv('OPENMSRA_DATA', str(tmp_path))
+    (tmp_path / 'camvid').mkdir()
+    assert data_folder('camvid') == tmp_path / 'camvid'
+    with pytest.raises(MissingFileError, match='download_data.py bccd'):
+        data_folder('bccd')
+
+
+def test_paths_of_one_data_set_are_moved(tmp_path):
+    cfg = Config(dict(a=dict(root='data/camvid', rows=['data/camvid/x', 'data/camvid2/x', 3]), b='data/coco'))
+    assert at_data(cfg, {'camvid': tmp_path}).to_dict() == dict(
+        a=dict(root=str(tmp_path), rows=[f'{tmp_path}/x', 'data/camvid2/x', 3]), b='data/coco'
+    )
+
+
+def test_interval_over_seeds_is_that_of_student():
+    """Mean 2, deviation 1, t(0.975, 2) = 4.30265: 2 +- 4.30265 / sqrt(3)."""
+    row = over_seeds(np.array([1.0, 2.0, 3.0]))
+    assert (row['mean'], row['spread']) == (2.0, 1.0)
+    assert row['interval'] == pytest.approx([2 - 4.30265 / 3**0.5, 2 + 4.30265 / 3**0.5], abs=1e-4)
+
+
+def test_neighbours_are_drawn_together():
+    """Ten blocks of equal items have the interval of ten items, not that of a hundred."""
+    values = np.repeat(np.random.default_rng(0).normal(size=10), 10)
+    low, high = over_items(100, 10, lambda items: values[items].mean())
+    alone_low, alone_high = over_items(100, 1, lambda items: values[items].mean())
+    assert low < values.mean() < high
+    assert (high - low) / (alone_high - alone_low) == pytest.approx(10**0.5, rel=0.2)
+
+
+def test_part_of_a_page_is_replaced(tmp_path):
+    page = tmp_path / 'page.md'
+    page.write_text('before\n<!-- x -->\nold\n<!-- end of x -->\nafter\n')
+    replace_part(page, 'x', 'new\nlines\n')
+    assert page.read_text() == 'before\n<!-- x -->\nnew\nlines\n<!-- end of x -->\nafter\n'
+    with pytest.raises(ValueError, match='no place'):
+        replace_part(page, 'y', 'new')
