@@ -94,3 +94,13 @@ def test_size_of_what_is_no_image(tmp_path):
         upright_size(tmp_path / 'a.png')
     with pytest.raises(ImageError, match='no such image'):
         upright_size(tmp_path / 'b.png')
+
+
+def test_what_the_format_leaves_open_is_filled_in(tmp_path):
+    rows = [
+        dict(id=k, image_id=1, category_id=1, bbox=[1, 2, 20, 30], **more) for k, more in enumerate([{}, dict(area=5, iscrowd=1)])
+    ]
+    content = dict(images=[dict(id=1, file_name='a.png')], categories=[dict(id=1, name='cat')], annotations=rows)
+    (tmp_path / 'boxes.json').write_text(json.dumps(content))
+    read = read_coco(tmp_path / 'boxes.json')['annotations']
+    assert [(row['area'], row['iscrowd']) for row in read] == [(600, 0), (5, 1)]
