@@ -131,6 +131,9 @@ def _sentence(processes: list[dict], alive: list[bool], patience: float) -> str:
     parts = []
     for rank in late or range(len(processes)):
         facts = processes[rank]
-        what = f'is at {Path(facts["at"]).name}' if alive[rank] else 'has given no sign since then'
-        parts.append(f'process {rank} on {facts["node"]} began {facts["step"]} and {what}')
+        process = f'process {rank} on {facts["node"]}'
+        if alive[rank]:
+            parts.append(f'{process} began {facts["step"]} and is at {Path(facts["at"]).name}')
+        else:
+            parts.append(f'{process} had begun {facts["step"]} when it gave its last sign')
     return f'warning: no step has ended for {patience:.0f} s, the others wait for: {"; ".join(parts)}. {GIVE_UP}'
