@@ -20,6 +20,7 @@ from openmsra.engine.config.files import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 NEEDS_OPERATORS = {'soft_teacher'}
+HEAVY = {'FTCN', 'SoftTeacher', 'VideoClassifier'}  # a validation sees one sample: seconds each
 
 
 def _chosen() -> list[Path]:
@@ -47,8 +48,10 @@ def _options(cfg, steps: int) -> list[str]:
     options = {f'{place}': 'None' for place in _weights(cfg.model, 'model')}
     for phase in ('train', 'val', 'test'):
         if cfg.get(f'{phase}_dataloader'):
-            batch = 1 if cfg.model.type == 'FTCN' or (phase != 'train' and cfg.model.type == 'SoftTeacher') else 2
-            fixed = dict(batch_size=batch, num_batch_per_epoch=2, num_workers=0, persistent_workers=False, pin_memory=False)
+            small = phase != 'train' and cfg.model.type in HEAVY
+            batch = 1 if small or cfg.model.type == 'FTCN' else 2
+            fixed = dict(batch_size=batch, num_batch_per_epoch=1 if small else 2)
+            fixed |= dict(num_workers=0, persistent_workers=False, pin_memory=False)
             options |= {f'{phase}_dataloader.{key}': value for key, value in fixed.items()}
     if cfg.get('train_dataloader'):
         by_epoch = cfg.train_cfg.get('by_epoch', True)
