@@ -105,7 +105,8 @@ def test_recipe(path, data_trees, tmp_path, monkeypatch):
     if 'optim_wrapper' not in cfg or cfg.train_cfg.get('type') == 'EvolutionLoop':
         pytest.skip('no training: built by test_components.py')
     first = tmp_path / 'run'
-    start_from = [f'model.imagenet_weights={_imagenet_weights(cfg.model, tmp_path)}'] if cfg.model.type == 'CKDN' else []
+    imagenet = cfg.model.type == 'CKDN' and cfg.model.get('imagenet_weights', 'torchvision')
+    start_from = [f'model.imagenet_weights={_imagenet_weights(cfg.model, tmp_path)}'] if imagenet else []
     rest = _options(cfg, 2) + start_from
     if '-test_' in path.stem:
         save_file(dict(state_dict=init_model(path).state_dict()), tmp_path / 'random.pth')
