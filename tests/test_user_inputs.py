@@ -206,7 +206,7 @@ def test_faces_of_a_video_with_the_longest_of_names(tmp_path):
     assert prepared['tracks'][0]['frames'] == 8 and len(list((tmp_path / 'crops' / name / '0').iterdir())) == 8
 
 
-def test_the_list_of_broken_samples_holds_names_that_are_no_utf8(tmp_path):
+def test_the_list_of_broken_samples_holds_names_that_are_no_utf8(tmp_path, caplog):
     (tmp_path / 'journal').write_text(json.dumps(dict(path=NOT_UTF8, reason='cut')) + '\n', encoding='utf-8')
     dataset = Samples([0] * 100, tmp_path / 'journal')
     runner = SimpleNamespace(
@@ -214,3 +214,4 @@ def test_the_list_of_broken_samples_holds_names_that_are_no_utf8(tmp_path):
     )
     BrokenDataHook(interval=1).after_train_epoch(runner)
     assert (tmp_path / 'broken_train.txt').read_text(encoding='utf-8').splitlines()[1] == r'fen\udceatre.png' + '\t1\tcut'
+    assert r'fen\udceatre.png cannot be read' in caplog.text

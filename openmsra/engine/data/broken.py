@@ -77,7 +77,8 @@ class BrokenDataHook(Hook):
             return {}
         journal = self.journals.setdefault(phase, BrokenSamplesJournal(dataset.journal))
         for row in journal.update():
-            runner.logger.log(logging.WARNING, f'{phase}: {row["path"]} cannot be read and is replaced ({row["reason"]})')
+            name = row['path'].encode('utf-8', 'backslashreplace').decode()  # a log holds UTF-8, a name need not
+            runner.logger.log(logging.WARNING, f'{phase}: {name} cannot be read and is replaced ({row["reason"]})')
         shared = all_gather_object((journal.rows, journal.times))
         rows = {path: row for rows_of_rank, _ in shared for path, row in rows_of_rank.items()}
         if not rows:
