@@ -3,8 +3,8 @@
 Patches of BSDS500 with six versions of equal look (openmsra/ckdn/data/versions.py): all are equally sharp, and they differ in how
 much of their detail belongs to the scene. The label is the mean rank by four formulas; nobody looked at them. Photographs of
 training, validation and test are the official parts. The arms of a seed are trained side by side on the same batches with
-parameters of their own. All take the rate of the pilots (it is searched if RATES holds several); the weight of the alignment, if there are several, is
-chosen on the validation photographs.
+parameters of their own. All take the rate of the pilots (it is searched if RATES holds several); of several weights of the
+alignment the one that is best on the validation photographs counts.
 
 Stated before the runs; SRCC x 100 within a scene, means over the test scenes:
 

@@ -373,7 +373,7 @@ def _verdicts(rows: dict, confusions: dict[str, list[np.ndarray]]) -> dict:
             statement='the mask prediction head helps',
             threshold='interval over seeds above 0',
             seen=_seen(head),
-            holds=head['interval'][0] > 0,
+            holds=head['interval'] is not None and head['interval'][0] > 0,
         ),
         dict(
             statement='region contrast without mask is at least as good: the gain is region matching',

@@ -45,15 +45,17 @@ def at_data(cfg: Config, folders: dict[str, Path]) -> Config:
     return cfg
 
 
-def over_seeds(values: np.ndarray) -> dict[str, float | list[float]]:
-    """Mean, standard deviation and 95 % interval of the mean (Student's t) over seeds."""
+def over_seeds(values: np.ndarray) -> dict:
+    """Mean, standard deviation and 95 % interval of the mean (Student's t) over seeds; the latter two are ``None`` for one seed."""
     from scipy.stats import t
 
     values = np.asarray(values, float)
-    spread = float(values.std(ddof=1)) if len(values) > 1 else float('nan')
-    reach = float(t.ppf(0.975, len(values) - 1)) * spread / len(values) ** 0.5 if len(values) > 1 else float('nan')
-    mean = float(values.mean())
-    return dict(mean=mean, spread=spread, interval=[mean - reach, mean + reach], values=values.tolist())
+    mean, spread, interval = float(values.mean()), None, None
+    if len(values) > 1:
+        spread = float(values.std(ddof=1))
+        reach = float(t.ppf(0.975, len(values) - 1)) * spread / len(values) ** 0.5
+        interval = [mean - reach, mean + reach]
+    return dict(mean=mean, spread=spread, interval=interval, values=values.tolist())
 
 
 def over_items(items: int, block: int, figure: Callable[[np.ndarray], float], draws: int = 1000) -> list[float]:

@@ -27,6 +27,7 @@ def test_interval_over_seeds_is_that_of_student():
     """Mean 2, deviation 1, t(0.975, 2) = 4.30265: 2 +- 4.30265 / sqrt(3)."""
     row = over_seeds(np.array([1.0, 2.0, 3.0]))
     assert (row['mean'], row['spread']) == (2.0, 1.0)
+    assert over_seeds(np.array([4.0])) == dict(mean=4.0, spread=None, interval=None, values=[4.0])
     assert row['interval'] == pytest.approx([2 - 4.30265 / 3**0.5, 2 + 4.30265 / 3**0.5], abs=1e-4)
 
 
