@@ -46,7 +46,7 @@ def at_data(cfg: Config, folders: dict[str, Path]) -> Config:
 
 
 def over_seeds(values: np.ndarray) -> dict:
-    """Mean, standard deviation and 95 % interval of the mean (Student's t) over seeds; the latter two are ``None`` for one seed."""
+    """Mean, standard deviation and 95 % interval of the mean (Student's t) over seeds; for one seed the last two are ``None``."""
     from scipy.stats import t
 
     values = np.asarray(values, float)
