@@ -30,6 +30,8 @@ class ToolServer:
         return self
 
     def __exit__(self, *_: object) -> None:
+        # a word, for the end of the pipe never comes while a forked data worker of a test holds it too
+        self._process.stdin.write('\n')
         self._process.stdin.close()
         self._process.wait()
 
@@ -63,7 +65,7 @@ def _serve() -> dict | None:
     for name in READ_BEFOREHAND:
         with contextlib.suppress(ImportError):
             __import__(name)
-    for line in sys.stdin:
+    while line := sys.stdin.readline().strip():
         task = json.loads(line)
         child = os.fork()
         if not child:

@@ -1,6 +1,7 @@
 """What a user wants to know when a training has ended: where everything is, what it has reached, what comes next."""
 
 import json
+import mimetypes
 from pathlib import Path
 
 from mmengine.runner import Runner
@@ -11,7 +12,6 @@ from openmsra.engine.runs import read_run
 from openmsra.errors import MissingFileError
 
 RESULTS = 'results.json'  # beside the log
-PICTURES = ('*.png', '*.jpg', '*.jpeg')
 
 
 def report_results(runner: Runner, seconds: float) -> None:
@@ -48,7 +48,7 @@ def _last_figures(log_dir: Path) -> dict[str, float]:
 
 def _lines(runner: Runner, checkpoint: str, best: str | None, figures: dict[str, float], seconds: float) -> list[str]:
     work_dir, log_dir = Path(runner.work_dir), Path(runner.log_dir)
-    pictures = [path for pattern in PICTURES for path in log_dir.rglob(pattern)]
+    pictures = [path for path in log_dir.rglob('*') if (mimetypes.guess_type(path)[0] or '').startswith('image/')]
     config = work_dir / Path(runner.cfg.filename).name if runner.cfg.filename else None
     use = best or checkpoint
     lines = [f'Done after {_duration(seconds)}, iteration {runner.iter}.', f'  checkpoint   {checkpoint}']

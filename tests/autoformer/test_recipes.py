@@ -70,7 +70,7 @@ def test_test_images_are_the_pixels_of_the_official_transform(imagenet, name, re
     assert (ours - expected).abs().mean() < 0.5 and (ours - expected).abs().max() <= 24
 
 
-@pytest.mark.parametrize('name', [name for name in RECIPES if 'cifar' in name])
+@pytest.mark.parametrize('name', [name for name in RECIPES if 'finetune' in name and 'cifar' in name])
 def test_cifar_is_prepared_like_the_other_sets(name):
     loaders = _loaders(name)
     steps = [step.type for step in loaders['test_dataloader'].dataset.pipeline]

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from mmengine.dataset import BaseDataset
 from PIL import Image
-from scipy.stats import rankdata
 
 from openmsra.ckdn.data import quality
 from openmsra.common.images import list_images, read_rgb
@@ -63,6 +62,8 @@ def labels_of(versions: np.ndarray, pristine: np.ndarray) -> np.ndarray:
 
     Ranks are standardised in the scene, z, and stand for Elo points of 1500 + 120 z; a score is (Elo - 900) / 1000.
     """
+    from scipy.stats import rankdata
+
     scenes, count = versions.shape[:2]
     restored = _grey(versions.reshape(-1, *versions.shape[2:]))
     reference = _grey(pristine).repeat_interleave(count, 0)
