@@ -87,18 +87,18 @@ def test_resume_names_the_settings_that_the_checkpoint_overrules(tmp_path):
     cfg = _config(tmp_path / 'work')
     cfg.param_scheduler = [dict(type='LinearLR', start_factor=0.5, end=4, by_epoch=False)]
     train(cfg)
-    changed = _config(tmp_path / 'work')
+    changed = _config(tmp_path / 'changed')  # folders of logs are named by the second
     changed.optim_wrapper.optimizer.lr = 7.0
     changed.param_scheduler = [dict(type='LinearLR', start_factor=0.5, end=400, by_epoch=False)]
     changed.train_cfg.max_iters = 3
     runner = train(changed, resume=tmp_path / 'work/iter_2.pth')
     assert runner.optim_wrapper.optimizer.param_groups[0]['initial_lr'] == 1.0, 'the state of the checkpoint'
-    log = next((tmp_path / 'work').glob(f'{runner.timestamp}/*.log')).read_text()
+    log = next((tmp_path / 'changed').glob(f'{runner.timestamp}/*.log')).read_text()
     assert 'NOT used' in log and 'lr=7.0' in log and 'end=400' in log and 'load_from=' in log
     same = cfg.copy()
-    same.work_dir = str(tmp_path / 'again')  # folders of logs are named by the second
+    same.work_dir = str(tmp_path / 'again')
     same.train_cfg.max_iters = 4
-    same = train(same, resume=tmp_path / 'work/iter_3.pth')
+    same = train(same, resume=tmp_path / 'changed/iter_3.pth')
     log = next((tmp_path / 'again').glob(f'{same.timestamp}/*.log')).read_text()
     assert 'NOT used' not in log, 'these settings hold, whatever the config said under which the checkpoint was written'
 
