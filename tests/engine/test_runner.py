@@ -96,7 +96,7 @@ def test_resume_names_the_settings_that_the_checkpoint_overrules(tmp_path):
     log = next((tmp_path / 'changed').glob(f'{runner.timestamp}/*.log')).read_text()
     assert 'NOT used' in log and 'lr=7.0' in log and 'end=400' in log and 'load_from=' in log
     same = cfg.copy()
-    same.work_dir = str(tmp_path / 'again')
+    same.work_dir, same.experiment_name = str(tmp_path / 'again'), 'again'
     same.train_cfg.max_iters = 4
     same = train(same, resume=tmp_path / 'changed/iter_3.pth')
     log = next((tmp_path / 'again').glob(f'{same.timestamp}/*.log')).read_text()
