@@ -51,6 +51,8 @@ def _options(cfg, steps: int) -> list[str]:
             small = phase != 'train' and cfg.model.type in HEAVY
             batch = 1 if small or cfg.model.type == 'FTCN' else 2
             fixed = dict(batch_size=batch, num_batch_per_epoch=1 if small else 2)
+            if (cfg.get(f'{phase}_evaluator') or {}).get('type') == 'FrozenProbe':  # its second part is what it tests on
+                fixed |= dict(batch_size=64, num_batch_per_epoch=None)
             fixed |= dict(num_workers=0, persistent_workers=False, pin_memory=False)
             options |= {f'{phase}_dataloader.{key}': value for key, value in fixed.items()}
     if cfg.get('train_dataloader'):
