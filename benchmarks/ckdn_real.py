@@ -28,7 +28,7 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 import openmsra.ckdn  # noqa: F401 - registers the parts
-from benchmarks.real_data import ROOT, data_folder, over_seeds, replace_part
+from benchmarks.real_data import ROOT, data_folder, over_seeds, replace_part, train_only
 from benchmarks.training import Training, train
 from openmsra.apis import init_model
 from openmsra.ckdn.data.versions import write_scenes
@@ -128,17 +128,7 @@ def _train(rates: dict[str, list[float]], steps: int, seed: int, folder: Path, s
         optimizer=dict(type='AdamW', lr=highest, weight_decay=1e-4),
         paramwise_cfg=dict(custom_keys=factors),
     )
-    warm_up = steps // 10
-    cfg.train_cfg = dict(by_epoch=False, max_iters=steps, val_interval=steps)
-    cfg.param_scheduler = [
-        dict(type='LinearLR', start_factor=0.04, by_epoch=False, begin=0, end=warm_up),
-        dict(type='CosineAnnealingLR', T_max=steps - warm_up, by_epoch=False, begin=warm_up, end=steps),
-    ]
-    cfg.default_hooks.checkpoint.update(interval=50, max_keep_ckpts=2)
-    cfg.default_hooks.logger = dict(type='LoggerHook', interval=10)
-    for key in ('val_dataloader', 'val_cfg', 'val_evaluator', 'test_dataloader', 'test_cfg', 'test_evaluator'):
-        cfg[key] = None
-    cfg.custom_hooks = []
+    train_only(cfg, steps, start_factor=0.04)
     cfg.custom_imports.imports.append('benchmarks.ckdn_real')
     run_folder = folder / f'{steps}i_seed{seed}'
     train(Training(cfg, run_folder, seed))

@@ -27,7 +27,7 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 import openmsra.maskco  # noqa: F401 - registers the parts
-from benchmarks.real_data import ROOT, at_data, data_folder, over_items, over_seeds, replace_part
+from benchmarks.real_data import ROOT, at_data, data_folder, over_items, over_seeds, replace_part, train_only
 from benchmarks.training import Training, train
 from openmsra.apis import init_model
 from openmsra.common.probes import neighbour_classifier
@@ -150,17 +150,7 @@ def _pretrain(kind: str, rates: dict[str, list[float]], steps: int, batch: int, 
         optimizer=dict(cfg.optim_wrapper.optimizer, lr=highest),
         paramwise_cfg=dict(custom_keys=factors),
     )
-    warm_up = steps // 10
-    cfg.train_cfg = dict(by_epoch=False, max_iters=steps, val_interval=steps)
-    cfg.param_scheduler = [
-        dict(type='LinearLR', start_factor=0.05, begin=0, end=warm_up, by_epoch=False),
-        dict(type='CosineAnnealingLR', begin=warm_up, end=steps, T_max=steps - warm_up, by_epoch=False),
-    ]
-    cfg.default_hooks.checkpoint.update(interval=50, max_keep_ckpts=2)
-    cfg.default_hooks.logger = dict(type='LoggerHook', interval=10)
-    for key in ('val_dataloader', 'val_cfg', 'val_evaluator', 'test_dataloader', 'test_cfg', 'test_evaluator'):
-        cfg[key] = None
-    cfg.custom_hooks = []
+    train_only(cfg, steps, start_factor=0.05)
     cfg.custom_imports.imports.append('benchmarks.maskco_real')
     run_folder = folder / f'{kind}_{steps}i_seed{seed}'
     train(Training(cfg, run_folder, seed))

@@ -26,6 +26,22 @@ def data_folder(name: str) -> Path:
     return folder
 
 
+def train_only(cfg: Config, steps: int, start_factor: float) -> None:
+    """Set a config to ``steps`` iterations: a warm-up of a tenth from ``start_factor`` of the rate, then a cosine to zero; a
+    checkpoint to go on from every 50; no evaluation and no hooks of its own."""
+    warm_up = steps // 10
+    cfg.train_cfg = dict(by_epoch=False, max_iters=steps, val_interval=steps)
+    cfg.param_scheduler = [
+        dict(type='LinearLR', start_factor=start_factor, by_epoch=False, begin=0, end=warm_up),
+        dict(type='CosineAnnealingLR', T_max=steps - warm_up, by_epoch=False, begin=warm_up, end=steps),
+    ]
+    cfg.default_hooks.checkpoint.update(interval=50, max_keep_ckpts=2)
+    cfg.default_hooks.logger = dict(type='LoggerHook', interval=10)
+    for key in ('val_dataloader', 'val_cfg', 'val_evaluator', 'test_dataloader', 'test_cfg', 'test_evaluator'):
+        cfg[key] = None
+    cfg.custom_hooks = []
+
+
 def at_data(cfg: Config, folders: dict[str, Path]) -> Config:
     """The config with every ``data/NAME`` replaced by the folder given for NAME."""
 
