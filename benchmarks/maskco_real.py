@@ -46,8 +46,8 @@ ARMS = {  # name -> config, negatives of the same image
 }
 CONTROL_ARMS = ('MoCo v2', 'MaskCo, J = 0')
 RANDOM, COLOURS, CEILING = 'random weights', '5-NN on colours of a cell', 'supervised, same network'
-RATES = (1e-3, 2e-3, 4e-3)
-STEPS, BATCH, SEARCH_STEPS, SEARCH_BATCH = 300, 32, 100, 64
+RATES = (2e-3, 4e-3, 8e-3)
+STEPS, BATCH, SEARCH_STEPS, SEARCH_BATCH = 1000, 64, 100, 64
 SEARCH_SEED = 100
 THRESHOLDS = dict(trained_over_random=3.0, maskco_over_moco=3.0, control=1.0)
 BLOCK = 10  # neighbouring test frames that are drawn together
