@@ -76,7 +76,15 @@ def ftcn(root: Path, rows: int) -> Callable:
     _files(root, '.png')
     with (root / 'clips.jsonl').open('w') as stream:
         for row in range(rows // 4):
-            line = dict(video=f'video {row}', count=FILES, label=row % 2, method='Deepfakes', split='train')
+            line = dict(
+                video=f'video {row}',
+                count=FILES,
+                label=row % 2,
+                method='Deepfakes',
+                split='train',
+                suffix='.png',
+                runs=[[0, FILES]],
+            )
             stream.write(json.dumps(dict(line, frames=f'{row % FOLDERS:05d}', track=0, first=0, side=100.0)) + '\n')
     return lambda: FaceClips('clips.jsonl', 'train', [], data_root=str(root))
 

@@ -7,8 +7,9 @@ threshold must be chosen on videos like the ones that are judged.
 
 import argparse
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from openmsra.common.images import images_of
 from openmsra.common.outputs import left_out, printable, writable_folder
@@ -28,9 +29,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--seconds', type=float, default=10, help='how long to record the camera')
     parser.add_argument(
         '--detector',
-        choices=['haar', 'yunet', 'boxes', 'none'],
-        default='haar',
-        help='none: the frames are aligned faces already',
+        choices=['auto', 'mtcnn', 'haar', 'yunet', 'boxes', 'none'],
+        default='auto',
+        help='mtcnn finds five landmarks too (its weights are in the wheel of facenet-pytorch); auto: mtcnn where it is '
+        'installed, else haar; none: the frames are aligned faces already',
     )
     parser.add_argument('--yunet', type=Path, help='ONNX file of YuNet')
     parser.add_argument('--boxes', type=Path, help='JSON file with the faces of each frame (one source only)')
@@ -84,16 +86,38 @@ class LazyVideo:
         return iter(VideoFile(*self.arguments))
 
 
+def score_video(inferencer: Callable, frames: Iterable[Frame], name: str, file: Path) -> Any:
+    """The result of a video; scores of clips are in ``file``, a line each, and on the terminal as soon as they are known."""
+    from tqdm import tqdm
+
+    from openmsra.ftcn.inferencer import ClipScore
+
+    result = None
+    with tqdm(desc=printable(name), unit='clip', leave=False) as bar, file.open('w', encoding='utf-8') as stream:
+        for result in inferencer.stream(frames, name):
+            if isinstance(result, ClipScore):
+                row = dict(frame=result.frame, seconds=round(result.seconds, 3), face=result.track, score=result.score)
+                stream.write(json.dumps(row | dict(box=result.box.round(1).tolist())) + '\n')
+                stream.flush()
+                bar.set_postfix_str(f'{result.seconds:.1f} s: {result.score:.3f}')
+                bar.update()
+    return result
+
+
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
     from openmsra.engine.checkpoint.files import write_durably
     from openmsra.engine.inferencer import numbered_name
     from openmsra.ftcn import FTCNInferencer, report
     from openmsra.ftcn.calibration import Calibration
-    from openmsra.ftcn.faces.detectors import face_source
+    from openmsra.ftcn.faces.detectors import face_source, resolve
+    from openmsra.ftcn.faces.mtcnn import PACKAGE
 
     writable_folder(args.out)
-    faces = face_source(args.detector, args.min_face, args.yunet, args.boxes)
+    detector = resolve(args.detector)
+    if detector == 'haar' and args.detector == 'auto':
+        print(f'faces are found by haar, slowly and without landmarks; for MTCNN: pip install --no-deps {PACKAGE}')
+    faces = face_source(detector, args.min_face, args.yunet, args.boxes)
     inferencer = FTCNInferencer(
         args.config, args.checkpoint, faces, args.device, args.stride, args.batch_size, args.min_face, aggregate=args.aggregate
     )
@@ -104,7 +128,7 @@ def main(argv: list[str] | None = None) -> None:
     for number, (name, frames) in enumerate(sources):
         row = dict(video=name, score=None)
         try:
-            result = inferencer(frames, name)
+            result = score_video(inferencer, frames, name, args.out / numbered_name(number, name, '.jsonl'))
         except (UserError, OSError) as error:
             row['error'] = str(error)
             print(f'{printable(name)}: skipped: {printable(error)}')

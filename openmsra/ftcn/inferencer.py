@@ -1,6 +1,7 @@
 """Videos in, scores of faces over time out."""
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from openmsra.errors import CheckpointError
 from openmsra.ftcn.data.clips import clip_starts, reflect
 from openmsra.ftcn.faces.align import align_clip
 from openmsra.ftcn.faces.detectors import Detector, Face, describe
-from openmsra.ftcn.faces.tracking import Crop, Track, cut_tracks, find_tracks, loose_crop, whole_frame
+from openmsra.ftcn.faces.tracking import Crop, FaceStream, Sighting, Track, TrackEnd, loose_crop, whole_frame
 from openmsra.registry import INFERENCERS
 
 
@@ -61,9 +62,77 @@ class VideoScore:
     probability: float | None = None
 
 
+@dataclass(frozen=True)
+class ClipScore:
+    """The score of one clip, known while the video is still read.
+
+    Attributes:
+        track: number of the face.
+        frame: the clip's first frame in the video; before the face's first one where a short track is mirrored.
+        seconds: time of the clip's last frame.
+        box: (4,) the face in the clip's last frame.
+        score: probability of a forgery.
+    """
+
+    track: int
+    frame: int
+    seconds: float
+    box: np.ndarray
+    score: float
+
+
+class _Windows:
+    """The clips of one track as its frames come in; at most ``clip_len`` crops are kept."""
+
+    def __init__(self, start: int, clip_len: int, stride: int) -> None:
+        self.start, self.clip_len, self.stride = start, clip_len, stride
+        self.boxes: list[np.ndarray] = []
+        self.landmarks: list[np.ndarray] = []
+        self.crops: deque[Crop] = deque(maxlen=clip_len)
+        self.starts: list[int] = []
+        self.scores: list[float] = []
+
+    def add(self, seen: Sighting) -> Iterator[tuple[int, np.ndarray]]:
+        """Start and frames (clip_len,) of the clip that is complete with this frame, counted from the track's first frame."""
+        self.boxes.append(seen.box)
+        self.landmarks.append(seen.landmarks)
+        self.crops.append((seen.image, seen.corner))
+        start = len(self.boxes) - self.clip_len
+        if start >= 0 and start % self.stride == 0:
+            yield start, np.arange(start, len(self.boxes))
+
+    def rest(self) -> Iterator[tuple[int, np.ndarray]]:
+        """Clips that are known once the track has ended: the last one, or all of a track shorter than a clip."""
+        count = len(self.boxes)
+        for start in clip_starts(count, self.clip_len, self.stride).tolist():
+            if count < self.clip_len or start == count - self.clip_len and start % self.stride:
+                yield start, reflect(start + np.arange(self.clip_len), count)
+
+    def cut(self, numbers: np.ndarray, size: int | None) -> np.ndarray:
+        """A clip (clip_len, size, size, 3), aligned unless ``size`` is None."""
+        kept = numbers - len(self.boxes) + len(self.crops)
+        images, corners = zip(*(self.crops[k] for k in kept), strict=True)
+        if size is None:
+            return np.stack(images)
+        return align_clip(images, np.array(corners), np.stack([self.landmarks[k] for k in numbers]), size)
+
+    def track_score(self) -> TrackScore:
+        count = len(self.boxes)
+        sums, clips = np.zeros(count), np.zeros(count, int)
+        for start, score in zip(self.starts, self.scores, strict=True):
+            frames = np.unique(reflect(start + np.arange(self.clip_len), count))
+            sums[frames] += score
+            clips[frames] += 1
+        track = Track(self.start, np.stack(self.boxes), np.stack(self.landmarks))
+        return TrackScore(track, np.array(self.starts), np.array(self.scores), sums / clips)
+
+
 @INFERENCERS.register_module()
 class FTCNInferencer:
     """Finds, follows and aligns the faces of a video and scores clips of them (section 3; the official order of steps).
+
+    A video is walked through once. What is kept of it does not grow with its length, but for the scores, boxes and landmarks
+    (about 200 bytes for each frame of a face): a few frames, and the crops of one clip for each face in sight.
 
     Args:
         config, checkpoint: the network and its weights; there is no inference without weights.
@@ -117,43 +186,72 @@ class FTCNInferencer:
         """Score one video.
 
         Args:
-            frames: pairs of an RGB image (H, W, 3) and its time in seconds, that can be walked through twice:
-                :class:`~openmsra.common.video.VideoFile`, :class:`~openmsra.common.video.ImageFolder` or a list.
+            frames: pairs of an RGB image (H, W, 3) and its time in seconds: a
+                :class:`~openmsra.common.video.VideoFile`, an :class:`~openmsra.common.video.ImageFolder`, a list, a generator.
             name: goes into the result.
 
         Raises:
             ValueError: as many lists of given faces as frames are needed.
             VideoError: the video does not decode.
         """
-        times, tracks, warnings = find_tracks(frames, self.detector, self.min_face, self.min_frames)
-        if uneven(times):
-            warnings.append('the frame rate varies: a clip is taken as consecutive frames, whatever their times')
-        scored = [self._score(track, crops, corners) for track, crops, corners in cut_tracks(frames, tracks, self._crop)]
-        if any(len(score.track.boxes) < self.clip_len for score in scored):
-            warnings.append(f'a face is seen for less than {self.clip_len} frames: its clips are mirrored, less to rely on')
-        return VideoScore(name, times, scored, self._aggregated(scored), warnings, self.provenance)
+        *_, result = self.stream(frames, name)
+        return result
+
+    def stream(self, frames: Iterable[Frame], name: str = 'video') -> Iterator[ClipScore | VideoScore]:
+        """The score of each clip as soon as it is known, and the result for the video at last; see :meth:`__call__`.
+
+        The first clip is scored alone, so that there is a score after ``clip_len`` frames, the others in batches.
+        """
+        stream = FaceStream(frames, self.detector, self.min_face, self.min_frames, self._crop)
+        tracks: dict[int, _Windows] = {}
+        waiting: list[tuple[int, int, np.ndarray, float]] = []
+        size = None if self.detector is None else self.size
+        full = 1
+        for event in stream:
+            if isinstance(event, TrackEnd):
+                windows = tracks[event.track]
+                clips = windows.rest()
+            else:
+                if event.track not in tracks:
+                    tracks[event.track] = _Windows(event.frame, self.clip_len, self.stride)
+                windows = tracks[event.track]
+                clips = windows.add(event)
+            for start, numbers in clips:
+                waiting.append((event.track, start, windows.cut(numbers, size), stream.times[windows.start + numbers.max()]))
+                if len(waiting) >= full:
+                    yield from self._score(waiting, tracks)
+                    full = self.batch_size
+            if isinstance(event, TrackEnd):
+                windows.crops.clear()
+        yield from self._score(waiting, tracks)
+        yield self._result(stream, [tracks[track].track_score() for track in sorted(tracks)], name)
 
     def _crop(self, frame: np.ndarray, box: np.ndarray) -> Crop:
         return whole_frame(frame, self.size) if self.detector is None else loose_crop(frame, box)
 
-    @torch.inference_mode()
-    def _score(self, track: Track, crops: list[np.ndarray], corners: np.ndarray) -> TrackScore:
-        starts, scores = clip_starts(len(crops), self.clip_len, self.stride), []
-        numbers = reflect(starts[:, None] + np.arange(self.clip_len), len(crops))
-        for batch in np.array_split(numbers, range(self.batch_size, len(numbers), self.batch_size)):
-            clips = np.stack([self._clip(track, crops, corners, clip) for clip in batch])
-            inputs = torch.from_numpy(clips.transpose(0, 4, 1, 2, 3).copy())
+    def _score(self, waiting: list[tuple[int, int, np.ndarray, float]], tracks: dict[int, _Windows]) -> Iterator[ClipScore]:
+        """Scores of the clips that wait, which then wait no longer."""
+        if not waiting:
+            return
+        inputs = torch.from_numpy(np.stack([clip for _, _, clip, _ in waiting]).transpose(0, 4, 1, 2, 3).copy())
+        with torch.inference_mode():
             samples = self.model.test_step(dict(inputs=inputs))
-            scores += [sample.pred_score for sample in samples]
-        scores = np.array(scores)
-        contains = np.stack([np.isin(np.arange(len(crops)), clip) for clip in numbers])
-        return TrackScore(track, starts, scores, scores @ contains / contains.sum(0))
+        for (number, start, _, seconds), sample in zip(waiting, samples, strict=True):
+            windows = tracks[number]
+            windows.starts.append(start)
+            windows.scores.append(sample.pred_score)
+            last = min(start + self.clip_len, len(windows.boxes)) - 1
+            yield ClipScore(number, windows.start + start, seconds, windows.boxes[last], sample.pred_score)
+        waiting.clear()
 
-    def _clip(self, track: Track, crops: list[np.ndarray], corners: np.ndarray, numbers: np.ndarray) -> np.ndarray:
-        chosen = [crops[k] for k in numbers]
-        if self.detector is None:
-            return np.stack(chosen)
-        return align_clip(chosen, corners[numbers], track.landmarks[numbers], self.size)
+    def _result(self, stream: FaceStream, scores: list[TrackScore], name: str) -> VideoScore:
+        scores, warnings = sorted(scores, key=lambda score: score.track.start), stream.warnings()
+        times = np.array(stream.times)
+        if uneven(times):
+            warnings.append('the frame rate varies: a clip is taken as consecutive frames, whatever their times')
+        if any(len(score.track.boxes) < self.clip_len for score in scores):
+            warnings.append(f'a face is seen for less than {self.clip_len} frames: its clips are mirrored, less to rely on')
+        return VideoScore(name, times, scores, self._aggregated(scores), warnings, self.provenance)
 
     def _aggregated(self, tracks: list[TrackScore]) -> float | None:
         if not tracks:

@@ -21,6 +21,7 @@ from openmsra.errors import CheckpointError, ToolError, UserError, VideoError
 from openmsra.ftcn import FTCNInferencer, report
 from openmsra.ftcn.faces.align import landmarks_of_box
 from openmsra.ftcn.faces.detectors import Face, HaarDetector
+from tests.references.face_tracks import score_video
 
 CONFIG = 'configs/ftcn/ftcn-tt_tiny_1xb16-4e_flicker_instant.py'
 
@@ -78,6 +79,42 @@ def test_clip_scores_are_those_of_the_model_on_aligned_clips(checkpoint):
         for k in range(13)
     ]
     np.testing.assert_allclose(one.frame_scores, expected)
+
+
+def test_a_stream_gives_the_scores_of_the_whole_video(checkpoint):
+    """Two faces, one of which comes late, is lost for two frames and goes early, and one that is seen for 10 frames only."""
+    frames, faces = pan(45), given(45, 5, 120)
+    for k, row in enumerate(faces):
+        if k < 9 or k in (20, 21) or k > 33:
+            del row[1]
+        if k < 10:
+            row += given(1, 230)[0]
+    for stride, batch_size in ((1, 5), (3, 4)):
+        inferencer = FTCNInferencer(CONFIG, checkpoint, faces, stride=stride, batch_size=batch_size)
+        read = [0]
+
+        def counted(read=read):
+            for read[0], frame in enumerate(frames, start=1):
+                yield frame
+
+        clips, reads = [], []
+        for item in inferencer.stream(counted()):
+            clips.append(item)
+            reads.append(read[0])
+        result = clips.pop()
+        assert reads[0] == 8  # the first score needs the frames of one clip
+        expected = sorted(
+            score_video(inferencer.model, frames, faces, stride), key=lambda row: (row[0].start, row[0].boxes[0, 0])
+        )
+        assert sorted(len(score.track.boxes) for score in result.tracks) == [10, 25, 45]
+        tracks = sorted(result.tracks, key=lambda score: (score.track.start, score.track.boxes[0, 0]))
+        for score, (track, starts, scores, frame_scores) in zip(tracks, expected, strict=True):
+            assert score.track.start == track.start and score.starts.tolist() == starts.tolist()
+            np.testing.assert_allclose(score.clip_scores, scores, rtol=1e-5)
+            np.testing.assert_allclose(score.frame_scores, frame_scores, rtol=1e-5)
+        assert sorted(clip.score for clip in clips) == sorted(np.concatenate([s.clip_scores for s in result.tracks]))
+        late = [clip for clip in clips if clip.frame == 9]
+        assert {clip.box[0] for clip in late} >= {120} and {clip.seconds for clip in late} == {16 / 25}
 
 
 def test_batch_size_changes_nothing_and_faces_are_combined(checkpoint):
@@ -150,6 +187,8 @@ def test_tool_writes_everything_and_goes_on_after_a_broken_video(checkpoint, tmp
         'tools/ftcn_video.py',
         checkpoint,
         folder,
+        '--detector',
+        'haar',
         '--config',
         CONFIG,
         '--out',
@@ -169,6 +208,8 @@ def test_tool_writes_everything_and_goes_on_after_a_broken_video(checkpoint, tmp
     assert details['score'] == good['score'] and details['fake'] == (good['score'] >= 0.3)
     rows = list(csv.DictReader((tmp_path / 'out/00001_b.csv').open()))
     digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+    live = [json.loads(line) for line in (tmp_path / 'out/00001_b.jsonl').read_text().splitlines()]
+    assert sorted(row['score'] for row in live) == sorted(clip['score'] for track in details['tracks'] for clip in track['clips'])
     custody = dict(checkpoint='tiny.pth', sha256=digest, config=Path(CONFIG).name, version=__version__, detector='haar', stride=4)
     for facts in (details, good, broken, *({**row, 'stride': int(row['stride'])} for row in rows)):
         assert custody.items() <= facts.items()
@@ -200,7 +241,7 @@ def test_a_name_that_is_no_utf8_and_a_folder_that_is_not_there_cost_nothing(chec
     tool([*arguments, str(out)])
     (row,) = json.loads((out / 'summary.json').read_text())
     assert os.fsencode(row['video']).endswith(b'/caf\xe9.avi') and 0 < row['score'] < 1
-    assert len(list(out.glob('00000_*'))) == 3
+    assert len(list(out.glob('00000_*'))) == 4
     (tmp_path / 'file').touch()
     with pytest.raises(ToolError, match='file/out: no folder for results'):
         tool([*arguments, str(tmp_path / 'file/out')])

@@ -2,7 +2,9 @@
 
 Below OUT each video gets a folder of crops, `crops/VIDEO.mp4/FACE/FRAME.png`, with boxes and landmarks; `clips.jsonl` lists
 them for the configs. Videos that are done are skipped when the tool is started again; those that cannot be read are listed
-with the reason in `broken.json` and tried again the next time. The layouts, from ROOT on:
+with the reason in `broken.json` and tried again the next time. Of every 96 frames of a face the first 48 are kept, as JPEG of
+quality 95 (--keep all, --format png). Jobs of an array take `--shard 1/8` to `--shard 8/8`; a last run without --shard writes the
+list. The layouts, from ROOT on:
 
     ffpp     splits/{train,val,test}.json, original_sequences/youtube/c23/videos,
              manipulated_sequences/{Deepfakes,Face2Face,FaceSwap,NeuralTextures,FaceShifter,DeeperForensics}/c23/videos
@@ -31,9 +33,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--only', type=Path, help='file with the names of the videos to take, one a line')
     parser.add_argument(
         '--detector',
-        choices=['haar', 'yunet', 'boxes', 'none'],
-        default='haar',
-        help='none: the frames are aligned faces already',
+        choices=['auto', 'mtcnn', 'haar', 'yunet', 'boxes', 'none'],
+        default='auto',
+        help='mtcnn finds five landmarks too (its weights are in the wheel of facenet-pytorch); auto: mtcnn where it is '
+        'installed, else haar; none: the frames are aligned faces already',
     )
     parser.add_argument('--yunet', type=Path, help='ONNX file of YuNet')
     parser.add_argument(
@@ -46,7 +49,16 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--min-face', type=int, default=40, help='smallest face in pixels')
     parser.add_argument('--min-frames', type=int, default=8, help='shortest track')
     parser.add_argument('--size', type=int, default=224, help='side of the crops with --detector none')
-    parser.add_argument('--format', choices=['png', 'jpg'], default='png', help='jpg is lossy and a tenth of the size')
+    parser.add_argument('--format', choices=['jpg', 'webp', 'png'], default='jpg', help='png is lossless')
+    parser.add_argument('--quality', type=int, default=95, help='of jpg and webp, 1 to 100')
+    parser.add_argument(
+        '--keep',
+        type=kept_frames,
+        default=(48, 96),
+        metavar='N/M',
+        help='first N of every M frames of a face (default 48/96), or all',
+    )
+    parser.add_argument('--shard', type=shard, metavar='I/N', help='the I-th of N parts of the videos, for job arrays')
     parser.add_argument('--processes', type=int, default=1)
     args = parser.parse_args(argv)
     if args.detector in ('yunet', 'boxes') and getattr(args, args.detector) is None:
@@ -54,20 +66,44 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return args
 
 
+def kept_frames(text: str) -> tuple[int, int] | None:
+    """'48/96' or 'all'."""
+    if text == 'all':
+        return None
+    some, every = (int(part) for part in text.split('/'))
+    if not 32 <= some < every:
+        raise argparse.ArgumentTypeError(f'{text}: runs of at least 32 frames, fewer than every how many; 48/96, for example')
+    return some, every
+
+
+def shard(text: str) -> tuple[int, int]:
+    """'3/8', the third of eight parts."""
+    part, parts = (int(number) for number in text.split('/'))
+    if not 1 <= part <= parts:
+        raise argparse.ArgumentTypeError(f'{text}: the parts are 1/{parts} to {parts}/{parts}')
+    return part, parts
+
+
 def main(argv: list[str] | None = None) -> None:
     args = parse(argv)
 
     from openmsra.common.outputs import left_out, printable, require_writable, writable_folder
-    from openmsra.ftcn.faces.prepare import Preparation, clip_lines
+    from openmsra.ftcn.faces.detectors import resolve
+    from openmsra.ftcn.faces.prepare import Preparation, clip_lines, require_space
 
     require_writable(args.out or args.root)
     if args.detector == 'yunet' and not args.yunet.is_file():
         raise ToolError(f'{args.yunet}: there is no such YuNet model.')
     rows, out = select_videos(args), writable_folder(args.out or args.root)
+    if args.shard is not None:
+        rows = rows[args.shard[0] - 1 :: args.shard[1]]
+    detector = resolve(args.detector)
+    if detector != args.detector:
+        print(f'faces are found by {detector}')
     prepare = Preparation(
         args.root,
         out,
-        args.detector,
+        detector,
         args.yunet,
         args.boxes,
         args.backend,
@@ -76,12 +112,22 @@ def main(argv: list[str] | None = None) -> None:
         args.min_frames,
         args.size,
         f'.{args.format}',
+        args.quality,
+        args.keep,
     )
+    print(require_space(prepare, [row['video'] for row in rows]))
     results = list(prepare_all(prepare, [row['video'] for row in rows], args.processes))
     broken = {row['video']: result for row, result in zip(rows, results, strict=True) if isinstance(result, str)}
     lines = [
         line for row, result in zip(rows, results, strict=True) if isinstance(result, dict) for line in clip_lines(row, result)
     ]
+    if args.shard is not None:
+        print(
+            f'part {args.shard[0]} of {args.shard[1]} is done; when all are, run the tool without --shard, which writes the list.'
+        )
+        if broken:
+            raise left_out(broken, len(rows), 'videos', out)
+        return
     (out / 'broken.json').write_text(json.dumps(broken, indent=1) + '\n', encoding='utf-8')
     (out / 'clips.jsonl').write_text(''.join(json.dumps(line) + '\n' for line in lines), encoding='utf-8')
     faceless = sum(line['frames'] is None for line in lines)
@@ -120,12 +166,20 @@ def select_videos(args: argparse.Namespace) -> list[dict]:
 
 def prepare_all(prepare: Callable, videos: list[str], processes: int) -> Iterable:
     """Results in the order of the videos, with a progress bar."""
-    from tqdm import tqdm
-    from tqdm.contrib.concurrent import process_map
+    import multiprocessing
+    from concurrent.futures import ProcessPoolExecutor
 
+    from tqdm import tqdm
+
+    from openmsra.ftcn.faces.prepare import use_one_thread
+
+    progress = dict(total=len(videos), unit='video')
     if processes == 1:
-        return tqdm(map(prepare, videos), total=len(videos), unit='video')
-    return process_map(prepare, videos, max_workers=processes, chunksize=1, unit='video')
+        yield from tqdm(map(prepare, videos), **progress)
+        return
+    context = multiprocessing.get_context('spawn')  # a fork of torch may hang
+    with ProcessPoolExecutor(processes, context, use_one_thread) as pool:
+        yield from tqdm(pool.map(prepare, videos), **progress)
 
 
 if __name__ == '__main__':

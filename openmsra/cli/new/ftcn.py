@@ -21,9 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--fake', type=Path, required=True, help='folder of forged videos; its sub-folders are methods')
     parser.add_argument(
         '--faces',
-        choices=('auto', 'haar', 'yunet', 'none'),
+        choices=('auto', 'mtcnn', 'haar', 'yunet', 'none'),
         default='auto',
-        help='how faces are found; none: the frames are aligned faces; auto: none for small square frames, else haar',
+        help='how faces are found; none: the frames are aligned faces; auto: none for small square frames, else mtcnn or, '
+        'where its weights are not installed, haar',
     )
     parser.add_argument('--yunet', type=Path, help='ONNX file of YuNet, for --faces yunet')
 
@@ -35,6 +36,7 @@ def build(args: argparse.Namespace, report: Report) -> ConfigText:
         MissingFileError, DataError: no such folders, too few videos, or too few faces in them.
     """
     from openmsra.common.video import list_videos
+    from openmsra.ftcn.faces.detectors import resolve
 
     kinds = {'real': args.real.absolute(), 'fake': args.fake.absolute()}
     videos = {kind: list_videos(folder) for kind, folder in kinds.items()}
@@ -68,7 +70,7 @@ def build(args: argparse.Namespace, report: Report) -> ConfigText:
         (f'{path} {int(kind == "fake")} {method} {part}' for part, members in parts.items() for path, kind, method in members),
     )
     square = all(_is_small_square(file) for files in videos.values() for file in files[:3] if file not in broken)
-    detector = ('none' if square else 'haar') if args.faces == 'auto' else args.faces
+    detector = ('none' if square else resolve('auto')) if args.faces == 'auto' else args.faces
     side = min(224, max(64, int(median(sides)) // 32 * 32)) if detector == 'none' else 224
     _cut_faces(args, detector, side)
     report.facts.append(
@@ -131,7 +133,7 @@ def _link(folder: Path, kinds: dict[str, Path]) -> None:
 
 def _cut_faces(args: argparse.Namespace, detector: str, side: int) -> None:
     """Run the tool that writes crops and ``clips.jsonl``; videos that it cannot read are in its list."""
-    arguments = ['list', str(args.files), '--out', str(args.files), '--detector', detector, '--size', str(side)]
+    arguments = ['list', str(args.files), '--out', str(args.files), '--detector', detector, '--size', str(side), '--keep', 'all']
     load_tool('dataset_converters/ftcn_faces.py').main([*arguments, *(['--yunet', str(args.yunet)] if args.yunet else [])])
 
 

@@ -10,11 +10,11 @@ from mmcv.transforms import BaseTransform
 from mmengine.structures import BaseDataElement
 
 from openmsra.common.annotations import read_json_lines, require_inside
-from openmsra.common.images import images_of, read_rgb
+from openmsra.common.images import SUFFIXES, images_of, read_rgb
 from openmsra.engine.data.rows import LongList
-from openmsra.errors import DataError, MissingFileError
+from openmsra.errors import DataError, ImageError, MissingFileError
 from openmsra.ftcn.faces.align import align_clip
-from openmsra.ftcn.faces.prepare import TRACK
+from openmsra.ftcn.faces.prepare import TRACK, file_name
 from openmsra.registry import DATASETS, TRANSFORMS
 
 
@@ -48,8 +48,9 @@ class FaceClips(LongList):
     A line is ``{"frames": "dir", "video": "name", "label": 1, "method": "Deepfakes", "split": "train"}``; ``frames`` is a
     folder of PNG or JPEG crops in order of time, relative to ``data_root``; label 1 is fake. With a ``track.npz`` beside
     them the crops are loose and a clip is aligned when it is read, with one transform; without it they are aligned already.
-    ``frames: null`` stands for a video without a face: ``metainfo['faceless']`` holds these for the metric. A line may state the
-    ``count`` of its crops; then they are counted when they are read, and long lists start in seconds.
+    ``frames: null`` stands for a video without a face: ``metainfo['faceless']`` holds these for the metric. Lines of the tool
+    state which crops there are: ``suffix`` and ``runs``, lists of first frame and length. Folders of other lines are listed
+    once, when the data set is built; none is listed when a clip is read. A clip lies within one run.
 
     Args:
         ann_file: the list, relative to ``data_root``.
@@ -100,40 +101,49 @@ class FaceClips(LongList):
             largest = {row['video']: row for row in sorted(rows, key=lambda row: row.get('side', 0))}
             rows = [row for row in rows if largest[row['video']] is row]
         require_inside(self.data_root, (row['frames'] for row in rows), self.ann_file)
-        for row in rows:
-            row['count'] = self._count(row)
+        rows = [self._with_files(row) for row in rows]
         if not rows or not self.test_mode and {row['label'] for row in rows} != {0, 1}:
             needs = 'real (0) and fake (1) videos' if not self.test_mode else 'videos with a face'
             raise DataError(f'{self.ann_file}: the split {self.split!r} needs {needs}, {len(rows)} found.')
-        starts = {count: self._starts(count) for count in {row['count'] for row in rows}}
-        return [dict(row, start=start) for row in rows for start in starts[row['count']]]
+        return [dict(row, start=start) for row in rows for start in self._starts(row)]
 
-    def _starts(self, count: int) -> list[int]:
+    def _starts(self, row: dict) -> list[int]:
+        """Where the clips of a face start among its crops."""
         if self.clip_stride and self.test_mode:
-            return clip_starts(count, self.clip_len, self.clip_stride).tolist()
-        starts = clip_starts(count, self.clip_len, 1)
+            return self._windows(row, self.clip_stride).tolist()
+        starts = self._windows(row, 1)
         return starts[np.linspace(0, len(starts) - 1, self.clips_per_video).round().astype(int)].tolist()
+
+    def _windows(self, row: dict, stride: int) -> np.ndarray:
+        """All starts of windows at a distance, see :func:`clip_starts`, in the runs that are long enough, or in the longest."""
+        runs = self._usable_runs(row)
+        return np.concatenate([offset + clip_starts(length, self.clip_len, stride) for offset, length in runs])
+
+    def _usable_runs(self, row: dict) -> list[tuple[int, int]]:
+        """Place among the crops and length of each run that holds a clip, or of the longest run."""
+        lengths = [length for _, length in row['runs']]
+        runs = list(zip((np.cumsum(lengths) - lengths).tolist(), lengths, strict=True))
+        return [run for run in runs if run[1] >= self.clip_len] or [max(runs, key=lambda run: run[1])]
+
+    def _clip(self, row: dict, start: int) -> np.ndarray:
+        """Which of the crops are in the clip from ``start`` on."""
+        numbers = start + np.arange(self.clip_len)
+        if start >= 0 and any(offset <= start and start + self.clip_len <= offset + n for offset, n in self._usable_runs(row)):
+            return numbers
+        ((offset, length),) = self._usable_runs(row)
+        return offset + reflect(numbers - offset, length)
 
     def _wanted(self, row: dict) -> bool:
         return row['label'] == 0 or self.methods is None or row['method'] in self.methods
 
-    def _count(self, row: dict) -> int:
-        """How many crops a face has: listing a hundred thousand folders takes a minute."""
-        stated = row.get('count')
-        if isinstance(stated, int) and stated > 0 and os.path.isdir(os.path.join(self.data_root, row['frames'])):
-            return stated
-        return len(self._files(row))
-
-    def _files(self, row: dict) -> list[Path]:
+    def _with_files(self, row: dict) -> dict:
+        """A row that says which crops there are; a folder is listed only where the list does not say it."""
         folder = Path(self.data_root, row['frames'])
+        if isinstance(row.get('runs'), list) and row['runs'] and row.get('suffix') in SUFFIXES and folder.is_dir():
+            return row
         if not (files := images_of(folder)):
-            raise MissingFileError(f'{folder}: no face crops (PNG or JPEG) for a video of the list.')
-        if len(files) != row.get('count', len(files)):
-            raise MissingFileError(
-                f'{folder}: {len(files)} face crops, the list states {row["count"]}; '
-                'run tools/dataset_converters/ftcn_faces.py again.'
-            )
-        return files
+            raise MissingFileError(f'{folder}: no face crops (PNG, JPEG, ...) for a video of the list.')
+        return dict(row, names=[file.name for file in files], runs=[[row.get('first', 0), len(files)]])
 
     def full_init(self) -> None:
         super().full_init()
@@ -141,17 +151,22 @@ class FaceClips(LongList):
 
     def prepare_data(self, idx: int) -> dict:
         row = self.get_data_info(idx if self.test_mode else self._balanced_index())
-        start = row['start'] if self.test_mode else np.random.choice(clip_starts(row['count'], self.clip_len, 1))
-        numbers = reflect(start + np.arange(self.clip_len), row['count'])
+        start = row['start'] if self.test_mode else int(np.random.choice(self._windows(row, 1)))
+        crops = self._clip(row, start)
+        frames = np.concatenate([first + np.arange(length) for first, length in row['runs']])
         facts = dict(video=row['video'], method=row['method'], gt_label=row['label'], track=row.get('track', 0))
         if 'source' in row:
             facts['person'] = row['source']
-        return self.pipeline(dict(facts, clip=self._read(row, numbers), frames=row.get('first', 0) + numbers))
+        names = row['names'] if 'names' in row else [file_name(number, row['suffix']) for number in frames]
+        files = [os.path.join(self.data_root, row['frames'], names[k]) for k in crops]
+        return self.pipeline(dict(facts, clip=self._read(row, files, crops), frames=frames[crops]))
 
-    def _read(self, row: dict, numbers: np.ndarray) -> np.ndarray:
-        """An aligned clip (T, size, size, 3)."""
-        files = self._files(row)
-        crops = [read_rgb(files[i]) for i in numbers]
+    def _read(self, row: dict, files: list[str], numbers: np.ndarray) -> np.ndarray:
+        """An aligned clip (T, size, size, 3) of the crops with these numbers."""
+        try:
+            crops = [read_rgb(file) for file in files]
+        except ImageError as error:
+            raise ImageError(f'{error} The list states it: run tools/dataset_converters/ftcn_faces.py again.') from None
         track = Path(self.data_root) / row['frames'] / TRACK
         if not track.is_file():
             return np.stack(crops)

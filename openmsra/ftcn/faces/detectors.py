@@ -1,4 +1,8 @@
-"""Faces in a frame: a detector is any callable that maps a frame (H, W, 3) RGB to a list of faces."""
+"""Faces in a frame: a detector is any callable that maps a frame (H, W, 3) RGB to a list of faces.
+
+One that has a method ``follow(frame, faces)`` and a number ``every`` looks through whole frames that many frames apart and
+follows the faces between them.
+"""
 
 import json
 from collections.abc import Callable
@@ -97,12 +101,26 @@ def describe(source: Detector | list[list[Face]] | None) -> str:
     return 'boxes' if isinstance(source, list) else getattr(source, 'name', type(source).__name__)
 
 
+def resolve(kind: str) -> str:
+    """The detector that 'auto' stands for: 'mtcnn' where its weights are installed, else 'haar'; other kinds as they are."""
+    from openmsra.ftcn.faces.mtcnn import weights_folder
+
+    return kind if kind != 'auto' else 'haar' if weights_folder() is None else 'mtcnn'
+
+
 def face_source(kind: str, min_face: int, yunet: Path | None = None, boxes: Path | None = None) -> Detector | list | None:
-    """The source of faces that a tool's options name: 'haar', 'yunet', 'boxes' (given ones) or 'none' (aligned already)."""
+    """The source of faces that a tool's options name: 'auto', 'mtcnn', 'haar', 'yunet', 'boxes' (given ones), 'none' (aligned).
+
+    Raises:
+        MissingFileError: the files of a detector are missing.
+    """
+    from openmsra.ftcn.faces.mtcnn import MTCNNDetector
+
     smallest = max(min_face // 2, 20)  # smaller ones than min_face are counted and reported
     return {
+        'mtcnn': lambda: MTCNNDetector(max(min_face, 20)),
         'haar': lambda: HaarDetector(smallest),
         'yunet': lambda: YuNetDetector(yunet, smallest),
         'boxes': lambda: boxes_from_json(boxes),
         'none': lambda: None,
-    }[kind]()
+    }[resolve(kind)]()

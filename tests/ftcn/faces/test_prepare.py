@@ -2,6 +2,7 @@
 
 import json
 import runpy
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -10,12 +11,14 @@ import torch
 from skimage import data
 
 from openmsra.common.video import VideoFile
-from openmsra.errors import DataError, MissingFileError, ToolError, UserError
+from openmsra.errors import DataError, ImageError, ToolError, UserError
 from openmsra.ftcn import FaceClips, PackClip
-from openmsra.ftcn.faces.align import align_clip
+from openmsra.ftcn.faces.align import align_clip, template
+from openmsra.ftcn.faces.detectors import Face
 from openmsra.ftcn.faces.layouts import celebdf, dfdc, ffpp, plain_list
-from openmsra.ftcn.faces.prepare import clip_lines, prepare_video
-from openmsra.ftcn.faces.tracking import cut_tracks, find_tracks, loose_crop
+from openmsra.ftcn.faces.prepare import Preparation, clip_lines, prepare_video, require_space
+from openmsra.ftcn.faces.tracking import loose_crop
+from tests.references.face_tracks import track_faces
 
 ASTRONAUT = data.astronaut()
 
@@ -127,28 +130,65 @@ def test_prepared_clips_are_those_of_the_inferencer(tmp_path, monkeypatch):
     line = dict(frames='crops/pan/0', video='pan', label=1, method='x', split='test')
     (tmp_path / 'clips.jsonl').write_text(json.dumps(line))
     clips = FaceClips('clips.jsonl', 'test', [PackClip()], clip_len=8, clip_stride=4, size=64, data_root=str(tmp_path))
-    _, tracks, _ = find_tracks(video, faces, 40, 8)
-    ((track, crops, corners),) = cut_tracks(video, tracks, loose_crop)
+    (track,) = track_faces(faces)
+    crops, corners = zip(*(loose_crop(frame, box) for (frame, _), box in zip(video, track.boxes, strict=True)), strict=True)
+    corners = np.array(corners)
     assert len(clips) == 2
     for item, start in zip(map(clips.__getitem__, range(2)), (0, 4), strict=True):
         part = slice(start, start + 8)
         expected = align_clip(crops[part], corners[part], track.landmarks[part], 64)
         np.testing.assert_array_equal(item['inputs'].numpy().transpose(1, 2, 3, 0), expected)
     (line,) = clip_lines(dict(video='pan', label=1, method='x', split='test'), result)
-    assert line['count'] == 12
-    for count, fault in ((13, '12 face crops, the list states 13; run'), (12, None)):
-        (tmp_path / 'clips.jsonl').write_text(json.dumps(dict(line, count=count)))
-        options = dict(clip_len=8, clip_stride=4, size=64, data_root=str(tmp_path))
-        with monkeypatch.context() as patch:
-            patch.setattr('openmsra.ftcn.data.clips.images_of', None)  # nothing is listed before it is read
-            counted = FaceClips('clips.jsonl', 'test', [PackClip()], **options)
-        if fault is None:
-            assert torch.equal(counted[1]['inputs'], clips[1]['inputs'])
-        else:
-            with pytest.raises(MissingFileError, match=fault):
-                counted[0]
+    assert (line['count'], line['suffix'], line['runs']) == (12, '.png', [[0, 12]])
+    (tmp_path / 'clips.jsonl').write_text(json.dumps(line))
+    with monkeypatch.context() as patch:
+        patch.setattr('openmsra.ftcn.data.clips.images_of', None)  # nothing is listed
+        stated = FaceClips('clips.jsonl', 'test', [PackClip()], clip_len=8, clip_stride=4, size=64, data_root=str(tmp_path))
+        assert torch.equal(stated[1]['inputs'], clips[1]['inputs'])
+    (tmp_path / 'crops/pan/0/000011.png').rename(tmp_path / 'last.png')
+    with pytest.raises(ImageError, match=r'000011\.png: there is no such image file\. The list states it: run'):
+        stated[1]
+    (tmp_path / 'last.png').rename(tmp_path / 'crops/pan/0/000011.png')
     moved = FaceClips('clips.jsonl', 'test', [PackClip()], clip_len=8, size=64, jitter=4.0, data_root=str(tmp_path))
     assert not np.array_equal(moved[0]['inputs'], clips[0]['inputs'])
+
+
+def test_runs_of_frames_are_kept_and_no_clip_crosses_their_ends(tmp_path, monkeypatch):
+    """Frames k of a grey of 2 k; of every 10 frames the first 6 are kept, and of the last run, which is short, none."""
+    monkeypatch.setattr('openmsra.ftcn.faces.prepare.SHORTEST_RUN', 5)
+    video = [(np.full((200, 200, 3), 2 * k, np.uint8), k / 25) for k in range(33)]
+    faces = [[]] + [[Face(np.array([50, 50, 150, 150.0]), template(100) + 50, 1.0)]] * 32
+    result = prepare_video(video, tmp_path / 'crops/v', faces, suffix='.jpg', quality=100, keep=(6, 10))
+    (line,) = clip_lines(dict(video='v', label=1, method='x', split='test'), result)
+    assert line['runs'] == [[1, 6], [11, 6], [21, 6]] and (line['count'], line['first']) == (18, 1)
+    names = [f'{k:06d}.jpg' for a in (1, 11, 21) for k in range(a, a + 6)]
+    assert sorted(file.name for file in (tmp_path / 'crops/v/0').glob('*.jpg')) == names
+    (tmp_path / 'clips.jsonl').write_text(json.dumps(line))
+    options = dict(ann_file='clips.jsonl', split='test', pipeline=[], size=32, data_root=str(tmp_path))
+
+    def clips(**settings):
+        return [
+            (item['frames'].tolist(), (item['clip'][:, 16, 16, 0] / 2).round().tolist())
+            for item in FaceClips(**options, **settings)
+        ]
+
+    every = clips(clip_len=4, clip_stride=2)
+    assert [frames[0] for frames, _ in every] == [1, 3, 11, 13, 21, 23]
+    assert all(frames == list(range(frames[0], frames[0] + 4)) == shown for frames, shown in every)
+    assert [frames[0] for frames, _ in clips(clip_len=4, clips_per_video=3)] == [1, 12, 23]
+    mirrored = clips(clip_len=8, clip_stride=20)  # no run holds such a clip
+    assert all(frames == shown for frames, shown in mirrored)
+    assert all(set(frames) <= set(range(1, 7)) for frames, _ in mirrored)
+
+
+def test_disk_is_asked_for_before_the_first_video(tmp_path, monkeypatch):
+    film(tmp_path / 'a.mp4', 30)
+    prepare = Preparation(tmp_path, tmp_path, 'haar', suffix='.jpg', keep=(48, 96))
+    assert '1 videos, about 15 crops of 0.001 GB' in require_space(prepare, ['a.mp4', 'missing.mp4'])
+    assert 'all videos are done' in require_space(prepare, [])
+    monkeypatch.setattr('shutil.disk_usage', lambda path: SimpleNamespace(free=2e5))
+    with pytest.raises(ToolError, match=r'0\.0002 GB are free\. Free some'):
+        require_space(prepare, ['a.mp4'])
 
 
 def _boxes(folder):
@@ -185,7 +225,7 @@ def test_converter_goes_on_after_broken_videos_and_resumes(root, tool, capsys):
     ]
     broken = json.loads((root / 'broken.json').read_text())
     assert [name[-11:] for name in broken] == ['003_000.mp4'] and 'cannot decode' in broken[next(iter(broken))]
-    kept = root / lines[0]['frames'] / '000011.png'
+    kept = root / lines[0]['frames'] / '000011.jpg'
     before, times = (root / 'clips.jsonl').read_text(), kept.stat().st_mtime_ns
     (originals / '000.mp4').unlink()  # what is done is not read again
     film(fakes / '003_000.mp4')
@@ -194,6 +234,13 @@ def test_converter_goes_on_after_broken_videos_and_resumes(root, tool, capsys):
     assert '3 videos with 4 faces, 1 without a face, 0 not readable' in capsys.readouterr().out
     assert (root / 'clips.jsonl').read_text().startswith(before) and kept.stat().st_mtime_ns == times
     assert not list(root.rglob('*.part'))
+    list_file = (root / 'clips.jsonl').read_text()
+    for part in (1, 2):
+        (root / 'clips.jsonl').unlink(missing_ok=True)
+        tool([*arguments, '--shard', f'{part}/2'])
+        assert f'part {part} of 2 is done' in capsys.readouterr().out and not (root / 'clips.jsonl').exists()
+    tool(arguments)
+    assert (root / 'clips.jsonl').read_text() == list_file
     with pytest.raises(ToolError, match='was made with the options'):
         tool([*arguments, '--min-face', '20'])
     boxes.write_text(json.dumps(square_faces('', 80, 330)))
@@ -209,7 +256,7 @@ def test_converter_goes_on_after_broken_videos_and_resumes(root, tool, capsys):
 def test_converter_finds_faces_and_takes_aligned_ones(tmp_path, tool):
     film(tmp_path / 'in/a.mp4', 10)
     (tmp_path / 'list.txt').write_text('in/a.mp4 1 swap\n')
-    for options, side in (([], None), (['--detector', 'none', '--size', '64', '--format', 'jpg'], 64)):
+    for options, side in ((['--detector', 'haar'], None), (['--detector', 'none', '--size', '64', '--format', 'jpg'], 64)):
         out = tmp_path / f'out{side}'
         tool(['list', str(tmp_path), '--out', str(out), '--max-frames', '9', *options])
         line = json.loads((out / 'clips.jsonl').read_text().splitlines()[0])
@@ -230,7 +277,7 @@ def test_two_videos_of_one_stem_are_two_videos(tmp_path, tool):
     arguments = ['list', str(tmp_path), '--detector']
     tool([*arguments, 'none', '--out', str(tmp_path / 'whole')])
     lines = [json.loads(line) for line in (tmp_path / 'whole/clips.jsonl').read_text().splitlines()]
-    means = {line['label']: cv2.imread(str(tmp_path / 'whole' / line['frames'] / '000003.png')).mean() for line in lines}
+    means = {line['label']: cv2.imread(str(tmp_path / 'whole' / line['frames'] / '000003.jpg')).mean() for line in lines}
     assert means[0] + means[1] == pytest.approx(255, abs=3) and abs(means[0] - means[1]) > 10
     boxes = tmp_path / 'boxes'
     boxes.mkdir()
