@@ -48,8 +48,6 @@ class MaskCo(BaseModel):
         ValueError: an option that contradicts another.
     """
 
-    not_compiled_because = 'its logged similarities are of regions whose number changes: its graph breaks in 4 places'
-
     def __init__(
         self,
         backbone: dict,

@@ -56,7 +56,10 @@ class MCN(VideoEncoder):
     """
 
     changes_its_graph = True  # which parameters have a gradient: no static_graph
-    not_compiled_because = 'its inner step decides by values (warm-up, divergence): its graph breaks in 17 places'
+    not_compiled_because = (
+        'its inner step decides by values (warm-up, divergence) and its convolutions have a second derivative of their own: '
+        'its graph breaks in 48 places'
+    )
 
     def __init__(
         self,
