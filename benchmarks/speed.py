@@ -1,4 +1,7 @@
-"""Time openmsra against named peers in one process, interleaved:  python benchmarks/speed.py PAPER"""
+"""Time openmsra against named peers in one process, interleaved:  python benchmarks/speed.py PAPER
+
+On a CPU both sides keep the memory of freed tensors, as tools/train.py and tools/test.py do (openmsra.engine.launch).
+"""
 
 import argparse
 import importlib
@@ -13,16 +16,20 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from openmsra.engine.launch import keep_freed_memory  # noqa: E402
+
 
 def main() -> None:
     papers = sorted(path.name.removesuffix('_speed.py') for path in Path(__file__).parent.glob('*_speed.py'))
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('paper', choices=papers)
     parser.add_argument('--threads', type=int, default=1, help='threads of each side')
     parser.add_argument('--repeats', type=int, default=7, help='interleaved repeats')
     parser.add_argument('--device', default='cpu', help='cpu or cuda')
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
+    if args.device == 'cpu':
+        keep_freed_memory()
     module = importlib.import_module(f'benchmarks.{args.paper}_speed')
     rows = module.run(args.repeats, torch.device(args.device))
     machine = torch.cuda.get_device_name() if args.device == 'cuda' else f'{platform.machine()}, {os.cpu_count()} cores'

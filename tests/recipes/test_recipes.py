@@ -5,8 +5,10 @@ generated data of the published layouts; batches are of 1 or 2, and networks sta
 weights of another is only tested. ``make test-recipes`` runs all; OPENMSRA_RECIPES=K/6 takes every sixth from the K-th on.
 """
 
+import ctypes
 import gc
 import os
+import platform
 import runpy
 from pathlib import Path
 
@@ -41,6 +43,8 @@ def _run(tool: str, *arguments: str | Path) -> None:
     """A tool as its command line would start it, but in this process: importing takes longer than two steps."""
     runpy.run_path(str(ROOT / tool))['main']([str(argument) for argument in arguments])
     gc.collect()
+    if platform.libc_ver()[0] == 'glibc':
+        ctypes.CDLL(None).malloc_trim(0)  # the next recipe is of another size
 
 
 def _options(cfg, steps: int) -> list[str]:
