@@ -22,6 +22,7 @@ EXTRAS = {
     'ckdn': [*ENGINE, *PHOTOS],
     'mcn': [*VIDEOS, *PHOTOS],
     'maskco': [*IMAGES, *PHOTOS],
+    'app': ['gradio>=6.20,<7'],
     'export': ['onnx', 'onnxruntime', 'onnxscript'],
     'tests': ['pytest', 'pytest-timeout', 'pytest-xdist', 'ruff'],
     'benchmarks': ['timm', 'scikit-video'],

@@ -2,5 +2,5 @@
 
 - main: commands and where they lead; forwarding: the scripts of ``tools/`` under a command's name
 - listing, inference, doctor, weights, completion: one command each
-- new: configs for data of one's own
+- new: configs for data of one's own; app: a page in the browser
 """

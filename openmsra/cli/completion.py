@@ -28,7 +28,7 @@ compdef _openmsra openmsra
 complete -c openmsra -a '(openmsra complete (commandline -opc)[2..] (commandline -ct) 2>/dev/null)'
 """,
 }
-SHOWN = ('list', 'demo', 'infer', 'new', 'train', 'test', 'data', 'weights', 'analyze', 'doctor', 'completion')
+SHOWN = ('list', 'demo', 'infer', 'app', 'new', 'train', 'test', 'data', 'weights', 'analyze', 'doctor', 'completion')
 
 
 def candidates(words: list[str]) -> list[str]:
@@ -63,6 +63,10 @@ def _options(before: list[str]) -> list[str]:
     if command in (*forwarding.GROUPS, 'analyze'):
         script = forwarding.group(command).get(rest[0]) if rest else None
         return forwarding.options_of(script) if script else ['--help']
+    if command == 'app':
+        from openmsra.cli.app.main import parser
+
+        return [name for action in parser()._actions for name in action.option_strings]
     if command in ('infer', 'new') and rest and rest[0] in PAPERS:
         module = importlib.import_module(f'openmsra.cli.{"inference" if command == "infer" else "new.main"}')
         return [name for action in module.parser_of(rest[0])._actions for name in action.option_strings]

@@ -111,7 +111,8 @@ def config_beside(weights: Path) -> Path | None:
     return configs[0] if len(configs) == 1 else None
 
 
-def _device(name: str) -> str:
+def choose_device(name: str) -> str:
+    """The device of an option: 'auto' is the GPU where there is one."""
     import torch
 
     return ('cuda' if torch.cuda.is_available() else 'cpu') if name == 'auto' else name
@@ -120,7 +121,7 @@ def _device(name: str) -> str:
 def _through_tool(paper: str, config: str | Path, inputs: list[str], args: argparse.Namespace, further: list[str]) -> None:
     """Run the tool of a paper, whose reports are its own, and add ``results.csv``."""
     file = config_files().get(str(config), config)
-    common = ['--config', str(file), '--out', str(args.out), '--device', _device(args.device), *further]
+    common = ['--config', str(file), '--out', str(args.out), '--device', choose_device(args.device), *further]
     if args.batch_size:
         common += ['--batch-size', str(args.batch_size)]
     if paper == 'ckdn':
@@ -145,10 +146,10 @@ def _through_inferencer(paper: str, config: str | Path, inputs: list[str], args:
 
     options, call = {}, {}
     if paper == 'autoformer':
-        options, call = _autoformer_options(config, args), dict(topk=args.topk)
+        options, call = classifier_options(config, args.arch, args.classes), dict(topk=args.topk)
     elif paper == 'soft_teacher':
         call = dict(score_thr=args.score_thr)
-    inferencer = init_inferencer(config, args.weights, _device(args.device), **options)
+    inferencer = init_inferencer(config, args.weights, choose_device(args.device), **options)
     rows = inferencer(inputs, batch_size=args.batch_size, out_dir=args.out, show_progress=True, **call)
     flat: Callable[[list[dict], argparse.Namespace], list[dict]] = dict(
         autoformer=_class_rows, soft_teacher=_box_rows, mcn=_neighbour_rows, maskco=_neighbour_rows
@@ -161,20 +162,25 @@ def _through_inferencer(paper: str, config: str | Path, inputs: list[str], args:
         raise left_out(faults, len(rows), kind, args.out)
 
 
-def _autoformer_options(config: str | Path, args: argparse.Namespace) -> dict:
-    """A supernet needs an architecture, an exported network has one; class names from the file or the training's data."""
+def classifier_options(config: str | Path, arch: str | None = None, names: Path | None = None) -> dict:
+    """Options of AutoFormer's inferencer: a supernet needs an architecture, an exported network has one; class names.
+
+    Args:
+        arch: of a supernet; the largest if it is not said.
+        names: text file of class names; else those of the training's data, where the config says them.
+    """
     from openmsra.engine.config.files import as_config
 
     cfg = as_config(config)
     options: dict = {}
     if cfg.model.type == 'AutoFormerSupernet':
-        options['arch'] = args.arch or 'largest'
-    elif args.arch:
-        options['arch'] = args.arch
+        options['arch'] = arch or 'largest'
+    elif arch:
+        options['arch'] = arch
     dataset = cfg.get('test_dataloader', {}).get('dataset', {})
     stated = dataset.get('classes') or dataset.get('metainfo', {}).get('classes')
-    if args.classes or isinstance(stated, str):
-        options['classes'] = [line for line in read_text(args.classes or stated).splitlines() if line.strip()]
+    if names or isinstance(stated, str):
+        options['classes'] = [line for line in read_text(names or stated).splitlines() if line.strip()]
     elif stated:
         options['classes'] = list(stated)
     return options

@@ -12,6 +12,7 @@ OWN = {  # command -> module with main(argv)
     'list': 'listing',
     'infer': 'inference',
     'new': 'new.main',
+    'app': 'app.main',
     'weights': 'weights',
     'doctor': 'doctor',
     'completion': 'completion',
@@ -23,6 +24,7 @@ PAPER is autoformer, soft_teacher, ftcn, ckdn, mcn or maskco.
   openmsra list [PATTERN]                         the configs; their names are good for every command below
   openmsra demo                                   train, test and look at a small real model
   openmsra infer PAPER INPUTS --weights FILE      run a trained network on files, folders, patterns, or a list on stdin
+  openmsra app --weights PAPER=FILE               a page in the browser for trained networks
   openmsra new PAPER ...                          look at data of your own and write a config for it
   openmsra train CONFIG                           train; --resume goes on where a run has stopped
   openmsra test CONFIG CHECKPOINT                 evaluate

@@ -3,6 +3,7 @@
 import io
 import warnings
 from collections.abc import Iterable, Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -56,7 +57,7 @@ def read_rgb(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', Image.DecompressionBombWarning)  # the bound here is ``largest``
-            image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source)
+            image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_formats())
         with image:
             _check_size(name, image, smallest, largest)
             deep_grey = image.mode == 'I' and image.format in ('PNG', 'PPM')  # Pillow's mode for 16 bits in these formats
@@ -90,7 +91,7 @@ def upright_size(path: str | Path) -> tuple[int, int]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', Image.DecompressionBombWarning)
-            with Image.open(path) as image:
+            with Image.open(path, formats=_formats()) as image:
                 _check_size(path, image, 1, LARGEST)
                 return image.size[::-1] if _orientation(image) in SIDEWAYS else image.size
     except ImageError:
@@ -188,6 +189,13 @@ def images_of(folder: str | Path) -> list[Path]:
     """The image files directly in a folder, frame2 before frame10; hidden ones do not count; none if it is no folder."""
     files = (path for path in Path(folder).glob('[!.]*') if path.suffix.lower() in SUFFIXES and not path.is_dir())
     return sorted(files, key=natural_order)
+
+
+@cache
+def _formats() -> list[str]:
+    """Pillow's names of the formats of ``SUFFIXES``: a PostScript file that is called .jpg must not start an interpreter."""
+    known = Image.registered_extensions()
+    return sorted({known[suffix] for suffix in SUFFIXES if suffix in known})
 
 
 def _check_size(name: str | Path, image: Image.Image, smallest: int, largest: int) -> None:

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from openmsra.common.files import visible_folders
-from openmsra.common.images import SUFFIXES, colour_pixels, list_images, read_rgb
+from openmsra.common.images import SUFFIXES, colour_pixels, list_images, read_rgb, upright_size
 from openmsra.common.video import list_videos
 from openmsra.errors import ImageError, MissingFileError
 
@@ -182,3 +182,11 @@ def test_arrays_are_images_of_eight_bits_or_refused():
     for array in (NOISE / 255, NOISE.astype(np.uint16) * 256, np.zeros((4, 5, 4), np.uint8), NOISE[:0], NOISE[0, 0], NOISE[None]):
         with pytest.raises(ImageError, match=r'an array \(.*uint8, not empty'):
             colour_pixels(array)
+
+
+def test_only_formats_of_the_list_are_opened(tmp_path):
+    """Pillow would hand a PostScript file to Ghostscript, whatever its name."""
+    (tmp_path / 'photo.jpg').write_text('%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\nshowpage\n', encoding='utf-8')
+    for read in (read_rgb, upright_size):
+        with pytest.raises(ImageError, match='photo.jpg: not an image that Pillow can read'):
+            read(tmp_path / 'photo.jpg')
