@@ -18,8 +18,8 @@ install:  ## environment without compiled operators
 install-full:  ## environment with everything
 	@requirements/install.sh full
 
-demo: install  ## train, test and look at a real model; writes work_dirs/demo/report.html
-	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} PYTHONWARNINGS=ignore $(IN_VENV) tools/demo.py
+demo: install  ## every paper in miniature, in minutes; writes work_dirs/demo/report.html; PAPER=soft_teacher for one
+	@OMP_NUM_THREADS=$${OMP_NUM_THREADS:-1} PYTHONWARNINGS=ignore $(IN_VENV) tools/demo.py $(PAPER)
 
 test: install-full  ## install everything and run all tests
 	@OMP_NUM_THREADS=1 $(IN_VENV) -m pytest -q -n 2 --dist loadfile

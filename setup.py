@@ -61,10 +61,10 @@ setup(
     ],
     keywords='AutoFormer, Soft Teacher, FTCN, CKDN, MCN, MaskCo, OpenMMLab, PyTorch',
     packages=find_packages(include=['openmsra', 'openmsra.*']),
-    package_data={'openmsra': ['py.typed']},
+    package_data={'openmsra': ['py.typed', 'demo/style.css']},
     cmdclass={'build_py': BuildWithResources},
     entry_points={'console_scripts': ['openmsra = openmsra.cli.main:main']},
-    python_requires='>=3.10,<3.13',
+    python_requires='>=3.10,<3.14',
     install_requires=['torch>=2.6', 'torchvision', 'numpy>=1.26,<2.3', 'opencv-python-headless<5', 'scipy', 'tensorboard'],
     extras_require=EXTRAS,
 )

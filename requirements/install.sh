@@ -19,13 +19,17 @@ has_nvcc() { [[ -x ${CUDA_HOME:-/usr/local/cuda}/bin/nvcc ]] || command -v nvcc 
 has_gpu() { command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1; }
 
 [[ $profile == light || $profile == full ]] || fail "profile '$profile' is neither light nor full."
+case ${OPENMSRA_INSTALLER:-auto} in
+    auto|uv|pip) ;;
+    *) fail "OPENMSRA_INSTALLER is '$OPENMSRA_INSTALLER'; it may be auto, uv or pip." ;;
+esac
 
 # --- what can be known at once is said at once -----------------------------------------------------------------------
-command -v "$python" >/dev/null 2>&1 || fail "there is no '$python'; install Python 3.10 to 3.12 or set PYTHON=."
+command -v "$python" >/dev/null 2>&1 || fail "there is no '$python'; install Python 3.10 to 3.13 or set PYTHON=."
 version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])') || fail "'$python' does not run."
 case $version in
-    3.10|3.11|3.12) ;;
-    *) fail "'$python' is Python $version, but openmsra needs 3.10 to 3.12; set PYTHON= to one of these." ;;
+    3.10|3.11|3.12|3.13) ;;
+    *) fail "'$python' is Python $version, but openmsra needs 3.10 to 3.13; set PYTHON= to one of these." ;;
 esac
 if [[ -x $venv/bin/python ]]; then
     old=$(in_venv -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null) \
@@ -86,31 +90,65 @@ pip download -q --no-deps --no-cache-dir --retries 0 --timeout 15 -d "$probe" si
     || fail "the package index cannot be reached ($(grep -am1 -oiE 'connection[^(]*|no matching distribution[^(]*' "$log" || echo "see $log")):" \
             "check the network and pip's configuration (pip config list)."
 
-step() {  # step "what" command...: one line, a sign of life every 15 s, the log's end on failure
+run_logged() {  # run_logged "what" command...: one line, a sign of life every 15 s
     local what=$1
     shift
     say "$what"
     "$@" >>"$log" 2>&1 &
     local job=$! ticks=0
     while kill -0 "$job" 2>/dev/null; do
-        sleep 1
-        (( ++ticks % 15 )) || say "  ... $(tail -c 2000 "$log" | tr '\r' '\n' | grep -av '^ *$\|WARNING' | tail -n 1 | cut -c1-90)"
+        sleep 0.2
+        (( ++ticks % 75 )) || say "  ... $(last_lines | tail -n 1 | cut -c1-90)"
     done
-    wait "$job" || { tail -n 15 "$log" >&2; fail "$what: failed; the end of $log is above."; }
+    wait "$job"
+}
+last_lines() { tail -c 2000 "$log" | tr '\r' '\n' | grep -av '^ *$\|WARNING'; }
+step() { run_logged "$@" || { tail -n 15 "$log" >&2; fail "$1: failed; the end of $log is above."; }; }
+
+# uv installs several times faster and takes the build of torch that fits this machine's driver; it does not read pip's configuration,
+# so that pip does the work where that says where packages are, and wherever uv fails
+uv=() chosen=${OPENMSRA_INSTALLER:-auto}
+find_uv() {
+    if [[ $chosen == auto ]] && pip config list 2>/dev/null | grep -qE '[.](index-url|extra-index-url|find-links|no-index)='; then
+        say "pip is configured to look for packages in places of its own: installing with pip"
+    elif command -v uv >/dev/null 2>&1; then
+        uv=(uv)
+    elif pip install "${constraint[@]}" uv >>"$log" 2>&1; then
+        uv=(in_venv -m uv)
+    else
+        say "uv is not to be had: installing with pip"
+    fi
+}
+uv_install() {
+    UV_HTTP_RETRIES=${UV_HTTP_RETRIES:-1} UV_NO_PROGRESS=1 "${uv[@]}" pip install --python "$venv/bin/python" "$@"
+}
+install() {  # install "what" arguments...: with uv or, once that has failed, with pip
+    if (( ${#uv[@]} )); then
+        run_logged "$1" uv_install "${@:2}" && return
+        say "uv could not ($(last_lines | grep -aoiE 'error:.*|failed to.*' | tail -n 1 | cut -c1-80)): going on with pip"
+        uv=()
+    fi
+    local arguments=()
+    for argument in "${@:2}"; do
+        [[ $argument == --torch-backend=* ]] || arguments+=("$argument")  # uv's alone
+    done
+    step "$1" pip install "${arguments[@]}"
 }
 constraint=(-c requirements/constraints.txt)
-index=(${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"})
-step "pip and build tools" pip install "${constraint[@]}" setuptools wheel packaging psutil ninja
-step "torch (the largest download)" pip install "${constraint[@]}" ${index[@]+"${index[@]}"} torch torchvision
+[[ $chosen == pip ]] || find_uv
+install "build tools" "${constraint[@]}" setuptools wheel packaging psutil ninja
+build=(${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"})
+(( ! ${#uv[@]} || ${#build[@]} )) || build=("--torch-backend=${UV_TORCH_BACKEND:-auto}")
+install "torch (the largest download)" "${constraint[@]}" ${build[@]+"${build[@]}"} torch torchvision
 if has_gpu && [[ $(in_venv -c 'import torch; print(torch.version.cuda)') == None ]]; then
-    fail "this machine has an NVIDIA GPU, but pip chose a CPU build of torch; unset TORCH_INDEX_URL or pip's find-links."
+    fail "this machine has an NVIDIA GPU, but a CPU build of torch was installed; unset TORCH_INDEX_URL or pip's find-links."
 fi
 lists=(-r requirements/runtime.txt -r requirements/papers.txt)
 [[ $profile == full ]] && lists+=(-r requirements/tests.txt -r requirements/export.txt -r requirements/benchmarks.txt)
-step "libraries" pip install "${constraint[@]}" "${lists[@]}"
+install "libraries" "${constraint[@]}" "${lists[@]}"
 unbound=(-r requirements/nodeps.txt)
 [[ $profile == full ]] && unbound+=(-r requirements/benchmarks-nodeps.txt)
-step "OpenMMLab packages" pip install --no-deps "${unbound[@]}"
+install "OpenMMLab packages" --no-deps "${unbound[@]}"
 
 build_wheel() {  # into the cache by a rename, so that no half written wheel is ever found
     local target=$1 build

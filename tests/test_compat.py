@@ -95,3 +95,17 @@ def test_config_is_formatted_once_and_alike():
         'assert "a = 2" in cfg.pretty_text and len(calls) == 4\n'
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_cuda_build_without_a_gpu_says_nothing_before_us(tmp_path):
+    """torch warns as it is imported, where it is built for CUDA and there is nvcc, but no GPU: played here on any build."""
+    code = (
+        f"import os; os.environ['CUDA_HOME'] = {str(tmp_path)!r}\n"
+        "{first}import torch; torch.version.cuda = '13.0'; torch.cuda._is_compiled = lambda: True\n"
+        'torch.cuda.is_available = lambda: False\n'
+        "import torch.utils.cpp_extension as extension; print(extension.CUDA_HOME); extension.logger.warning('another')"
+    )
+    alone, ours = (_python(code.format(first=first)) for first in ('', 'import openmsra; '))
+    assert 'No CUDA runtime is found' in alone.stderr, 'torch says it no longer: delete the filter in openmsra/__init__.py'
+    assert ours.stdout.strip() == str(tmp_path)
+    assert 'No CUDA runtime' not in ours.stderr and 'another' in ours.stderr

@@ -23,6 +23,7 @@ ARROWS = {
     **{paper: FOUNDATION | {'common', 'engine'} for paper in PAPERS},
     'miniatures': FOUNDATION | {'common', 'engine'} | PAPERS,
     'apis': FOUNDATION | {'common', 'engine'},
+    'demo': FOUNDATION | {'common', 'engine', 'miniatures'} | PAPERS,
     'cli': FOUNDATION | {'apis', 'common', 'engine'} | PAPERS,
     '__main__': {'cli'},
 }
@@ -84,9 +85,9 @@ def test_sibling_libraries_stay_in_their_papers(path):
 
 @pytest.mark.parametrize('folder', ['openmsra', 'tools'])
 def test_nothing_but_configs_names_miniatures(folder):
-    """Their own room, and the tools that show a paper on its miniature, aside."""
+    """Their own room, the demonstration, and the tools that show a paper on its miniature, aside."""
     for path in sorted((ROOT / folder).rglob('*.py')):
-        if PACKAGE / 'miniatures' in path.parents or path.stem.endswith('_example'):
+        if path.is_relative_to(PACKAGE / 'miniatures') or path.is_relative_to(PACKAGE / 'demo') or path.stem.endswith('_example'):
             continue
         assert not any(name.startswith('openmsra.miniatures') for name in _imports(path)), f'{path} imports miniatures'
 

@@ -30,11 +30,11 @@ def _refused(done: subprocess.CompletedProcess, sentence: str, tmp_path: Path) -
     assert not (tmp_path / 'venv').exists(), 'something was installed before the check'
 
 
-@pytest.mark.parametrize('version', ['3.9', '3.13', '2.7'])
+@pytest.mark.parametrize('version', ['3.9', '3.14', '2.7'])
 def test_python_of_another_version(tmp_path, version):
     python = _program(tmp_path / 'bin', 'python', f'echo {version}')
     done = _install('light', tmp_path, PYTHON=str(python))
-    _refused(done, f'is Python {version}, but openmsra needs 3.10 to 3.12; set PYTHON=', tmp_path)
+    _refused(done, f'is Python {version}, but openmsra needs 3.10 to 3.13; set PYTHON=', tmp_path)
 
 
 def test_no_python(tmp_path):
@@ -138,3 +138,84 @@ def test_finished_environment_is_left_alone(tmp_path):
     for profile in ('full', 'light'):
         done = _install(profile, tmp_path)
         assert done.returncode == 0 and 'is up to date' in done.stdout
+
+
+class PlayedMachine:
+    """A finished look of an installation: pip and Python are played by a script that notes what it is asked for.
+
+    Args:
+        configured: a line of ``pip config list``.
+        uv: what a program ``uv`` does, or ``None`` where there is none.
+    """
+
+    def __init__(self, tmp_path: Path, configured: str = '', uv: str | None = None) -> None:
+        self.tmp_path, self.asked = tmp_path, tmp_path / 'asked'
+        python = f"""
+            echo "python $*" >>{self.asked}
+            case "$*" in
+                *'config list'*) echo "{configured}" ;;
+                *'install'*' uv') exit 1 ;;
+                *version_info*) echo {sys.version_info.major}.{sys.version_info.minor} ;;
+            esac"""
+        _program(tmp_path / 'venv', 'x', '')
+        _program(tmp_path / 'venv' / 'bin', 'python', python)
+        (tmp_path / 'bin').mkdir()
+        if uv is not None:
+            _program(tmp_path / 'bin', 'uv', f'echo "uv $*" >>{self.asked}\n{uv}')
+
+    def install(self, **env: str) -> tuple[subprocess.CompletedProcess, list[str]]:
+        """Install light; what was said and the commands that have installed something."""
+        path = os.pathsep.join([str(self.tmp_path / 'bin'), '/usr/bin', '/bin'])
+        done = _install('light', self.tmp_path, PATH=path, OPENMSRA_NEED_MB='1', **env)
+        asked = [line.partition(' install ') for line in self.asked.read_text().splitlines() if ' install ' in line]
+        return done, [f'{who.split()[0]} {what}' for who, _, what in asked]
+
+
+TORCH = '-c requirements/constraints.txt{} torch torchvision'
+
+
+def test_uv_installs_and_chooses_the_build_of_torch(tmp_path):
+    done, asked = PlayedMachine(tmp_path, uv='').install()
+    assert done.returncode == 0, done.stderr
+    python = f'--python {tmp_path}/venv/bin/python'
+    assert f'uv {python} {TORCH.format(" --torch-backend=auto")}' in asked
+    assert sum(line.startswith('uv ') for line in asked) == 4
+    assert not [line for line in asked if line.startswith('python') and 'torch' in line]
+
+
+def test_where_uv_fails_pip_goes_on_and_uv_is_not_asked_again(tmp_path):
+    fails = '[[ "$*" == *torchvision* ]] && { echo "error: Failed to fetch: the index cannot be reached"; exit 2; }; exit 0'
+    done, asked = PlayedMachine(tmp_path, uv=fails).install()
+    assert done.returncode == 0, done.stderr
+    assert 'uv could not (error: Failed to fetch: the index cannot be reached): going on with pip' in done.stdout
+    first = next(number for number, line in enumerate(asked) if line == f'python {TORCH.format("")}')
+    assert not [line for line in asked[first:] if line.startswith('uv ')]
+    assert any('nodeps.txt' in line for line in asked[first:])
+
+
+def test_no_uv_at_all(tmp_path):
+    done, asked = PlayedMachine(tmp_path).install()
+    assert done.returncode == 0, done.stderr
+    assert 'uv is not to be had' in done.stdout and f'python {TORCH.format("")}' in asked
+
+
+@pytest.mark.parametrize('configured', ["global.index-url='file:///mirror'", ":env:.find-links='/wheels'"])
+def test_where_pip_is_told_where_to_look_uv_is_not_asked(tmp_path, configured):
+    done, asked = PlayedMachine(tmp_path, configured, uv='').install()
+    assert done.returncode == 0 and 'places of its own: installing with pip' in done.stdout
+    assert not [line for line in asked if line.startswith('uv ')]
+    again = tmp_path / 'again'
+    again.mkdir()
+    done, asked = PlayedMachine(again, configured, uv='').install(OPENMSRA_INSTALLER='uv')
+    assert done.returncode == 0 and [line for line in asked if line.startswith('uv ')]
+
+
+@pytest.mark.parametrize('uv', ['', None])
+def test_an_index_for_torch_is_asked_whoever_installs(tmp_path, uv):
+    _, asked = PlayedMachine(tmp_path, uv=uv).install(TORCH_INDEX_URL='file:///index')
+    (torch,) = (line for line in asked if 'torchvision' in line)
+    assert torch.endswith(TORCH.format(' --index-url file:///index')) and torch.startswith('python' if uv is None else 'uv')
+
+
+def test_installers_are_named(tmp_path):
+    _refused(_install('light', tmp_path, OPENMSRA_INSTALLER='conda'), 'it may be auto, uv or pip', tmp_path)

@@ -32,7 +32,9 @@ WRITTEN_BY_US = {  # readers of files that openmsra itself has written, or of it
     'openmsra/engine/config/check.py', 'openmsra/suggest.py', 'openmsra/ftcn/faces/prepare.py',
     'openmsra/autoformer/search/journal.py',
     'openmsra/engine/checkpoint/hook.py', 'openmsra/engine/checkpoint/files.py',
-    'tools/demo.py', 'tools/analysis/autoformer_ranking.py',
+    'openmsra/demo/stage.py', 'openmsra/demo/page.py', 'openmsra/demo/papers/autoformer.py', 'openmsra/demo/papers/ckdn.py',
+    'openmsra/demo/papers/ftcn.py', 'openmsra/demo/papers/soft_teacher.py', 'tools/demo.py',
+    'tools/analysis/autoformer_ranking.py',
     'openmsra/engine/runs.py', 'openmsra/engine/summary.py',
     'openmsra/cli/forwarding.py', 'openmsra/cli/inference.py', 'openmsra/cli/listing.py',
 }  # fmt: skip

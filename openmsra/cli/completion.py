@@ -45,7 +45,7 @@ def candidates(words: list[str]) -> list[str]:
 
 def _arguments(before: list[str]) -> list[str]:
     command, count = before[0], len(before)
-    if command in ('infer', 'new') and count == 1:
+    if command == 'demo' or command in ('infer', 'new') and count == 1:
         return list(PAPERS)
     if command in ('train', 'test', 'list') and count == 1:
         return list(config_files())

@@ -15,6 +15,7 @@ from pathlib import Path
 from openmsra import __version__
 from openmsra.resources import PAPERS, resource_root
 
+PATIENCE = 300  # seconds for an import that takes three
 OPERATORS = 'operators'  # mmcv's compiled ones
 NEEDS = {  # what a paper imports to train and to infer
     'autoformer': ('mmcv', 'mmpretrain', 'sklearn'),
@@ -76,8 +77,11 @@ def _why_no_gpu(cuda: str | None) -> str:
 
 def mmcv_operators() -> tuple[bool, str]:
     """Whether mmcv's compiled operators can be loaded, and why not; asked in a process of its own, which may crash."""
-    code = 'import torch, mmcv._ext'
-    done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, timeout=120)
+    command = [sys.executable, '-c', 'import torch, mmcv._ext']
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        return False, f'their import takes more than {PATIENCE} s, this machine is very busy'
     return done.returncode == 0, (done.stderr.strip().splitlines() or [f'exit code {done.returncode}'])[-1]
 
 

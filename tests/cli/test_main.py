@@ -104,7 +104,9 @@ def test_all_forwarded_scripts_exist():
     [
         (['tr'], ['train']),
         (['infer', ''], sorted(inference.GIVES)),
-        (['train', 'ckdn_r18_'], ['ckdn_r18_1xb64-4e_photos_mini', 'ckdn_r18_1xb8-2e_photos_instant']),
+        (['train', 'ckdn_r18_1xb8'], ['ckdn_r18_1xb8-2e_photos_instant']),
+        (['demo', 'm'], ['maskco', 'mcn']),
+        (['demo', '--w'], ['--work-dir']),
         (['train', DIGITS, '--res'], ['--resume']),
         (['train', DIGITS, '--trust'], ['--trust-checkpoint']),
         (['infer', 'maskco', '--nei'], ['--neighbours']),

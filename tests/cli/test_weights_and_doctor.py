@@ -1,5 +1,7 @@
 """``openmsra weights`` knows the official files by their entries; ``openmsra doctor`` says what is missing and what helps."""
 
+import subprocess
+
 import pytest
 import torch
 
@@ -57,3 +59,12 @@ def test_doctor_names_the_command_that_would_help():
 def test_doctor_describes_the_machine():
     text = '\n'.join(doctor.machine())
     assert 'CPU cores' in text and ('GPU 0' in text or 'no GPU for torch' in text)
+
+
+def test_a_busy_machine_does_not_end_the_doctor(monkeypatch):
+    def run(command: list[str], timeout: float, **options):
+        raise subprocess.TimeoutExpired(command, timeout)
+
+    monkeypatch.setattr(doctor.subprocess, 'run', run)
+    operators, reason = doctor.mmcv_operators()
+    assert not operators and 'takes more than 300 s' in reason
