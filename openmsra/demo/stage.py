@@ -92,7 +92,7 @@ class Stage:
         Raises:
             StepError: the command has failed.
         """
-        words = [_short(item) for item in arguments]
+        words = [short(item) for item in arguments]
         self.commands.append(' '.join(['openmsra', *map(_quoted, words)]))
         self.say(what)
         environment = dict(os.environ, PYTHONWARNINGS='ignore', OMP_NUM_THREADS=os.environ.get('OMP_NUM_THREADS', '1'))
@@ -138,7 +138,8 @@ def read_test(work_dir: Path) -> dict[str, float]:
     return json.loads(newest.read_text(encoding='utf-8').splitlines()[-1])
 
 
-def _short(item: str | Path) -> str:
+def short(item: str | Path) -> str:
+    """A path relative to the current folder, where it lies in it; other words as they are."""
     if not isinstance(item, Path):
         return item
     path = item.resolve()

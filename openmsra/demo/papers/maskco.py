@@ -29,7 +29,18 @@ def show(stage: Stage) -> Findings:
     run, checkpoint = stage.train(CONFIG, 'train on 1,024 pictures without labels')
     picture = stage.folder / 'predictions.png'
     stage.run(
-        'look for hidden parts', 'analyze', 'maskco-predictions', CONFIG, checkpoint, picture, '--rows', '4', '--pool', '32'
+        'look for hidden parts',
+        'analyze',
+        'maskco-predictions',
+        CONFIG,
+        checkpoint,
+        picture,
+        '--rows',
+        '4',
+        '--pool',
+        '8',
+        '--neighbours',
+        '5',
     )
     steps, choice = run.curve('choice_accuracy')
     epochs, choice = [step / STEPS for step in steps], [value * 100 for value in choice]
@@ -54,9 +65,9 @@ def prediction(file: Path) -> Picture:
     return Picture(
         file.read_bytes(),
         'image/png',
-        'Four rows. In each a small picture with a grey hole, a second view of it with a heat map, and the six parts of other '
-        'pictures that the network finds most alike.',
+        'Four rows. In each a small picture with a grey hole, a second view of it with a heat map, and the five parts, of eight '
+        'pictures, that the network finds most alike.',
         'Left the picture with its hole, beside it a second view: bright where the network thinks the hidden part is. Then the '
-        'parts '
-        'it finds most alike; green is the right one, yellow another part of the same picture, red a part of another one.',
+        'parts of eight pictures that it finds most alike: green is the right one, yellow another part of the same picture, red '
+        'one of another picture. Most are wrong after so short a training.',
     )

@@ -7,11 +7,11 @@ import numpy as np
 from openmsra.demo.charts import Curve, line_chart
 from openmsra.demo.exhibit import Exhibit
 from openmsra.demo.pictures import encoded, enlarged, framed, sheet
-from openmsra.demo.stage import Findings, Picture, Stage
+from openmsra.demo.stage import Findings, Picture, Stage, short
 
 CONFIG = 'mcn_tiny_1xb32-3e_motions_mini'
 COUNT = 640  # videos of a split
-QUERIES, NEIGHBOURS = (2, 4, 6), 3  # rows: places of queries, one motion each
+QUERIES = range(8)  # one of each motion
 
 EXHIBIT = Exhibit(
     name='MCN',
@@ -32,17 +32,17 @@ EXHIBIT = Exhibit(
 def show(stage: Stage) -> Findings:
     run, checkpoint = stage.train(CONFIG, 'train on 640 videos without labels')
     features = stage.folder / 'features.npz'
-    arguments = ('--cfg-options', f'test_evaluator.features={_relative(features)}')
+    arguments = ('--cfg-options', f'test_evaluator.features={short(features)}')
     figures = stage.test(CONFIG, checkpoint, *arguments, what='search: which video shows the same motion?')
-    steps, found = run.curve('retrieval/R@1')
+    steps, recalls = run.curve('retrieval/R@1')
     final = figures['retrieval/R@1']
     return Findings(
         figure=f'{final:.0f} %',
         meaning='of the nearest videos show the same motion as the one that was searched with',
-        compared=f'Guessing: 12.5 %; before training: {found[0]:.0f} %.',
+        compared=f'Guessing: 12.5 %; before training: {recalls[0]:.0f} %.',
         chart=line_chart(
             'Nearest video shows the same motion',
-            [Curve('same motion', steps, found)],
+            [Curve('same motion', steps, recalls)],
             'epoch',
             'same motion, %',
             ('guessing', 12.5),
@@ -54,13 +54,8 @@ def show(stage: Stage) -> Findings:
     )
 
 
-def _relative(file: Path) -> str:
-    file = file.resolve()
-    return str(file.relative_to(Path.cwd())) if file.is_relative_to(Path.cwd()) else str(file)
-
-
 def neighbours(file: Path) -> Picture:
-    """Queries and their nearest videos, as the first and the last frame of each."""
+    """One query of each motion and the video that is nearest to it."""
     from openmsra.miniatures.motions import FRAMES, MOTIONS, videos
 
     stored = dict(np.load(file))
@@ -69,28 +64,21 @@ def neighbours(file: Path) -> Picture:
     nearest = np.argsort(-(unit['query'] @ unit['gallery'].T), axis=1, kind='stable')
     pixels = {'query': videos('test', COUNT, 0.55, 0), 'gallery': videos('train', COUNT, 0.55, 0)}
     labels = {role: stored[f'{role}_label'] for role in pixels}
-    rows, right, text = [], 0, []
 
     def cell(role: str, place: int, kind: str) -> np.ndarray:
-        clip = pixels[role][_number(stored[f'{role}_video'][place])]
+        clip = pixels[role][int(str(stored[f'{role}_video'][place]).rpartition('/')[2])]
         return framed(np.hstack([enlarged(clip[k], 2) for k in (2, FRAMES // 2, FRAMES - 3)]), kind)
 
+    rows, right = [], []
     for query in QUERIES:
-        label, places = labels['query'][query], nearest[query, :NEIGHBOURS]
-        same = [bool(labels['gallery'][place] == label) for place in places]
-        cells = [cell('gallery', place, 'good' if hit else 'bad') for place, hit in zip(places, same, strict=True)]
-        rows += [[cell('query', query, 'plain'), cells[0]], cells[1:]]
-        right += sum(same)
-        text.append(f'{MOTIONS[label]}: {sum(same)} of {NEIGHBOURS}')
+        neighbour, label = nearest[query, 0], labels['query'][query]
+        same = bool(labels['gallery'][neighbour] == label)
+        rows.append([cell('query', query, 'plain'), cell('gallery', neighbour, 'good' if same else 'bad')])
+        right += [MOTIONS[label]] if same else []
     return encoded(
         sheet(rows),
-        f'Frames of {len(QUERIES)} videos of moving discs, and the {NEIGHBOURS} videos found for each; {right} of '
-        f'{NEIGHBOURS * len(QUERIES)} show the same motion and have a green frame.',
-        'Three moments of each video. Grey: what was searched with; behind it and below, the three nearest videos, green where '
-        'the '
-        f'motion is the same. {"; ".join(text)}.',
+        f'Frames of {len(QUERIES)} videos of moving discs, beside each those of the video that was found for it; {len(right)} of '
+        f'{len(QUERIES)} show the same motion and have a green frame.',
+        'Three moments of each video. Left, one video of each motion; right, the one that was found for it, green where the '
+        f'motion is the same: {", ".join(right) or "none of these"}. Colours and background do not count.',
     )
-
-
-def _number(video: str) -> int:
-    return int(str(video).rpartition('/')[2])
