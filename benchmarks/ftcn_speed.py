@@ -1,7 +1,7 @@
 """FTCN: the rewritten network against its plain conv3d form, and whole videos against clip by clip.
 
     clip           inference of one clip (3, 32, 224, 224): time and peak of the memory beside weights and input
-    training_step  forward and backward of a smaller clip; gradients always take the plain form
+    training_step  forward and backward of a smaller clip, convolutions as products of channels-last maps
     stride_1       a video of 40 frames with given faces, every window, batched: cropping, alignment and rewritten network
                    against the plain network clip by clip, each cropped and aligned anew
     stride_8       the same, every eighth window, against stride 1 clip by clip
@@ -84,7 +84,7 @@ def training_step(net: FTCN, repeats: int, device: torch.device) -> dict:
         return call
 
     times = interleaved({'ours': step(True), 'plain': step(False)}, repeats, device)
-    return {**ratio(times, 'ours', 'plain'), 'target': 1.0}
+    return {**ratio(times, 'ours', 'plain'), 'target': 0.65}
 
 
 def peak_memory(rewrite: bool) -> float:

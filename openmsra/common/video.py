@@ -1,4 +1,4 @@
-"""Videos as RGB frames: decord or PyAV where they are installed, else OpenCV."""
+"""Videos as RGB frames: PyAV or decord where they are installed, else OpenCV."""
 
 import importlib.util
 import tempfile
@@ -30,7 +30,7 @@ class VideoFile:
 
     Args:
         path: video file.
-        backend: 'decord', 'pyav', 'opencv' or 'auto' (the first of these that is installed).
+        backend: 'decord', 'pyav', 'opencv' or 'auto': PyAV where it is installed, else decord, else OpenCV.
         limit: at most this many frames from the start.
 
     Raises:
@@ -42,6 +42,8 @@ class VideoFile:
 
     def __init__(self, path: str | Path, backend: str = 'auto', limit: int | None = None) -> None:
         self.path, self.limit, self.backends = Path(path), limit, _backends(backend)
+        # decord finds single frames fastest, but walks ahead of a busy reader without bound: a whole film in memory
+        self.walking = sorted(self.backends, key=lambda name: name != 'pyav') if backend == 'auto' else self.backends
         if not self.path.is_file():
             raise MissingFileError(f'{path}: there is no such video file.')
         if not self.path.stat().st_size:
@@ -71,7 +73,7 @@ class VideoFile:
     def _decoded(self, path: str) -> Iterator[tuple[np.ndarray | VideoError, float]]:
         """Frames with the times of the container; a backend that fails says so, and the next goes on behind its last frame."""
         count = 0
-        for backend in self.backends:
+        for backend in self.walking:
             try:
                 for frame, stamp in DECODERS[backend](path, count, self.limit):
                     count += 1

@@ -14,11 +14,10 @@ from torch.nn import functional
 POSITIONS = 8192  # points in time and space behind the stem that are worked off together; sets the cache footprint
 
 
-def applies(network: nn.Module) -> bool:
-    """Whether every convolution of a :class:`ResNet3D` has a 1x1 spatial kernel and batch norm uses running statistics."""
+def fully_temporal(network: nn.Module) -> bool:
+    """Whether every convolution of a :class:`ResNet3D` has a 1x1 spatial kernel."""
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv3d)]
-    plain = all(module.kernel_size[1:] == (1, 1) for module in convolutions)
-    return plain and not network.training and not network.r2plus1d
+    return all(module.kernel_size[1:] == (1, 1) for module in convolutions) and not network.r2plus1d
 
 
 def folded(conv: nn.Conv3d, norm: nn.Module) -> tuple[list[Tensor], Tensor]:
@@ -104,7 +103,7 @@ class Stem:
 
 @torch.no_grad()
 def features(network: nn.Module, clips: Tensor) -> Tensor:
-    """``network.features(clips)`` of a :class:`ResNet3D` for which :func:`applies` holds: (B, C, T', H', W')."""
+    """``network.features(clips)`` of a :func:`fully_temporal` network in evaluation mode: (B, C, T', H', W')."""
     stem = Stem(network.s1.pathway0_stem)
     stages = {stage: [Block(block) for block in getattr(network, f's{stage}')] for stage in network.stages}
     step = 2 ** (network.stages[-1] - 2)  # rows behind the stem for one output row

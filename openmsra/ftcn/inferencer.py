@@ -124,7 +124,8 @@ class _Windows:
             sums[frames] += score
             clips[frames] += 1
         track = Track(self.start, np.stack(self.boxes), np.stack(self.landmarks))
-        return TrackScore(track, np.array(self.starts), np.array(self.scores), sums / clips)
+        means = np.divide(sums, clips, out=np.full(count, np.nan), where=clips > 0)  # a stride above clip_len leaves gaps
+        return TrackScore(track, np.array(self.starts), np.array(self.scores), means)
 
 
 @INFERENCERS.register_module()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from openmsra.ftcn import fast
+from openmsra.ftcn import fast, products
 
 # temporal kernel of conv `a`, cycled over the blocks of stages 2 to 5
 TEMPORAL_KERNELS = ((3,), (3, 1), (3, 1), (1, 3))
@@ -23,7 +23,8 @@ def convolution(inputs: int, outputs: int, temporal: int = 1, spatial: int = 1, 
     """(temporal, spatial, spatial) convolution without bias that keeps T; a 1x1 spatial kernel is never strided."""
     stride = stride if spatial > 1 else 1
     kernel, padding = (temporal, spatial, spatial), (temporal // 2, spatial // 2, spatial // 2)
-    return nn.Conv3d(inputs, outputs, kernel, (1, stride, stride), padding, bias=False)
+    kind = products.TemporalConv3d if spatial == 1 else nn.Conv3d
+    return kind(inputs, outputs, kernel, (1, stride, stride), padding, bias=False)
 
 
 class MaxPool(nn.MaxPool3d):
@@ -34,6 +35,8 @@ class MaxPool(nn.MaxPool3d):
 
     def forward(self, x: Tensor) -> Tensor:
         (time, *picture), (_, *stride), padding = self.kernel_size, self.stride, self.padding
+        if products.is_channels_last(x):  # on a CPU the one form is deterministic and, channels-last, the faster one
+            return super().forward(x)
         if time == 1:
             pooled = F.max_pool2d(x.flatten(1, 2), picture, stride, padding[1:] if padding else 0)
             return pooled.unflatten(1, x.shape[1:3])
@@ -133,8 +136,9 @@ class ResNet3D(nn.Module):
         temporal_pool: the 2x1x1 max pool between stages 2 and 3.
         r2plus1d: (2+1)D middle convolutions.
         overlapping_pool: the 3x3 pool of the stem; off, it is 2x2.
-        rewrite: without gradients and mixed precision, on a CPU, in evaluation mode a fully temporal network runs in the equal
-            form of :mod:`openmsra.ftcn.fast`, which calls no submodule: switch it off for forward hooks.
+        rewrite: on a CPU, without mixed precision, a fully temporal network runs in an equal form. With gradients its maps are
+            channels-last and its convolutions those of :mod:`openmsra.ftcn.products`; without, in evaluation mode, it is
+            :mod:`openmsra.ftcn.fast`, which calls no submodule: switch it off for forward hooks.
     """
 
     def __init__(
@@ -177,9 +181,10 @@ class ResNet3D(nn.Module):
 
     def features(self, x: Tensor) -> Tensor:
         """Clips (B, 3, T, H, W) to (B, C, T', H', W')."""
-        inference = x.device.type == 'cpu' and not (torch.is_grad_enabled() or torch.is_autocast_enabled('cpu'))
-        if self.rewrite and inference and fast.applies(self):
-            return fast.features(self, x)
+        if self.rewrite and x.device.type == 'cpu' and not torch.is_autocast_enabled('cpu') and fast.fully_temporal(self):
+            if not (torch.is_grad_enabled() or self.training):
+                return fast.features(self, x)
+            x = x.contiguous(memory_format=products.FORMAT)
         x = self.s1(x)
         for stage in self.stages:
             if stage == 3:

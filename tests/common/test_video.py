@@ -2,10 +2,12 @@
 
 import io
 import os
+import re
 import shutil
 import struct
 import wave
 from fractions import Fraction
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -226,3 +228,22 @@ def test_narrow_videos_have_three_channels(tmp_path, backend, width):
     for pixels in (frames, chosen):
         assert pixels.shape[1:] == (64, width, 3) and np.abs(pixels.astype(int) - picture).max() < 12
     assert len(frames) == 4
+
+
+@pytest.mark.reliability
+def test_a_busy_reader_does_not_fill_the_memory(tmp_path):
+    """Frames of 2.8 MB are asked for more slowly than they are decoded, while the processor works: a few are kept."""
+    av = pytest.importorskip('av')
+    with av.open(str(tmp_path / 'film.mp4'), 'w') as container:
+        stream = container.add_stream('libx264', rate=25, options={'preset': 'ultrafast'})
+        stream.width, stream.height, stream.pix_fmt = 1280, 720, 'yuv420p'
+        for number in range(120):
+            picture = np.full((720, 1280, 3), number, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format='rgb24')))
+        container.mux(stream.encode())
+    sizes = []
+    for _ in VideoFile(tmp_path / 'film.mp4'):
+        busy = np.random.rand(700, 700)
+        busy @ busy @ busy
+        sizes.append(int(re.search(r'VmRSS:\s+(\d+)', Path('/proc/self/status').read_text())[1]) // 1024)
+    assert len(sizes) == 120 and sizes[-1] - sizes[20] < 60, sizes[::10]

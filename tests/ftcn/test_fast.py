@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from openmsra.ftcn import FTCN, fast
+from openmsra.ftcn import FTCN, fast, products
 
 
 def network(**backbone) -> FTCN:
@@ -78,3 +78,37 @@ def test_training_spatial_kernels_and_gradients_take_the_plain_form(monkeypatch)
             network(rewrite=True).resnet.features(clips)
         with pytest.raises(pytest.fail.Exception):
             network(rewrite=True).resnet.features(clips)
+
+
+@pytest.mark.parametrize(('length', 'channels', 'frames'), [(1, 5, 3), (3, 8, 4), (5, 3, 6), (5, 7, 2), (5, 7, 1)])
+def test_products_have_the_gradients_of_the_convolution(length, channels, frames):
+    """Numerically, and those of PyTorch; also of kernels that are longer than the clip."""
+    torch.manual_seed(0)
+    ours = products.TemporalConv3d(channels, 4, (length, 1, 1), padding=(length // 2, 0, 0), bias=False).double()
+    x = torch.randn(2, channels, frames, 2, 3, dtype=torch.double).contiguous(memory_format=products.FORMAT).requires_grad_()
+    assert products.is_channels_last(x)
+    assert torch.autograd.gradcheck(lambda x, w: torch.func.functional_call(ours, {'weight': w}, x), (x, ours.weight))
+    plain = nn.functional.conv3d(x, ours.weight, padding=ours.padding)
+    gradient = torch.randn_like(plain)
+    expected = torch.autograd.grad(plain, (x, ours.weight), gradient)
+    torch.testing.assert_close(ours(x), plain, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(torch.autograd.grad(ours(x), (x, ours.weight), gradient), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    'options', [dict(), dict(overlapping_pool=False, temporal_pool=False), dict(spatial_kernels=(1, 1, 3, 1, 1))]
+)
+def test_a_training_step_has_the_gradients_of_the_plain_network(options, monkeypatch):
+    steps = []
+    called = []
+    forward = products._Products.forward
+    monkeypatch.setattr(products._Products, 'forward', lambda *args: called.append(1) or forward(*args))
+    for rewrite in (False, True):
+        resnet = network(rewrite=rewrite, **options).resnet.double().train()
+        clips = torch.randn(2, 3, 8, 40, 32, dtype=torch.double, generator=torch.Generator().manual_seed(0), requires_grad=True)
+        out = resnet.features(clips)
+        out.square().sum().backward()
+        steps.append([out, clips.grad, *(p.grad for p in resnet.parameters() if p.grad is not None), *resnet.buffers()])
+        assert bool(called) == (rewrite and 'spatial_kernels' not in options)
+    for plain, ours in zip(*steps, strict=True):
+        torch.testing.assert_close(ours, plain, rtol=1e-9, atol=1e-9 * plain.abs().max().item())
