@@ -28,7 +28,7 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 import openmsra.ckdn  # noqa: F401 - registers the parts
-from benchmarks.real_data import ROOT, data_folder, over_seeds, replace_part, train_only
+from benchmarks.real_data import ROOT, cell, data_folder, over_seeds, replace_part, seen, statement_lines, train_only
 from benchmarks.training import Training, train
 from openmsra.apis import init_model
 from openmsra.ckdn.data.versions import write_scenes
@@ -229,25 +229,25 @@ def _verdicts(rows: dict, srcc: dict[str, list[np.ndarray]], best: str, photogra
         dict(
             statement='the degraded reference tells true detail: DR above no reference',
             threshold='20 or more in every seed',
-            seen=_seen(main),
+            seen=seen(main),
             holds=min(main['values']) >= THRESHOLDS['dr_over_nr'] and main['photographs_interval'][0] > 0,
         ),
         dict(
             statement='DR above the full-reference network given the degraded image',
             threshold='20 or more on average',
-            seen=_seen(swapped),
+            seen=seen(swapped),
             holds=swapped['mean'] >= THRESHOLDS['dr_over_swapped'],
         ),
         dict(
             statement='the condition helps: DR + pristine score above DR',
             threshold='interval over photographs above 0',
-            seen=_seen(condition),
+            seen=seen(condition),
             holds=condition['photographs_interval'][0] > 0,
         ),
         dict(
             statement='the alignment helps: CKDN above DR + pristine score',
             threshold='interval over photographs above 0',
-            seen=_seen(alignment),
+            seen=seen(alignment),
             holds=alignment['photographs_interval'][0] > 0,
         ),
     ]
@@ -256,29 +256,18 @@ def _verdicts(rows: dict, srcc: dict[str, list[np.ndarray]], best: str, photogra
     )
 
 
-def _seen(gap: dict) -> str:
-    return f'{gap["mean"]:+.1f} ({", ".join(f"{value:+.1f}" for value in gap["values"])})'
-
-
 def table(result: dict) -> str:
     """The result as the Markdown tables of the paper's page."""
     rows = result['rows']
     lines = ['| SRCC x 100 within a scene | validation photographs | test photographs |', '|---|---|---|']
     for arm, values in sorted(rows['test'].items(), key=lambda row: np.mean(row[1])):
-        lines.append(f'| {arm} | {_cell(rows["val"][arm]) if arm in rows["val"] else ""} | {_cell(values)} |')
+        lines.append(f'| {arm} | {cell(rows["val"][arm]) if arm in rows["val"] else ""} | {cell(values)} |')
     lines += ['', '| difference, test photographs | mean | each seed | 95 % over photographs |', '|---|---|---|---|']
     for name, gap in result['verdicts']['gaps'].items():
         low, high = gap['photographs_interval']
         seeds = ', '.join(f'{value:+.1f}' for value in gap['values'])
         lines.append(f'| {name} | {gap["mean"]:+.1f} | {seeds} | {low:+.1f} to {high:+.1f} |')
-    lines += ['', '| statement, set before the runs | threshold | seen | holds |', '|---|---|---|---|']
-    for row in result['verdicts']['statements']:
-        lines.append(f'| {row["statement"]} | {row["threshold"]} | {row["seen"]} | {"yes" if row["holds"] else "**no**"} |')
-    return '\n'.join(lines)
-
-
-def _cell(values: list[float]) -> str:
-    return f'{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}' if len(values) > 1 else f'{values[0]:.1f}'
+    return '\n'.join(lines + statement_lines(result['verdicts']['statements']))
 
 
 def draw(result: dict, file: Path) -> None:

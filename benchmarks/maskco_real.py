@@ -27,7 +27,18 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 import openmsra.maskco  # noqa: F401 - registers the parts
-from benchmarks.real_data import ROOT, at_data, data_folder, over_items, over_seeds, replace_part, train_only
+from benchmarks.real_data import (
+    ROOT,
+    at_data,
+    cell,
+    data_folder,
+    over_items,
+    over_seeds,
+    replace_part,
+    seen,
+    statement_lines,
+    train_only,
+)
 from benchmarks.training import Training, train
 from openmsra.apis import init_model
 from openmsra.common.probes import neighbour_classifier
@@ -350,35 +361,30 @@ def _verdicts(rows: dict, confusions: dict[str, list[np.ndarray]]) -> dict:
         dict(
             statement='MaskCo above MoCo v2 on scenes (both without negatives of the same image)',
             threshold='3 or more on average, above 0 in every seed',
-            seen=_seen(main),
+            seen=seen(main),
             holds=main['mean'] >= THRESHOLDS['maskco_over_moco'] and min(main['values']) > 0,
         ),
         dict(
             statement='MaskCo within a point of MoCo v2 on CIFAR-10 (5-NN)',
             threshold='at most 1 apart',
-            seen=_seen(control) if control else 'not run',
+            seen=seen(control) if control else 'not run',
             holds=control and abs(control['mean']) <= THRESHOLDS['control'],
         ),
         dict(
             statement='the mask prediction head helps',
             threshold='interval over seeds above 0',
-            seen=_seen(head),
+            seen=seen(head),
             holds=head['interval'] is not None and head['interval'][0] > 0,
         ),
         dict(
             statement='region contrast without mask is at least as good: the gain is region matching',
             threshold='0 or more on average',
-            seen=_seen(matching),
+            seen=seen(matching),
             holds=matching['mean'] >= 0,
         ),
     ]
     held = [dict(row, holds=None if row['holds'] is None else bool(row['holds'])) for row in statements]
     return dict(thresholds=THRESHOLDS, gaps=gaps, statements=held)
-
-
-def _seen(gap: dict) -> str:
-    seeds = ', '.join(f'{value:+.1f}' for value in gap['values'])
-    return f'{gap["mean"]:+.1f} ({seeds})'
 
 
 def table(result: dict) -> str:
@@ -403,11 +409,7 @@ def table(result: dict) -> str:
         lines.append(
             f'| {name} | {gap["mean"]:+.1f} | {seeds} | {_interval(gap["interval"])} | {_interval(gap.get("frames_interval"))} |'
         )
-    lines += ['', '| statement, set before the runs | threshold | seen | holds |', '|---|---|---|---|']
-    for row in result['verdicts']['statements']:
-        holds = {True: 'yes', False: '**no**', None: ''}[row['holds']]
-        lines.append(f'| {row["statement"]} | {row["threshold"]} | {row["seen"]} | {holds} |')
-    return '\n'.join(lines)
+    return '\n'.join(lines + statement_lines(result['verdicts']['statements']))
 
 
 def _interval(interval: list[float] | None) -> str:
@@ -415,8 +417,7 @@ def _interval(interval: list[float] | None) -> str:
 
 
 def _cell(seeds: list[dict], key: str) -> str:
-    values = np.array([row[key] for row in seeds])
-    return f'{values.mean():.1f} ± {values.std(ddof=1):.1f}' if len(values) > 1 else f'{values.mean():.1f}'
+    return cell([row[key] for row in seeds])
 
 
 def draw(result: dict, file: Path) -> None:

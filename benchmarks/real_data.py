@@ -88,6 +88,23 @@ def over_items(items: int, block: int, figure: Callable[[np.ndarray], float], dr
     return [float(value) for value in np.percentile(values, [2.5, 97.5])]
 
 
+def seen(gap: dict) -> str:
+    """A difference of :func:`over_seeds` in a cell: its mean, and that of every seed."""
+    return f'{gap["mean"]:+.1f} ({", ".join(f"{value:+.1f}" for value in gap["values"])})'
+
+
+def cell(values: list[float]) -> str:
+    """Mean and standard deviation over the seeds."""
+    return f'{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}' if len(values) > 1 else f'{values[0]:.1f}'
+
+
+def statement_lines(statements: list[dict]) -> list[str]:
+    """The table of what was stated before the runs and what was seen; ``holds`` is ``None`` where it was not run."""
+    lines = ['', '| statement, set before the runs | threshold | seen | holds |', '|---|---|---|---|']
+    words = {True: 'yes', False: '**no**', None: ''}
+    return lines + [f'| {row["statement"]} | {row["threshold"]} | {row["seen"]} | {words[row["holds"]]} |' for row in statements]
+
+
 def replace_part(page: Path, name: str, text: str) -> None:
     """Write what a command makes between ``<!-- NAME -->`` and ``<!-- end of NAME -->`` of a page.
 

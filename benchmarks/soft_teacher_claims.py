@@ -6,6 +6,7 @@ counts), the same without soft background weights, and the same without the jitt
 """
 
 import json
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -57,23 +58,23 @@ def _training(config: str, seed: int, folder: Path) -> Training:
 
 
 def _result(config: str, seed: int, folder: Path) -> dict:
-    """Last logged AP50 of both networks, and the last figures on the pseudo labels."""
-    newest = max(_work_dir(config, seed, folder).glob('*/vis_data/scalars.json'))
-    lines = [json.loads(line) for line in newest.read_text(encoding='utf-8').splitlines()]
-    row = dict(seed=seed)
-    for line in lines:
-        row |= {
-            f'{name}_ap50': round(100 * line[f'{name}/coco/bbox_mAP_50'], 2)
-            for name in ('teacher', 'student')
-            if f'{name}/coco/bbox_mAP_50' in line
-        }
+    return dict(seed=seed, **figures(_work_dir(config, seed, folder)))
+
+
+def figures(work_dir: Path) -> dict[str, float]:
+    """Last logged AP and AP50 (percent) of both networks, and the last figures on the pseudo labels."""
+    newest, row = max(work_dir.glob('*/vis_data/scalars.json')), {}
+    for line in map(json.loads, newest.read_text(encoding='utf-8').splitlines()):
+        for name, (key, logged) in product(('teacher', 'student'), dict(ap='bbox_mAP', ap50='bbox_mAP_50').items()):
+            if f'{name}/coco/{logged}' in line:
+                row[f'{name}_{key}'] = round(100 * line[f'{name}/coco/{logged}'], 2)
         row |= {name.removeprefix('pseudo_'): round(value, 3) for name, value in line.items() if name.startswith('pseudo_')}
     return row
 
 
-def score(arm: str, row: dict) -> float:
+def score(arm: str, row: dict, key: str = 'ap50') -> float:
     """What counts of a run: the teacher, for the baseline the better network."""
-    return max(row['teacher_ap50'], row['student_ap50']) if arm == BASELINE else row['teacher_ap50']
+    return max(row[f'teacher_{key}'], row[f'student_{key}']) if arm == BASELINE else row[f'teacher_{key}']
 
 
 def verdicts(rows: dict) -> dict:
