@@ -112,10 +112,12 @@ def _load(arm: str, seed: int, folder: Path, epoch: int):
 
 @torch.inference_mode()
 def _accuracy(net, split: dict) -> float:
-    return 100 * (net(split['images']).argmax(1) == split['labels']).float().mean().item()
+    classes = torch.cat([net(images).argmax(1) for images in split['images'].split(500)])
+    return 100 * (classes == split['labels']).float().mean().item()
 
 
-def _inherited(net, archs: list[dict], split: dict) -> list[float]:
+def inherited(net, archs: list[dict], split: dict) -> list[float]:
+    """Accuracy in percent of each architecture with the weights of the supernet on ``images`` and ``labels`` of a split."""
     accuracies = []
     for arch in archs:
         net.set_subnet(arch)
@@ -127,8 +129,8 @@ def _sharing(arm: str, seed: int, folder: Path, splits: dict) -> dict:
     factor, archs, curve = ARMS[arm][1], [_arch(i) for i in range(CANDIDATES)], []
     for epoch in range(SAVED * factor, EPOCHS * factor + 1, SAVED * factor):
         net = _load(arm, seed, folder, epoch)
-        curve.append([epoch * 31, float(np.mean(_inherited(net, archs, splits['test'])))])
-    final = _inherited(net, archs, splits['test'])
+        curve.append([epoch * 31, float(np.mean(inherited(net, archs, splits['test'])))])
+    final = inherited(net, archs, splits['test'])
     return dict(
         seed=seed,
         curve=curve,
@@ -147,13 +149,13 @@ def _searches(seed: int, folder: Path, splits: dict) -> dict:
         settings = EvolutionSettings(strategy=strategy, **SEARCH)
         search = Evolution(net.space, Budgets(dict(params=BUDGET), dict(params=cost)), settings, seed)
         while not search.finished and (pending := search.propose()):
-            search.tell(_inherited(net, pending, splits['val']))
+            search.tell(inherited(net, pending, splits['val']))
         best = search.best(1)[0]
         scores = [scored.score for scored in search.history]
         found[strategy] = dict(
             mean=float(np.mean(scores)),
             validation=best.score,
-            test=_inherited(net, [best.arch], splits['test'])[0],
+            test=inherited(net, [best.arch], splits['test'])[0],
             evaluations=len(scores),
             params=net.count_params(best.arch),
             arch=best.arch,
@@ -170,9 +172,9 @@ def _retraining(seed: int, folder: Path, splits: dict) -> dict:
         alone.append(_accuracy(init_model(ROOT / ALONE, checkpoint, cfg_options=options), splits['test']))
     rows = {}
     for arm in ARMS:
-        inherited = _inherited(_load(arm, seed, folder, EPOCHS * ARMS[arm][1]), archs, splits['val'])
-        tested = _inherited(_load(arm, seed, folder, EPOCHS * ARMS[arm][1]), archs, splits['test'])
-        rows[arm] = dict(inherited_validation=inherited, inherited_test=tested, rank=rank_correlation(inherited, alone))
+        chosen = inherited(_load(arm, seed, folder, EPOCHS * ARMS[arm][1]), archs, splits['val'])
+        tested = inherited(_load(arm, seed, folder, EPOCHS * ARMS[arm][1]), archs, splits['test'])
+        rows[arm] = dict(inherited_validation=chosen, inherited_test=tested, rank=rank_correlation(chosen, alone))
     return dict(seed=seed, alone_test=alone, arms=rows)
 
 

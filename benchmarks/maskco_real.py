@@ -31,6 +31,7 @@ from benchmarks.real_data import (
     ROOT,
     at_data,
     cell,
+    cifar10_folder,
     data_folder,
     over_items,
     over_seeds,
@@ -134,12 +135,7 @@ def _config(kind: str, arm: str):
 
 
 def _folder(kind: str) -> Path:
-    folder = data_folder(kind)
-    if kind == 'cifar10' and not (folder / 'train' / 'cat').is_dir():
-        from tools.download_data import unpack_images
-
-        return unpack_images(folder, ROOT / 'work_dirs' / 'claims' / 'data' / 'cifar10')
-    return folder
+    return cifar10_folder() if kind == 'cifar10' else data_folder(kind)
 
 
 def _pretrain(kind: str, rates: dict[str, list[float]], steps: int, batch: int, seed: int, folder: Path) -> Path:

@@ -26,6 +26,16 @@ def data_folder(name: str) -> Path:
     return folder
 
 
+def cifar10_folder() -> Path:
+    """CIFAR-10 as folders of classes; unpacked into ``work_dirs/claims/data`` where it is there as arrays."""
+    folder = data_folder('cifar10')
+    if (folder / 'train' / 'cat').is_dir():
+        return folder
+    from tools.download_data import unpack_images
+
+    return unpack_images(folder, ROOT / 'work_dirs' / 'claims' / 'data' / 'cifar10')
+
+
 def train_only(cfg: Config, steps: int, start_factor: float) -> None:
     """Set a config to ``steps`` iterations: a warm-up of a tenth from ``start_factor`` of the rate, then a cosine to zero; a
     checkpoint to go on from every 50; no evaluation and no hooks of its own."""
@@ -96,6 +106,15 @@ def seen(gap: dict) -> str:
 def cell(values: list[float]) -> str:
     """Mean and standard deviation over the seeds."""
     return f'{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}' if len(values) > 1 else f'{values[0]:.1f}'
+
+
+def gap_lines(gaps: dict[str, dict], title: str) -> list[str]:
+    """The table of differences of :func:`over_seeds` by name."""
+    lines = ['', f'| {title} | mean | each seed | 95 % over seeds |', '|---|---|---|---|']
+    for name, gap in gaps.items():
+        interval = f'{gap["interval"][0]:+.1f} to {gap["interval"][1]:+.1f}' if gap['interval'] else ''
+        lines.append(f'| {name} | {gap["mean"]:+.1f} | {", ".join(f"{value:+.1f}" for value in gap["values"])} | {interval} |')
+    return lines
 
 
 def statement_lines(statements: list[dict]) -> list[str]:

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 from mmengine.config import Config
 
-from benchmarks.real_data import ROOT, at_data, cell, data_folder, over_seeds, replace_part, seen, statement_lines
+from benchmarks.real_data import ROOT, at_data, cell, data_folder, gap_lines, over_seeds, replace_part, seen, statement_lines
 from benchmarks.soft_teacher_claims import figures, score
 from benchmarks.training import Training, train_all
 from openmsra.common.coco import read_coco
@@ -188,11 +188,9 @@ def table(result: dict) -> str:
             cells = [cell([score(arm, row, key) for row in runs]) for key in ('ap', 'ap50')]
             precision = [100 * row['precision_cls'] for row in runs if 'precision_cls' in row]
             lines.append(f'| {data} | {arm} | {cells[0]} | {cells[1]} | {cell(precision) if precision else ""} |')
-    lines += ['', '| difference of AP | mean | each seed | 95 % over seeds |', '|---|---|---|---|']
-    for name, gap in result['verdicts']['gaps'].items():
-        interval = f'{gap["interval"][0]:+.1f} to {gap["interval"][1]:+.1f}' if gap['interval'] else ''
-        lines.append(f'| {name} | {gap["mean"]:+.1f} | {", ".join(f"{value:+.1f}" for value in gap["values"])} | {interval} |')
-    return '\n'.join(lines + statement_lines(result['verdicts']['statements']))
+    return '\n'.join(
+        lines + gap_lines(result['verdicts']['gaps'], 'difference of AP') + statement_lines(result['verdicts']['statements'])
+    )
 
 
 def draw(result: dict, file: Path) -> None:
