@@ -88,6 +88,7 @@ class MCN(VideoEncoder):
             )
         if inner is not None:  # its gradients are differentiated
             replace_convolutions(self.backbone)
+            _forbid_changes_in_place(self.backbone)
         width = self.backbone.feat_dim
         self.projection = Projection(width, **(projection or {}))
         self.meta_head = MetaHead(width, **meta_head) if meta_head is not None else None
@@ -285,3 +286,10 @@ class MCN(VideoEncoder):
             ids = stage['ids'][:, 0].flatten().contiguous()
             by_video = vectors.movedim(1, 2).flatten(0, 1).contiguous()  # (N * n, 2, D)
             self.negatives.update(torch.cat(all_gather(ids)), torch.cat(all_gather(by_video)))
+
+
+def _forbid_changes_in_place(network: nn.Module) -> None:
+    """Under ``vmap`` what a ReLU changes is a view of all tasks, and autograd copies the whole for each such change."""
+    for module in network.modules():
+        if getattr(module, 'inplace', False):
+            module.inplace = False
