@@ -7,7 +7,7 @@ export PYTHON
 endif
 IN_VENV = "$(VENV)/bin/python"
 
-.PHONY: help demo test test-recipes test-reliability lint install install-full
+.PHONY: help demo docs test test-recipes test-reliability lint install install-full
 
 help:  ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/:/' | column -t -s:
@@ -33,3 +33,8 @@ test-recipes: install-full  ## two steps, validation, save, resume and test of e
 lint: install-full  ## ruff: rules and format
 	@$(IN_VENV) -m ruff check .
 	@$(IN_VENV) -m ruff format --check .
+
+docs: install  ## the documentation as a site in work_dirs/docs; warnings are errors
+	@$(IN_VENV) -m pip install -q 'sphinx>=8' 'myst-parser>=4' furo
+	@$(IN_VENV) -m sphinx -q -W --keep-going -c docs . work_dirs/docs
+	@echo open work_dirs/docs/docs/index.html

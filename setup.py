@@ -23,6 +23,7 @@ EXTRAS = {
     'mcn': [*VIDEOS, *PHOTOS],
     'maskco': [*IMAGES, *PHOTOS],
     'app': ['gradio>=6.20,<7'],
+    'docs': ['sphinx>=8', 'myst-parser>=4', 'furo'],
     'export': ['onnx', 'onnxruntime', 'onnxscript'],
     'tests': ['pytest', 'pytest-timeout', 'pytest-xdist', 'ruff'],
     'benchmarks': ['timm', 'scikit-video'],

@@ -16,6 +16,7 @@ from mmengine.runner import BaseLoop, Runner, set_random_seed
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from openmsra import compat
 from openmsra.engine import predictions  # noqa: F401 - registers DumpPredictions
 from openmsra.engine.checkpoint.files import locked, remove_stale_temporaries
 from openmsra.engine.checkpoint.hook import DurableCheckpointHook, newest_whole, write_together
@@ -66,6 +67,7 @@ class OpenMSRARunner(Runner):
 
     def __init__(self, *args, **kwargs) -> None:
         self._class_names: dict[str, list | None] = {}
+        compat.bridge_torchvision()  # the log of the environment imports it, also for a paper that does not need it
         super().__init__(*args, **kwargs)
 
     def setup_env(self, env_cfg: dict) -> None:

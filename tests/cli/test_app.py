@@ -387,10 +387,13 @@ def test_ports_and_addresses():
 def test_the_process_connects_to_nobody():
     code = (
         'import socket\nfrom openmsra.cli.app.server import stay_here\nstay_here()\n'
-        "try:\n    socket.create_connection(('127.0.0.1', 9), 1)\nexcept PermissionError as error:\n    print(error)"
+        "for ask in (lambda: socket.socket().connect(('127.0.0.1', 9)), lambda: socket.gethostbyname('localhost.invalid'),\n"
+        "            lambda: socket.getaddrinfo('other.invalid', 80)):\n"
+        '    try:\n        ask()\n    except PermissionError as error:\n        print(error)'
     )
     done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
-    assert 'connects to nobody, 127.0.0.1 was asked for' in done.stdout, done.stderr
+    asked = re.findall('connects to nobody, (.*) was asked for', done.stdout)
+    assert asked == ['127.0.0.1', 'localhost.invalid', 'other.invalid'], done.stderr
 
 
 def test_weights_are_named_with_their_paper(tmp_path):

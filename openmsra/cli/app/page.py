@@ -177,6 +177,7 @@ def _pictures(result: tasks.Pictures, folder: Path) -> tuple:
 
 def _picture_outputs(label: str) -> list:
     gr.HTML(views.note(label))
+    left_out = gr.HTML()
     gallery = gr.Gallery(
         show_label=False,
         columns=2,
@@ -186,7 +187,7 @@ def _picture_outputs(label: str) -> list:
         buttons=['fullscreen'],
         elem_classes='om-all',
     )
-    left_out, table = gr.HTML(), gr.Dataframe(label='In numbers', interactive=False, wrap=True, max_height=420, visible=False)
+    table = gr.Dataframe(label='In numbers', interactive=False, wrap=True, max_height=420, visible=False)
     return [gallery, left_out, table, _download()]
 
 

@@ -134,7 +134,15 @@ def stay_here() -> None:
 
     def refuse(event: str, arguments: tuple) -> None:
         if event == 'socket.connect' and isinstance(arguments[1], tuple):
-            raise PermissionError(errno.EPERM, f'openmsra app connects to nobody, {arguments[1][0]} was asked for')
+            host = arguments[1][0]
+        elif event in ('socket.getaddrinfo', 'socket.gethostbyname') and arguments[0] not in (
+            None,
+            'localhost',
+        ):  # a question for a name leaves too
+            host = arguments[0]
+        else:
+            return
+        raise PermissionError(errno.EPERM, f'openmsra app connects to nobody, {host} was asked for')
 
     sys.addaudithook(refuse)
 
