@@ -22,6 +22,7 @@ include_patterns = [
     'requirements/README.md',
 ]  # fmt: skip
 exclude_patterns = ['.*', 'work_dirs', 'data', 'tests', 'openmsra', 'tools', 'benchmarks', 'build', '**/.*']
+suppress_warnings = ['ref.python']  # a type hint whose name two modules have
 myst_heading_anchors = 4
 myst_enable_extensions = ['colon_fence']
 nitpicky = False
