@@ -135,11 +135,18 @@ def read_video(path: str | Path, backend: str = 'auto', limit: int | None = None
     return np.stack(frames), np.array(times)
 
 
-def read_frames(path: str | Path, indices: Sequence[int] | Callable[[int], Sequence[int]], backend: str = 'auto') -> np.ndarray:
+def read_frames(
+    path: str | Path,
+    indices: Sequence[int] | Callable[[int], Sequence[int]],
+    backend: str = 'auto',
+    short_side: int | None = None,
+) -> np.ndarray:
     """The frames with the given numbers, in the given order, repeats allowed: (len(indices), H, W, 3) uint8 RGB.
 
     Args:
         indices: numbers, or a function that chooses them once the number of frames is known.
+        short_side: larger frames are shrunk to this shorter side in pixels as they are decoded, so that no more than a few of
+            full size are in memory.
 
     Raises:
         IndexError: a number is negative or behind the last frame.
@@ -148,7 +155,7 @@ def read_frames(path: str | Path, indices: Sequence[int] | Callable[[int], Seque
     video = VideoFile(path, backend)
     choose, count = indices if callable(indices) else None, video_header(str(path))[0] if callable(indices) else 0
     with _openable(video.path) as file:
-        if video.backends[0] == 'decord' and (frames := _seek_with_decord(file, indices, path)) is not None:
+        if video.backends[0] == 'decord' and (frames := _seek_with_decord(file, indices, path, short_side)) is not None:
             return frames
     if choose is not None and not count:
         count = sum(1 for _ in video)
@@ -158,7 +165,7 @@ def read_frames(path: str | Path, indices: Sequence[int] | Callable[[int], Seque
         video.limit, wanted, kept, seen = max(numbers) + 1, set(numbers), {}, 0
         for seen, (frame, _) in enumerate(video, start=1):
             if seen - 1 in wanted:
-                kept[seen - 1] = frame
+                kept[seen - 1] = shrunk(frame, short_side)
         if not wanted - kept.keys():
             return np.stack([kept[number] for number in numbers])
         if choose is None or seen >= count:
@@ -166,7 +173,18 @@ def read_frames(path: str | Path, indices: Sequence[int] | Callable[[int], Seque
         count = seen  # the header has announced more
 
 
-def _seek_with_decord(file: str, indices: Sequence[int] | Callable[[int], Sequence[int]], path: str | Path) -> np.ndarray | None:
+def shrunk(frame: np.ndarray, short_side: int | None) -> np.ndarray:
+    """A frame (H, W, 3) whose shorter side is at most ``short_side``."""
+    height, width = frame.shape[:2]
+    if short_side is None or min(height, width) <= short_side:
+        return frame
+    size = [round(side * short_side / min(height, width)) for side in (width, height)]
+    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+
+
+def _seek_with_decord(
+    file: str, indices: Sequence[int] | Callable[[int], Sequence[int]], path: str | Path, short_side: int | None
+) -> np.ndarray | None:
     """Decord knows where frames are and decodes no more than it must; ``None`` where it cannot, so that others try."""
     import decord
 
@@ -180,8 +198,13 @@ def _seek_with_decord(file: str, indices: Sequence[int] | Callable[[int], Sequen
         if max(indices) >= len(video):
             raise IndexError(f'{path}: frame {max(indices)} asked for, but the video ends after {len(video)} frames')
         unique, order = np.unique(np.asarray(indices), return_inverse=True)
-        frames = video.get_batch(unique).asnumpy()
-        return frames[order] if frames.shape[-1] == 3 else None  # see _decord
+        at_once, parts = AT_ONCE if short_side else len(unique), []
+        for part in np.split(unique, range(at_once, len(unique), at_once)):
+            frames = video.get_batch(part).asnumpy()
+            if frames.shape[-1] != 3:
+                return None  # see _decord
+            parts.append(np.stack([shrunk(frame, short_side) for frame in frames]) if short_side else frames)
+        return np.concatenate(parts)[order]
     except (decord.DECORDError, RuntimeError):
         return None
 
@@ -289,6 +312,7 @@ def _openable(path: Path) -> Iterator[str]:
             yield str(link)
 
 
+AT_ONCE = 4  # frames of full size in memory
 NEVER = float('-inf')  # time of a frame without time stamp
 MP4_BOXES = (b'ftyp', b'moov', b'mdat', b'free', b'skip', b'wide', b'pnot')  # with which such a file may begin
 FAR = 1e6  # seconds; a time stamp that leaps further is none

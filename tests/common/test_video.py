@@ -50,6 +50,15 @@ def test_frames_are_rgb_in_order_with_times(film, backend):
     assert len(read_video(film, backend, limit=7)[0]) == 7
 
 
+def test_frames_are_shrunk_as_they_come(film, backend):
+    numbers = [5, 2, 9, 7, 5, 11, 23]
+    small, large = read_frames(film, numbers, backend, short_side=24), read_frames(film, numbers, backend)
+    expected = np.stack([cv2.resize(frame, (32, 24), interpolation=cv2.INTER_AREA) for frame in large])
+    np.testing.assert_array_equal(small, expected)
+    np.testing.assert_array_equal(read_frames(film, numbers, backend, short_side=48), large)
+    np.testing.assert_array_equal(read_frames(film, lambda count: numbers, backend, short_side=24), expected)
+
+
 def test_numbers_outside_the_video_are_refused(film):
     with pytest.raises(IndexError, match='24 frames'):
         read_frames(film, [24])

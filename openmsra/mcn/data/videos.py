@@ -120,15 +120,18 @@ class VideoClips(ClipDataset):
     Args:
         ann_file: the list; see ``tools/dataset_converters/``.
         data_root: folder that its paths are relative to.
-        backend: decoder, see :mod:`openmsra.common.video`.
+        backend, short_side: decoder, and the size to which frames are shrunk as they come; see
+            :func:`openmsra.common.video.read_frames`.
 
     Raises:
         FileNotFoundError: no such list.
         AnnotationError: a list that is empty, no text, leads out of ``data_root``, or gives a video two labels.
     """
 
-    def __init__(self, ann_file: str, data_root: str, pipeline: list, backend: str = 'auto', **kwargs) -> None:
-        self.backend = backend
+    def __init__(
+        self, ann_file: str, data_root: str, pipeline: list, backend: str = 'auto', short_side: int | None = None, **kwargs
+    ) -> None:
+        self.backend, self.short_side = backend, short_side
         super().__init__(ann_file=ann_file, data_root=data_root, pipeline=pipeline, **kwargs)
 
     def _join_prefix(self) -> None:
@@ -148,7 +151,7 @@ class VideoClips(ClipDataset):
         return [dict(video=video, label=label) for video, label in rows]
 
     def frames(self, row: dict, choose: Callable[[int], np.ndarray]) -> np.ndarray:
-        return read_frames(Path(self.data_root) / row['video'], choose, self.backend)
+        return read_frames(Path(self.data_root) / row['video'], choose, self.backend, self.short_side)
 
 
 def read_list(path: str | Path) -> list[tuple[str, int]]:
