@@ -205,8 +205,8 @@ class Forger:
         from openmsra.ftcn.faces.tracking import Track
         from openmsra.ftcn.inferencer import TrackScore, VideoScore
 
-        times = np.array([time for _, time in frames])
-        scores = np.array([float(self.model(torch.from_numpy(frame))) / 255 for frame, _ in frames])
+        images, times = zip(*frames, strict=True)  # once
+        scores, times = np.array([float(self.model(torch.from_numpy(image))) / 255 for image in images]), np.array(times)
         box = np.tile([16.0, 8.0, 48.0, 40.0], (len(times), 1))
         track = Track(0, box, np.zeros((len(times), 5, 2)))
         return VideoScore(name, times, [TrackScore(track, np.array([0]), scores[:1], scores)], float(scores.max()))
@@ -240,6 +240,9 @@ def test_video_is_scored_over_time_beside_its_frames(video):
     assert float(says[1]) == pytest.approx(4 * 39 / 255, abs=0.03)
     assert 'left:25.00%;top:16.67%;width:50.00%;height:66.67%' in page
     assert 'nothing found' in views.video(result, threshold=0.9)
+    result.score.tracks[0].frame_scores[38:] = np.nan  # a stride above the length of a clip leaves gaps
+    page = views.video(result, threshold=0.5)
+    assert 'frame 39: no face' in page and 'frame 37: face 0' in page and 'nan' not in page
 
 
 def test_long_videos_keep_few_small_frames():
@@ -264,7 +267,7 @@ def test_video_without_a_face_and_a_job_that_is_stopped(video):
     job.stop()
     with pytest.raises(StoppedError):
         tasks.score_video(forger, video, None, job, LIMITS)
-    job = Job(report=lambda share, text: job.stop() if text.startswith('scoring') else None)
+    job = Job(report=lambda share, text: job.stop() if text == 'frame 40 of 40' else None)
     with pytest.raises(StoppedError):  # inside the network
         tasks.score_video(forger, video, None, job, LIMITS)
     assert not forger.model._forward_pre_hooks

@@ -358,5 +358,5 @@ def _paths(files: list[str] | str | None) -> list[Path]:
 
 
 RESTORED, DEGRADED = 'restored images', 'degraded images'
-FACES = 'haar'
+FACES = 'auto'
 TABS = dict(ftcn=_ftcn, ckdn=_ckdn, soft_teacher=_soft_teacher, autoformer=_autoformer, maskco=_search, mcn=_search)

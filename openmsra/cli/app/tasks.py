@@ -16,7 +16,7 @@ from PIL import Image
 from openmsra.cli.app.jobs import Job
 from openmsra.cli.app.uploads import Limits, readable_images, require_video, without_folder
 from openmsra.common.images import read_rgb
-from openmsra.common.video import Frame, VideoFile, read_frames
+from openmsra.common.video import Frame, VideoFile, read_frames, video_header
 from openmsra.errors import DataError, PairError, UserError
 
 if TYPE_CHECKING:
@@ -99,7 +99,7 @@ class _Watched:
 
     def __init__(self, file: Path, limit: int, job: Job) -> None:
         self.file, self.limit, self.job = file, limit, job
-        self.every, self.kept, self.count, self.walks = 1, [], 0, 0
+        self.every, self.kept, self.count = 1, [], 0
 
     @property
     def cut(self) -> bool:
@@ -107,14 +107,10 @@ class _Watched:
         return self.count >= self.limit
 
     def __iter__(self) -> Iterator[Frame]:
-        self.walks += 1
+        total = min(video_header(str(self.file))[0] or self.limit, self.limit)
         for number, (frame, time) in enumerate(VideoFile(self.file, limit=self.limit)):
-            share = number / self.limit
-            if self.walks == 1:
-                self.job.step(0.4 * share, f'looking for faces, frame {number + 1}')
-                self._keep(number, frame, time)
-            else:
-                self.job.step(0.4 + 0.1 * share, 'cutting out faces')
+            self.job.step(0.95 * number / total, f'frame {number + 1} of {total}')
+            self._keep(number, frame, time)
             yield frame, time
 
     def _keep(self, number: int, frame: np.ndarray, time: float) -> None:
@@ -137,14 +133,7 @@ class _Watched:
 @contextmanager
 def _stopping(model: Any, job: Job) -> Iterator[None]:
     """Each pass through the network is a step of the job."""
-    passes = 0
-
-    def step(*_: object) -> None:
-        nonlocal passes
-        passes += 1
-        job.step(0.95 - 0.45 * 0.9**passes, f'scoring, part {passes}')
-
-    handle = model.register_forward_pre_hook(step)
+    handle = model.register_forward_pre_hook(lambda *_: job.step())
     try:
         yield
     finally:

@@ -119,7 +119,7 @@ def _faces(frame: ShownFrame, result: VideoResult) -> list[tuple[int, float, np.
     faces = []
     for number, track in enumerate(result.score.tracks):
         place = frame.number - track.track.start
-        if 0 <= place < len(track.frame_scores):
+        if 0 <= place < len(track.frame_scores) and np.isfinite(track.frame_scores[place]):  # a long stride leaves gaps
             faces.append((number, float(track.frame_scores[place]), track.track.boxes[place]))
     return faces
 
@@ -173,6 +173,7 @@ def _timeline(result: VideoResult, threshold: float, start: int) -> str:
         points = ' '.join(
             f'{_x(float(score.times[n]), result):.1f},{_y(float(value)):.1f}'
             for n, value in list(zip(numbers, track.frame_scores, strict=True))[::step]
+            if np.isfinite(value)
         )
         colour = COLOURS[number % len(COLOURS)]
         parts.append(f'<polyline points="{points}" fill="none" stroke="{colour}" stroke-width="2.5"/>')
