@@ -23,7 +23,7 @@ import numpy as np
 import torch
 
 from benchmarks.ftcn_speed import CONFIG, _high_water, network
-from openmsra.common.video import VideoFile
+from openmsra.common.video import VideoFile, video_header
 from openmsra.engine.checkpoint.io import save_file
 from openmsra.ftcn import FTCNInferencer
 from openmsra.ftcn.data.clips import FaceClips
@@ -106,7 +106,7 @@ def measure(video: Path, checkpoint: Path, stride: int, given: bool) -> dict:
     cv2.setNumThreads(1)
     spent: dict[str, float] = defaultdict(float)
     box = np.array([440.0, 160, 840, 560])  # 400 pixels
-    faces = [[Face(box, landmarks_of_box(box), 1.0)]] * sum(1 for _ in VideoFile(video)) if given else MTCNNDetector()
+    faces = [[Face(box, landmarks_of_box(box), 1.0)]] * video_header(str(video))[0] if given else MTCNNDetector()
     inferencer = FTCNInferencer(CONFIG, checkpoint, faces, stride=stride)
     before, begin = _high_water(), time.process_time()
     frames = clocked(VideoFile(video), 'decoding', spent)
