@@ -31,7 +31,7 @@ FORMATS = {
 FULL_COLOUR = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444
 # to say beforehand what disk is needed; measured, see configs/ftcn/README.md
 LOOKED_AT, USUAL_CROP = 50, 360**2  # videos; pixels of a crop in FaceForensics++
-BYTES_PER_PIXEL = {'.png': 1.6, '.jpg': 0.35, '.webp': 0.2}
+BYTES_PER_PIXEL = {'.png': 1.6, '.jpg': 0.45, '.webp': 0.15}
 
 detector_of = cache(face_source)  # built once in each process
 
