@@ -144,6 +144,14 @@ def test_metric_whose_rule_is_unknown_names_the_option():
         DurableCheckpointHook(save_best='sharpness')
 
 
+def test_best_figure_that_the_validation_does_not_give_is_named():
+    hook = DurableCheckpointHook(save_best='accuracy/top', rule='greater')
+    with pytest.raises(
+        ConfigError, match="save_best='accuracy/top': the validation gives no such figure. Did you mean accuracy/top1"
+    ):
+        hook._save_best_checkpoint(None, {'accuracy/top1': 50.0, 'loss': 1.0})
+
+
 def _arguments_of_train(cfg, *arguments: str) -> None:
     """What ``tools/train.py`` makes of a config."""
     spec = importlib.util.spec_from_file_location('train_tool', ROOT / 'tools/train.py')

@@ -16,6 +16,7 @@ from openmsra.engine.checkpoint.files import remove_stale_temporaries, write_dur
 from openmsra.engine.checkpoint.io import compact, load_file
 from openmsra.errors import CheckpointWriteError, ConfigError, DamagedCheckpointError
 from openmsra.registry import HOOKS
+from openmsra.suggest import did_you_mean
 
 POINTER = 'last_checkpoint'
 PREEMPTED = 'preempted.pth'
@@ -127,7 +128,17 @@ class DurableCheckpointHook(CheckpointHook):
         return path
 
     def _save_best_checkpoint(self, runner, metrics: dict) -> None:
-        """mmengine's bookkeeping; the previous best is deleted after the new one has been written."""
+        """mmengine's bookkeeping; the previous best is deleted after the new one has been written.
+
+        Raises:
+            ConfigError: ``save_best`` names a figure that the validation does not give.
+        """
+        for name in self.key_indicators if self.save_best else ():
+            if name != 'auto' and name not in metrics:
+                raise ConfigError(
+                    f'default_hooks.checkpoint.save_best={name!r}: the validation gives no such figure. '
+                    f'{did_you_mean(name, metrics)}'
+                )
         self._attempt(runner, lambda: super(DurableCheckpointHook, self)._save_best_checkpoint(runner, metrics))
 
     def _attempt(self, runner, save: Callable[[], None]) -> None:

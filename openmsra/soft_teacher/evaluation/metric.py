@@ -6,13 +6,16 @@ from openmsra.common.coco import read_coco
 from openmsra.registry import METRICS
 from openmsra.soft_teacher.data.coco import index_coco
 
+ITEMS = ('mAP', 'mAP_50', 'mAP_75', 'mAP_s', 'mAP_m', 'mAP_l')  # what CocoMetric gives where none are named
+
 
 @METRICS.register_module()
 class CheckedCocoMetric(CocoMetric):
     """mmdet's ``CocoMetric`` that reads the annotation file as the data sets do.
 
     Categories are matched by name (mmdet: by their order in the file), missing areas are those of the boxes, and a malformed file
-    is refused before the network has run.
+    is refused before the network has run. A network that finds nothing has AP 0 (mmdet: no figure at all, so that ``save_best``
+    ends the run).
 
     Args:
         ann_file: COCO file of the images; without it the boxes come with the images.
@@ -31,4 +34,7 @@ class CheckedCocoMetric(CocoMetric):
         """AP and its parts; see ``CocoMetric``."""
         if self._content:
             self._coco_api = index_coco(self._content, self.dataset_meta['classes'])
-        return super().compute_metrics(results)
+        if self.format_only:
+            return super().compute_metrics(results)
+        names = [f'{kind}_{item}' for kind in self.metrics for item in self.metric_items or ITEMS if kind in ('bbox', 'segm')]
+        return dict.fromkeys(names, 0.0) | super().compute_metrics(results)

@@ -204,6 +204,17 @@ def _evaluate(path, labels: tuple[int, int]) -> dict:
     return metric.evaluate(2)
 
 
+def test_a_network_that_finds_nothing_has_ap_0(write, content, tmp_path):
+    """mmdet gives no figure then, and save_best would end the run."""
+    write(content)
+    metric = CheckedCocoMetric(ann_file=str(tmp_path / 'boxes.json'), metric='bbox')
+    metric.dataset_meta = dict(classes=CLASSES)
+    nothing = dict(bboxes=torch.zeros(0, 4), scores=torch.zeros(0), labels=torch.zeros(0, dtype=torch.long))
+    metric.process({}, [dict(img_id=image, ori_shape=(40, 60), pred_instances=nothing) for image, _, _ in BOXES])
+    figures = metric.evaluate(len(BOXES))
+    assert figures['coco/bbox_mAP'] == figures['coco/bbox_mAP_50'] == 0.0
+
+
 @pytest.mark.parametrize('change', ['nothing', 'no area', 'reversed', 'byte-order mark'])
 def test_metric_of_perfect_boxes_is_1(write, content, tmp_path, change):
     MMLogger.get_current_instance()
