@@ -51,6 +51,6 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', T_max=1350, by_epoch=False, begin=150, end=1500),
 ]
 custom_hooks = [dict(type='TwoStageHook', rank_epochs=0), dict(type='CollapseWatchHook')]
-default_hooks = dict(checkpoint=dict(by_epoch=False, interval=250, max_keep_ckpts=1))
+default_hooks = dict(logger=dict(log_metric_by_epoch=False), checkpoint=dict(by_epoch=False, interval=250, max_keep_ckpts=1))
 log_processor = dict(by_epoch=False)
 auto_scale_lr = dict(base_batch_size=64, enable=False)

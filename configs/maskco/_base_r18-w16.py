@@ -32,7 +32,7 @@ param_scheduler = [
     dict(type='LinearLR', start_factor=0.05, begin=0, end=100, by_epoch=False),
     dict(type='CosineAnnealingLR', begin=100, end=1000, T_max=900, by_epoch=False),
 ]
-default_hooks = dict(checkpoint=dict(by_epoch=False, interval=100, max_keep_ckpts=1))
+default_hooks = dict(logger=dict(log_metric_by_epoch=False), checkpoint=dict(by_epoch=False, interval=100, max_keep_ckpts=1))
 custom_hooks = [dict(type='PretextWatch')]
 log_processor = dict(by_epoch=False)
 auto_scale_lr = dict(base_batch_size=64, enable=False)

@@ -17,6 +17,7 @@ train_cfg = dict(max_iters=720000)
 param_scheduler = _base_.param_scheduler
 param_scheduler[1].milestones = [480000, 640000]
 default_hooks = dict(
+    logger=dict(log_metric_by_epoch=False),
     checkpoint=dict(by_epoch=False, interval=4000, max_keep_ckpts=2, save_best='teacher/coco/bbox_mAP', rule='greater'),
     visualization=dict(type='DetectionPictures', enable=False),
 )

@@ -212,6 +212,7 @@ param_scheduler = [
 ]
 custom_hooks = [dict(type='NumClassesHook'), dict(type='PseudoLabelMonitor', interval=50, picture_interval=400)]
 default_hooks = dict(
+    logger=dict(log_metric_by_epoch=False),
     checkpoint=dict(by_epoch=False, interval=400, max_keep_ckpts=1),
     visualization=dict(type='DetectionPictures', enable=False),
 )

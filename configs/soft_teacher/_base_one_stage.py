@@ -35,6 +35,7 @@ model = dict(
 )
 optim_wrapper = dict(clip_grad=dict(max_norm=35, norm_type=2))
 default_hooks = dict(
+    logger=dict(log_metric_by_epoch=False),
     checkpoint=dict(by_epoch=False, interval=4000, max_keep_ckpts=2, save_best='teacher/coco/bbox_mAP', rule='greater'),
     visualization=dict(type='DetectionPictures', enable=False),
 )

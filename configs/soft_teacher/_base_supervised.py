@@ -13,6 +13,7 @@ train_dataloader = dict(
 )
 custom_hooks = [dict(type='NumClassesHook'), dict(type='ExportDetector', network='student')]
 default_hooks = dict(
+    logger=dict(log_metric_by_epoch=False),
     checkpoint=dict(by_epoch=False, interval=4000, max_keep_ckpts=2, save_best='student/coco/bbox_mAP', rule='greater'),
     visualization=dict(type='DetectionPictures', enable=False),
 )
