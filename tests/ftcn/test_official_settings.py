@@ -36,7 +36,8 @@ def test_every_official_setting(cfg, model):
     for group in groups:
         (parameter,) = group['params']
         module = next(m for m in model.modules() if any(p is parameter for p in m.parameters(recurse=False)))
-        decays.setdefault(type(module).__name__, set()).add(group['weight_decay'])
+        kind = next((kind for kind in (nn.Conv3d, nn.BatchNorm3d, nn.LayerNorm) if isinstance(module, kind)), type(module))
+        decays.setdefault(kind.__name__, set()).add(group['weight_decay'])
     transformer = model.resnet.head.time_T
     attention, mlp = (layer.fn.fn for layer in transformer.transformer.layers[0])
     rows = [

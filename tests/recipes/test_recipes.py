@@ -10,6 +10,7 @@ import gc
 import os
 import platform
 import runpy
+import shutil
 from pathlib import Path
 
 import pytest
@@ -126,3 +127,4 @@ def test_recipe(path, data_trees, tmp_path, monkeypatch):
     assert resumed != saved
     if cfg.get('test_cfg') is not None:
         _run('tools/test.py', path, resumed, '--work-dir', tmp_path / 'test', '--cfg-options', *rest)
+    shutil.rmtree(tmp_path)  # checkpoints of all recipes take 60 GB
