@@ -10,6 +10,8 @@ from openmsra.soft_teacher.hooks import unwrapped
 from openmsra.soft_teacher.monitor.pictures import pseudo_label_pictures, save_pictures
 from openmsra.soft_teacher.monitor.quality import class_counts, ground_truth_figures, pseudo_label_figures
 
+STATE = 'pseudo_label_monitor'  # in checkpoints
+
 
 @HOOKS.register_module()
 class PseudoLabelMonitor(Hook):
@@ -46,6 +48,18 @@ class PseudoLabelMonitor(Hook):
             self._write(runner)
         if self.picture_interval and self.every_n_train_iters(runner, self.picture_interval) and runner.rank == 0:
             self._draw(runner, model, data_batch)
+
+    def before_save_checkpoint(self, runner, checkpoint: dict) -> None:
+        """What has been counted since the last entry in the log goes on after a resume."""
+        counters = dict(classes=self.classes, idle=self.idle, sums=self.sums)
+        checkpoint[STATE] = {name: dict(values) for name, values in counters.items()}
+
+    def after_load_checkpoint(self, runner, checkpoint: dict) -> None:
+        """Of a run that is resumed; weights alone (``load_from``) start to count anew."""
+        if runner._resume and STATE in checkpoint:
+            self.sums.update({name: list(pair) for name, pair in checkpoint[STATE]['sums'].items()})
+            self.classes.update(checkpoint[STATE]['classes'])
+            self.idle.update(checkpoint[STATE]['idle'])
 
     def _add(self, name: str, numerator: float, denominator: float) -> None:
         self.sums[name][0] += numerator
