@@ -34,7 +34,8 @@ class CheckedCocoMetric(CocoMetric):
         """AP and its parts; see ``CocoMetric``."""
         if self._content:
             self._coco_api = index_coco(self._content, self.dataset_meta['classes'])
+        figures = super().compute_metrics(results)
         if self.format_only:
-            return super().compute_metrics(results)
+            return figures
         names = [f'{kind}_{item}' for kind in self.metrics for item in self.metric_items or ITEMS if kind in ('bbox', 'segm')]
-        return dict.fromkeys(names, 0.0) | super().compute_metrics(results)
+        return dict.fromkeys(names, 0.0) | figures
