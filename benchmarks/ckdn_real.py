@@ -28,7 +28,7 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 import openmsra.ckdn  # noqa: F401 - registers the parts
-from benchmarks.real_data import ROOT, cell, data_folder, over_seeds, replace_part, seen, statement_lines, train_only
+from benchmarks.real_data import ROOT, cell, data_folder, gap_lines, over_seeds, replace_part, seen, statement_lines, train_only
 from benchmarks.training import Training, train
 from openmsra.apis import init_model
 from openmsra.ckdn.data.versions import write_scenes
@@ -262,12 +262,9 @@ def table(result: dict) -> str:
     lines = ['| SRCC x 100 within a scene | validation photographs | test photographs |', '|---|---|---|']
     for arm, values in sorted(rows['test'].items(), key=lambda row: np.mean(row[1])):
         lines.append(f'| {arm} | {cell(rows["val"][arm]) if arm in rows["val"] else ""} | {cell(values)} |')
-    lines += ['', '| difference, test photographs | mean | each seed | 95 % over photographs |', '|---|---|---|---|']
-    for name, gap in result['verdicts']['gaps'].items():
-        low, high = gap['photographs_interval']
-        seeds = ', '.join(f'{value:+.1f}' for value in gap['values'])
-        lines.append(f'| {name} | {gap["mean"]:+.1f} | {seeds} | {low:+.1f} to {high:+.1f} |')
-    return '\n'.join(lines + statement_lines(result['verdicts']['statements']))
+    verdicts = result['verdicts']
+    lines += gap_lines(verdicts['gaps'], 'difference, test photographs', dict(photographs_interval='photographs'))
+    return '\n'.join(lines + statement_lines(verdicts['statements']))
 
 
 def draw(result: dict, file: Path) -> None:

@@ -33,6 +33,7 @@ from benchmarks.real_data import (
     cell,
     cifar10_folder,
     data_folder,
+    gap_lines,
     over_items,
     over_seeds,
     replace_part,
@@ -395,21 +396,9 @@ def table(result: dict) -> str:
         lines += ['', '| CIFAR-10, control | 5-NN | linear |', '|---|---|---|']
     for arm, seeds in result['rows']['cifar10'].items():
         lines.append(f'| {arm} | {_cell(seeds, "knn")} | {_cell(seeds, "linear")} |')
-    lines += [
-        '',
-        '| difference of mean class accuracy | mean | each seed | 95 % over seeds | 95 % over test frames |',
-        '|---|---|---|---|---|',
-    ]
-    for name, gap in result['verdicts']['gaps'].items():
-        seeds = ', '.join(f'{value:+.1f}' for value in gap['values'])
-        lines.append(
-            f'| {name} | {gap["mean"]:+.1f} | {seeds} | {_interval(gap["interval"])} | {_interval(gap.get("frames_interval"))} |'
-        )
-    return '\n'.join(lines + statement_lines(result['verdicts']['statements']))
-
-
-def _interval(interval: list[float] | None) -> str:
-    return f'{interval[0]:+.1f} to {interval[1]:+.1f}' if interval else ''
+    verdicts, intervals = result['verdicts'], dict(interval='seeds', frames_interval='test frames')
+    lines += gap_lines(verdicts['gaps'], 'difference of mean class accuracy', intervals)
+    return '\n'.join(lines + statement_lines(verdicts['statements']))
 
 
 def _cell(seeds: list[dict], key: str) -> str:

@@ -100,7 +100,7 @@ def over_items(items: int, block: int, figure: Callable[[np.ndarray], float], dr
 
 def seen(gap: dict) -> str:
     """A difference of :func:`over_seeds` in a cell: its mean, and that of every seed."""
-    return f'{gap["mean"]:+.1f} ({", ".join(f"{value:+.1f}" for value in gap["values"])})'
+    return f'{gap["mean"]:+.1f} ({_each(gap)})'
 
 
 def cell(values: list[float]) -> str:
@@ -108,13 +108,27 @@ def cell(values: list[float]) -> str:
     return f'{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}' if len(values) > 1 else f'{values[0]:.1f}'
 
 
-def gap_lines(gaps: dict[str, dict], title: str) -> list[str]:
-    """The table of differences of :func:`over_seeds` by name."""
-    lines = ['', f'| {title} | mean | each seed | 95 % over seeds |', '|---|---|---|---|']
+def gap_lines(gaps: dict[str, dict], title: str, intervals: dict[str, str] | None = None) -> list[str]:
+    """The table of differences of :func:`over_seeds` by name.
+
+    Args:
+        intervals: key of a difference -> what the heading of its interval says; by default that over seeds alone.
+    """
+    intervals = intervals or dict(interval='seeds')
+    heads = ''.join(f' 95 % over {what} |' for what in intervals.values())
+    lines = ['', f'| {title} | mean | each seed |{heads}', '|---' * (3 + len(intervals)) + '|']
     for name, gap in gaps.items():
-        interval = f'{gap["interval"][0]:+.1f} to {gap["interval"][1]:+.1f}' if gap['interval'] else ''
-        lines.append(f'| {name} | {gap["mean"]:+.1f} | {", ".join(f"{value:+.1f}" for value in gap["values"])} | {interval} |')
+        cells = ''.join(f' {_interval(gap.get(key))} |' for key in intervals)
+        lines.append(f'| {name} | {gap["mean"]:+.1f} | {_each(gap)} |{cells}')
     return lines
+
+
+def _each(gap: dict) -> str:
+    return ', '.join(f'{value:+.1f}' for value in gap['values'])
+
+
+def _interval(interval: list[float] | None) -> str:
+    return f'{interval[0]:+.1f} to {interval[1]:+.1f}' if interval else ''
 
 
 def statement_lines(statements: list[dict]) -> list[str]:
