@@ -252,47 +252,41 @@ def _ckdn(workshop: Workshop, paper: str) -> None:
 
 
 def _soft_teacher(workshop: Workshop, paper: str) -> None:
-    inferencer = workshop.inferencers[paper]
-
-    def run(files, score_thr, request: gr.Request, progress=PROGRESS):
-        def task(job: Job, folder: Path) -> tuple:
-            paths = take(files, workshop.limits, 'images')
-            return _pictures(tasks.detect(inferencer, paths, job, folder, workshop.limits, score_thr), folder)
-
-        return workshop.work(_paths(files), request, progress, task)
-
     gr.HTML(views.note('Drop images. Boxes from the chosen score on are drawn; the file of results has them in pixels.'))
-    with gr.Row():
-        with gr.Column(scale=1, min_width=280):
-            files = _files(paper, 'Images', IMAGES)
-            score_thr = gr.Slider(0, 1, 0.3, step=0.01, label='Least score of a box')
-            buttons = gr.Column()
-        with gr.Column(scale=3, min_width=300):
-            outputs = _picture_outputs('Detections appear here.')
-    with buttons:
-        _run(workshop, paper, 'Detect', run, [files, score_thr], outputs)
+    least = gr.Slider(0, 1, 0.3, step=0.01, label='Least score of a box', render=False)
+    _images(workshop, paper, tasks.detect, least, 'Detect', 'Detections appear here.')
 
 
 def _autoformer(workshop: Workshop, paper: str) -> None:
+    def classify(*arguments) -> tasks.Pictures:
+        *rest, topk = arguments
+        return tasks.classify(*rest, int(topk))
+
+    gr.HTML(views.note('Drop images; each gets its most probable classes.'))
+    topk = gr.Slider(1, 10, 5, step=1, label='Classes of each image', render=False)
+    _images(workshop, paper, classify, topk, 'Classify', 'The most probable class of each appears here.')
+
+
+def _images(workshop: Workshop, paper: str, work: Callable, setting: gr.Slider, label: str, empty: str) -> None:
+    """Images on one side, pictures of what the network makes of them on the other; ``work`` gets the setting last."""
     inferencer = workshop.inferencers[paper]
 
-    def run(files, topk, request: gr.Request, progress=PROGRESS):
+    def run(files, value, request: gr.Request, progress=PROGRESS):
         def task(job: Job, folder: Path) -> tuple:
             paths = take(files, workshop.limits, 'images')
-            return _pictures(tasks.classify(inferencer, paths, job, folder, workshop.limits, int(topk)), folder)
+            return _pictures(work(inferencer, paths, job, folder, workshop.limits, value), folder)
 
         return workshop.work(_paths(files), request, progress, task)
 
-    gr.HTML(views.note('Drop images; each gets its most probable classes.'))
     with gr.Row():
         with gr.Column(scale=1, min_width=280):
             files = _files(paper, 'Images', IMAGES)
-            topk = gr.Slider(1, 10, 5, step=1, label='Classes of each image')
+            setting.render()
             buttons = gr.Column()
         with gr.Column(scale=3, min_width=300):
-            outputs = _picture_outputs('The most probable class of each appears here.')
+            outputs = _picture_outputs(empty)
     with buttons:
-        _run(workshop, paper, 'Classify', run, [files, topk], outputs)
+        _run(workshop, paper, label, run, [files, setting], outputs)
 
 
 def _search(workshop: Workshop, paper: str) -> None:
