@@ -3,8 +3,8 @@
 instant   every instant config trains with fixed algorithms, resumes in the middle to the same bits, is tested on the GPU and on
           the CPU, and trains with mixed precision
 outputs   loss and gradient of every instant model on the GPU against the CPU, in float32 with and without TF32
-memory    peak memory and time of a training step of every published recipe: its batch, its pipeline, generated pictures; on a
-          CPU the bytes that autograd keeps, with bfloat16 for float16
+memory    peak memory and time of a training step of every published recipe: its batch, its pipeline, generated pictures (on
+          a card of 80 GB two at a time); on a CPU the bytes that autograd keeps, with bfloat16 for float16
 speed     the rows of benchmarks/*_speed.py
 
 Results go to a JSON file with the name of the card after each step; what fails is noted there and the next step goes on. The data
@@ -125,39 +125,50 @@ class Check:
             whole = self._tool('tools/train.py', config, '--work-dir', folder / 'whole', *few)
             row['fp32'] = _verdict(whole)
         checkpoints = sorted((folder / 'whole').glob('*_[0-9]*.pth'), key=lambda file: int(file.stem.rpartition('_')[2]))
-        if len(checkpoints) > 1:
-            *_, middle, last = checkpoints
-            resumed = self._tool(
-                'tools/train.py', config, '--work-dir', folder / 'resumed', '--resume', middle, '--deterministic', *few, **env
-            )
-            row['resume'] = _verdict(resumed)
-            if not resumed.returncode:
-                row['resume'] = _same_weights(last, folder / 'resumed' / last.name)
-                if row['resume'] != 'equal to the bit':  # is it the resume, or does a run not repeat itself?
-                    self._tool('tools/train.py', config, '--work-dir', folder / 'again', '--deterministic', *few, **env)
-                    row['repeated'] = _same_weights(last, folder / 'again' / last.name)
-        if checkpoints:
-            scores = {}
-            for device in ('cuda', 'cpu') if self.args.device == 'cuda' else ('cpu',):
-                where = folder / f'test_{device}'
-                hidden = dict(CUDA_VISIBLE_DEVICES='') if device == 'cpu' else {}
-                tested = self._tool('tools/test.py', config, checkpoints[-1], '--work-dir', where, **hidden)
-                scores[device] = _scores(where) if not tested.returncode else _verdict(tested)
-            row['scores'] = scores
-        for dtype in self._amp_types():
-            amp = self._tool('tools/train.py', config, '--work-dir', folder / dtype.rpartition(' ')[2], *dtype.split(), *few)
-            row[dtype.removeprefix('--amp-dtype ')] = _verdict(amp)
+        with ThreadPoolExecutor(4) as pool:
+            amp = {dtype: pool.submit(self._amp, config, dtype, folder, few) for dtype in self._amp_types()}
+            devices = ('cuda', 'cpu')[self.args.device == 'cpu' :] if checkpoints else ()
+            scores = {device: pool.submit(self._test, config, checkpoints[-1], device, folder) for device in devices}
+            if len(checkpoints) > 1:
+                row |= self._resume(config, *checkpoints[-2:], folder, few, env)
+            row['scores'] = {device: score.result() for device, score in scores.items()}
+            row |= {dtype: verdict.result() for dtype, verdict in amp.items()}
 
-    def _amp_types(self) -> list[str]:
-        return [f'--amp-dtype {dtype}' for dtype in ('float16', 'bfloat16')[self.args.device == 'cpu' :]]
+    def _resume(self, config: str, middle: Path, last: Path, folder: Path, few: list[str], env: dict[str, str]) -> dict[str, str]:
+        train = ('tools/train.py', config, '--deterministic', *few)
+        resumed = self._tool(*train, '--work-dir', folder / 'resumed', '--resume', middle, **env)
+        if resumed.returncode:
+            return dict(resume=_verdict(resumed))
+        found = dict(resume=_same_weights(last, folder / 'resumed' / last.name))
+        if found['resume'] != 'equal to the bit':  # is it the resume, or does a run not repeat itself?
+            self._tool(*train, '--work-dir', folder / 'again', **env)
+            found['repeated'] = _same_weights(last, folder / 'again' / last.name)
+        return found
+
+    def _test(self, config: str, checkpoint: Path, device: str, folder: Path) -> dict | str:
+        where, hidden = folder / f'test_{device}', dict(CUDA_VISIBLE_DEVICES='') if device == 'cpu' else {}
+        tested = self._tool('tools/test.py', config, checkpoint, '--work-dir', where, **hidden)
+        return _verdict(tested) if tested.returncode else _scores(where)
+
+    def _amp_types(self) -> tuple[str, ...]:
+        return ('float16', 'bfloat16')[self.args.device == 'cpu' :]
+
+    def _amp(self, config: str, dtype: str, folder: Path, few: list[str]) -> str:
+        return _verdict(self._tool('tools/train.py', config, '--work-dir', folder / dtype, '--amp-dtype', dtype, *few))
 
     def outputs(self) -> None:
-        self._by_paper('outputs', parallel=True)
+        self._by_paper('outputs', self.papers, self.args.jobs)
 
     def memory(self) -> None:
-        self._by_paper('memory', parallel=False)
+        """On a large card two papers at a time, the longest first."""
+        import torch
 
-    def _by_paper(self, stage: str, parallel: bool) -> None:
+        large = self.args.device == 'cuda' and torch.cuda.get_device_properties(0).total_memory > 75 * 2**30
+        self.result['recipes_at_the_same_time'] = 1 + large
+        first = ('mcn', 'soft_teacher')
+        self._by_paper('memory', sorted(self.papers, key=lambda paper: paper not in first), 1 + large)
+
+    def _by_paper(self, stage: str, papers: list[str], jobs: int) -> None:
         rows = self.result[stage] = {}
 
         def part(paper: str) -> None:
@@ -173,8 +184,8 @@ class Check:
             self.say(f'{stage} {paper}: {len(rows[paper])} rows')
             self.save()
 
-        with ThreadPoolExecutor(self.args.jobs if parallel else 1) as pool:
-            list(pool.map(part, self.papers))
+        with ThreadPoolExecutor(jobs) as pool:
+            list(pool.map(part, papers))
 
     def speed(self) -> None:
         rows = self.result['speed'] = {}
@@ -310,7 +321,7 @@ def _measured_step(cfg, args: argparse.Namespace, work_dir: Path) -> dict:
         seconds, counted = [], LiveBytes()
         for tensor in (*runner.model.parameters(), *runner.model.buffers()):
             counted.count(tensor)
-        for step in range(1 if args.quick or args.device == 'cpu' else 3):
+        for step in range(1 if args.quick or args.device == 'cpu' else 2):
             runner.call_hook('before_train_iter', batch_idx=step, data_batch=data)
             begun = time.perf_counter()
             with counted if args.device == 'cpu' else nullcontext():
@@ -379,8 +390,9 @@ def _few_steps(config: str) -> list[str]:
     from openmsra.engine.config.files import load_config
 
     cfg = load_config(ROOT / config)
-    limit = 'max_epochs=2' if cfg.train_cfg.get('by_epoch', True) else 'max_iters=4'
-    return [f'train_cfg.{limit}', 'train_dataloader.num_batch_per_epoch=2']
+    if cfg.train_cfg.get('by_epoch', True):
+        return ['train_cfg.max_epochs=2', 'train_dataloader.num_batch_per_epoch=2']
+    return ['train_cfg.max_iters=4']
 
 
 def _verdict(done: subprocess.CompletedProcess) -> str:

@@ -117,6 +117,23 @@ def test_one_view_gives_the_boxes_of_the_usual_test_and_several_give_others(buil
         assert several.scores.tolist() != plain.scores.tolist() and (several.bboxes <= 96).all()
 
 
+def test_masks_are_not_computed_for_the_views(tmp_path):
+    """A cascade of mmdet raises when it merges the masks of its stages in a mirrored image."""
+
+    class Forbidden(torch.nn.Module):
+        def forward(self, *_):
+            raise AssertionError('masks were computed')
+
+    cfg = _views_cfg([96], [0.0, 1.0])
+    cfg.work_dir, cfg.launcher = str(tmp_path), 'none'
+    runner = build_runner(cfg)
+    head = runner.model.teacher.roi_head
+    head.mask_head, head.mask_roi_extractor = Forbidden(), head.bbox_roi_extractor
+    runner._load_or_resume = lambda: None
+    assert 'coco/bbox_mAP' in runner.test()
+    assert isinstance(head.mask_head, Forbidden), 'it is there again afterwards'
+
+
 def test_pipeline_of_one_view_is_refused(build, tmp_path):
     cfg = _views_cfg([96], [0.0])
     cfg.test_dataloader = load_config(CONFIG).test_dataloader

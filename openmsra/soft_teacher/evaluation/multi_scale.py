@@ -1,12 +1,15 @@
 """Tests with several sizes and flips of each image, as the 60.4 AP of HTC++ were measured."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
+from mmdet.models.roi_heads import BaseRoIHead
 from mmdet.models.test_time_augs import DetTTAModel
 from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
 from mmengine.model import is_model_wrapper
 from mmengine.runner import TestLoop
+from torch import nn
 
 from openmsra.errors import ConfigError
 from openmsra.registry import LOOPS
@@ -14,7 +17,7 @@ from openmsra.registry import LOOPS
 
 @LOOPS.register_module()
 class MultiScaleTestLoop(TestLoop):
-    """Merges the boxes of all views of an image by another NMS; masks are not merged (mmdet cannot) and left out.
+    """Merges the boxes of all views of an image by another NMS; masks are not merged (mmdet cannot) and not computed.
 
     The pipeline of the test data ends with ``TestTimeAug``; each view must be packed with ``flip`` and ``flip_direction``.
 
@@ -40,9 +43,23 @@ class MultiScaleTestLoop(TestLoop):
         detector = model.module if is_model_wrapper(model) else model
         self.runner.model = BoxTTAModel(module=detector, tta_cfg=self.merge_cfg)
         try:
-            return super().run()
+            with without_masks(detector):
+                return super().run()
         finally:
             self.runner.model = model
+
+
+@contextmanager
+def without_masks(detector: nn.Module) -> Iterator[None]:
+    """Let the R-CNN heads of a detector find boxes alone: mmdet's cascades cannot compute the masks of a mirrored image."""
+    heads = {module: module.mask_head for module in detector.modules() if isinstance(module, BaseRoIHead) and module.with_mask}
+    for head in heads:
+        head.mask_head = None
+    try:
+        yield
+    finally:
+        for head, mask_head in heads.items():
+            head.mask_head = mask_head
 
 
 class BoxTTAModel(DetTTAModel):
