@@ -53,6 +53,7 @@ SEARCH = dict(generations=6, population=20, parents=5, mutations=10, crossovers=
 BUDGETS, SLACK = ('latency', 'params'), 0.05  # a search may spend as much as the uniform network, and this share less
 THRESHOLDS = dict(sharing=15.0)
 PROCESSES = 2
+DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'  # trainings take a GPU where there is one; latency is that of a processor
 
 
 def run(seeds: list[int], folder: Path) -> dict:
@@ -71,7 +72,11 @@ def run(seeds: list[int], folder: Path) -> dict:
     standalone = [dict(zip(named[seed], map(_alone_accuracy, alone[seed]), strict=True), seed=seed) for seed in seeds]
     ranking = _ranking(ranked, rates, seeds[0], folder)
     settings = dict(seeds=seeds, epochs=EPOCHS, rates=rates, images=IMAGES, candidates=CANDIDATES, uniform=UNIFORM, search=SEARCH)
-    settings |= dict(latency_check=table.check, rate_search=dict(rates=RATES, epochs=SEARCH_EPOCHS))
+    settings |= dict(
+        device=torch.cuda.get_device_name() if DEVICE == 'cuda' else 'CPU',
+        latency_check=table.check,
+        rate_search=dict(rates=RATES, epochs=SEARCH_EPOCHS),
+    )
     rows = dict(sharing=sharing, searches=searches, standalone=standalone, ranking=ranking)
     return dict(settings=settings, rows=rows, verdicts=_verdicts(rows))
 
@@ -136,7 +141,7 @@ def _config(name: str, rate: float, epochs: int, folder: Path):
 
 
 def _net(training: Training) -> nn.Module:
-    return init_model(training.config, training.checkpoint)
+    return init_model(training.config, training.checkpoint, device=DEVICE)
 
 
 def _split(part: str, folder: Path) -> dict[str, torch.Tensor]:
@@ -149,7 +154,7 @@ def _split(part: str, folder: Path) -> dict[str, torch.Tensor]:
         labels += [label] * len(files)
     pixels = torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2).float()
     mean, std = (torch.tensor(processor[key]).view(3, 1, 1) for key in ('mean', 'std'))
-    return dict(images=(pixels - mean) / std, labels=torch.tensor(labels))
+    return dict(images=((pixels - mean) / std).to(DEVICE), labels=torch.tensor(labels, device=DEVICE))
 
 
 def _space() -> SearchSpace:

@@ -53,7 +53,8 @@ def train(training: Training) -> Path:
             command.append('--resume')
         if training.options:
             command += ['--cfg-options', *(f'{key}={_written(value)}' for key, value in training.options.items())]
-        environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT)}
+        places = [str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])]
+        environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': os.pathsep.join(places)}
         run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
         if run.returncode:
             raise RuntimeError(f'{" ".join(command)} ended with {run.returncode}:\n{run.stderr[-3000:]}')
