@@ -45,6 +45,15 @@ def bridge_torchvision() -> bool:
     return True
 
 
+def leave_out_multimodal() -> None:
+    """Let a later import of mmpretrain, mmdet's included, skip its models of images and text, which no paper uses.
+
+    Where transformers 5 is installed, for whatever else, they end the import.
+    """
+    if importlib.util.find_spec('mmpretrain') is not None:
+        importlib.import_module('mmpretrain.utils.dependency').WITH_MULTIMODAL = False
+
+
 @cache
 def import_mmpretrain(suffixes: tuple[str, ...] = ()) -> bool:
     """Import mmpretrain without what it would load for models that no paper uses, and let its folders of classes be ours.
@@ -66,7 +75,7 @@ def import_mmpretrain(suffixes: tuple[str, ...] = ()) -> bool:
     if keep_out:
         sys.modules['mmdet'] = None  # an import of it then fails, which mmpretrain is prepared for
     try:
-        importlib.import_module('mmpretrain.utils.dependency').WITH_MULTIMODAL = False
+        leave_out_multimodal()
         with quiet_imports():
             for name in ('datasets', 'evaluation', 'models'):
                 importlib.import_module(f'mmpretrain.{name}')

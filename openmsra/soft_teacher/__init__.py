@@ -16,6 +16,7 @@ monitor/        pseudo labels under watch: figures, pictures; browse: the same o
 from openmsra import compat
 
 compat.bridge_torchvision()
+compat.leave_out_multimodal()  # mmdet imports mmpretrain
 
 with compat.quiet_imports():
     import mmdet.datasets  # transforms and metrics that configs name
