@@ -13,13 +13,15 @@ def table(paper: str) -> str:
     result = json.loads(RESULT.read_text(encoding='utf-8'))
     rows = {name: row for name, row in result['memory'][paper].items() if isinstance(row, dict) and 'peak_gib' in row}
     lines = [
-        f'One training step on an {result["card"]} (torch {result["torch"]}, `python benchmarks/gpu_check.py --stages memory`):',
+        f'One training step on an {result["card"]} (torch {result["torch"]}, `python benchmarks/gpu_check.py --stages memory`; where',
+        'other trainings ran on the card, the time says nothing):',
         '',
         '| recipe | batch a GPU | peak, GiB | reserved, GiB | step, ms |',
         '|---|---|---|---|---|',
     ]
     for name, row in rows.items():
-        figures = f'{row["peak_gib"]:.1f} | {row["reserved_gib"]:.1f} | {1000 * row["step_seconds"]:.0f}'
+        step = 'not alone' if row.get('shared') else f'{1000 * row["step_seconds"]:.0f}'
+        figures = f'{row["peak_gib"]:.1f} | {row["reserved_gib"]:.1f} | {step}'
         lines.append(f'| `{name}` | {row["batch"]} | {figures} |')
     return '\n'.join(lines) + '\n'
 
