@@ -112,7 +112,7 @@ class Check:
 
     def _instant(self, paper: str, folder: Path, row: dict) -> None:
         config = str(next(ROOT.glob(f'configs/{paper}/*_instant.py')).relative_to(ROOT))
-        few = ['--cfg-options', *_few_steps(config)] if self.args.quick else []
+        few = ['--cfg-options', *_save_twice(config), *(_few_steps(config) if self.args.quick else [])]
         row['config'] = config
         whole = self._tool('tools/train.py', config, '--work-dir', folder / 'whole', '--deterministic', *few)
         row['deterministic'] = _verdict(whole)
@@ -392,7 +392,17 @@ def _few_steps(config: str) -> list[str]:
     cfg = load_config(ROOT / config)
     if cfg.train_cfg.get('by_epoch', True):
         return ['train_cfg.max_epochs=2', 'train_dataloader.num_batch_per_epoch=2']
-    return ['train_cfg.max_iters=4']
+    return ['train_cfg.max_iters=4', 'default_hooks.checkpoint.interval=2']
+
+
+def _save_twice(config: str) -> list[str]:
+    """Options that leave a checkpoint in the middle of a training in iterations; one in epochs leaves one after each."""
+    from openmsra.engine.config.files import load_config
+
+    train = load_config(ROOT / config).train_cfg
+    if train.get('by_epoch', True):
+        return ['default_hooks.checkpoint.max_keep_ckpts=-1']
+    return ['default_hooks.checkpoint.max_keep_ckpts=-1', f'default_hooks.checkpoint.interval={max(train.max_iters // 2, 1)}']
 
 
 def _verdict(done: subprocess.CompletedProcess) -> str:

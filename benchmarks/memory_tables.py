@@ -13,8 +13,8 @@ def table(paper: str) -> str:
     result = json.loads(RESULT.read_text(encoding='utf-8'))
     rows = {name: row for name, row in result['memory'][paper].items() if isinstance(row, dict) and 'peak_gib' in row}
     lines = [
-        f'One training step on an {result["card"]} (torch {result["torch"]}, `python benchmarks/gpu_check.py --stages memory`; where',
-        'other trainings ran on the card, the time says nothing):',
+        f'One training step on an {result["card"]} (torch {result["torch"]}, `python benchmarks/gpu_check.py --stages memory`;',
+        'where other trainings ran on the card, the time says nothing):',
         '',
         '| recipe | batch a GPU | peak, GiB | reserved, GiB | step, ms |',
         '|---|---|---|---|---|',

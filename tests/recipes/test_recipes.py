@@ -23,6 +23,7 @@ from openmsra.engine.config.files import load_config
 
 ROOT = Path(__file__).resolve().parents[2]
 NEEDS_OPERATORS = {'soft_teacher'}
+MEMORY = {'HybridTaskCascade': 20}  # GiB that a machine must have; Swin-L with all of HTC takes 13 of them
 HEAVY = {'FTCN', 'SoftTeacher', 'VideoClassifier'}  # a validation sees one sample: seconds each
 
 
@@ -111,6 +112,10 @@ def test_recipe(path, data_trees, tmp_path, monkeypatch):
     cfg = load_config(path)
     if 'optim_wrapper' not in cfg or cfg.train_cfg.get('type') == 'EvolutionLoop':
         pytest.skip('no training: built by test_components.py')
+    needed = MEMORY.get(cfg.model.get('detector', {}).get('type'), 0)
+    there = os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30
+    if there < needed:
+        pytest.skip(f'needs a machine of {needed} GiB; this one has {there:.0f}')
     first = tmp_path / 'run'
     imagenet = cfg.model.type == 'CKDN' and cfg.model.get('imagenet_weights', 'torchvision')
     start_from = [f'model.imagenet_weights={_imagenet_weights(cfg.model, tmp_path)}'] if imagenet else []
