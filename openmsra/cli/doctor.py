@@ -108,6 +108,13 @@ def papers(operators: bool, find: Callable[[str], object | None] = importlib.uti
         elif lacks_operators:
             state = f"cannot train or infer: mmcv's operators are missing; {NO_OPERATORS}"
         else:
-            state = 'trains and infers'
+            state = 'trains and infers' + (_faces(find) if paper == 'ftcn' else '')
         lines.append(f'  {paper:<14}{state}')
     return lines
+
+
+def _faces(find: Callable[[str], object | None]) -> str:
+    """How FTCN finds faces here."""
+    if find('facenet_pytorch') is not None:
+        return '; finds faces by MTCNN'
+    return '; finds faces by Haar cascades, without landmarks; pip install --no-deps facenet-pytorch==2.6.0 brings MTCNN'

@@ -87,6 +87,16 @@ KNOWN = (
         checked=ORACLE,
     ),
     Weights(
+        'mtcnn',
+        'ftcn',
+        'in the wheel of a package: pip install --no-deps facenet-pytorch==2.6.0; no conversion',
+        'faces with five landmarks for FTCN; taken by itself where it is installed',
+        'MIT (repository timesler/facenet-pytorch)',
+        sha256='begin with: pnet a2a71925e0b9996a, rnet bbb937de72efc9ef, onet 165bfbe42940416c',
+        size='2',
+        checked='faces and points on real videos, against those of every frame',
+    ),
+    Weights(
         'ckdn',
         'ckdn',
         f'{DRIVE}/file/d/13HzxPsRWdPC_CAsbvgMgU5IG_TKPVbNe',

@@ -56,6 +56,12 @@ def test_doctor_names_the_command_that_would_help():
     assert 'operators are missing' in by_paper['soft_teacher'] and 'trains and infers' in by_paper['ckdn']
 
 
+@pytest.mark.parametrize(('there', 'says'), [(True, 'by MTCNN'), (False, 'facenet-pytorch==2.6.0 brings MTCNN')])
+def test_doctor_says_how_faces_are_found(there, says):
+    lines = doctor.papers(operators=True, find=lambda name: object() if there or name != 'facenet_pytorch' else None)
+    assert next(line for line in lines if line.startswith('  ftcn')).endswith(says)
+
+
 def test_doctor_describes_the_machine():
     text = '\n'.join(doctor.machine())
     assert 'CPU cores' in text and ('GPU 0' in text or 'no GPU for torch' in text)
