@@ -6,6 +6,7 @@ from itertools import count
 import numpy as np
 from mmengine.dataset import BaseDataset
 from mmengine.dist import get_dist_info, sync_random_seed
+from mmengine.runner.runner import _SlicedDataset
 from torch.utils.data import Sampler
 
 from openmsra.errors import DataError
@@ -35,7 +36,8 @@ class MultiSourceSampler(Sampler):
         seed: ``None`` takes a random one, the same on all processes.
 
     Raises:
-        ValueError: a batch that is too small, a source without images, or a wrong number of weights.
+        ValueError: a batch that is too small, or a wrong number of weights.
+        DataError: a source without images, or a data set that ``num_batch_per_epoch`` has cut.
     """
 
     def __init__(
@@ -50,6 +52,11 @@ class MultiSourceSampler(Sampler):
     ) -> None:
         sizes = [len(part) for part in getattr(dataset, 'datasets', [dataset])]
         _check(sizes, batch_size, source_ratio, mode)
+        if isinstance(dataset, _SlicedDataset):
+            raise DataError(
+                f'MultiSourceSampler: num_batch_per_epoch keeps {len(dataset)} of {sum(sizes)} images, which cuts the sources '
+                'apart. Leave it out; train_cfg.max_iters makes a run short.'
+            )
         self.rank, self.world_size = get_dist_info()
         self.seed = sync_random_seed() if seed is None else seed
         self.batch_size, self.mode, self.ratio_decay = batch_size, mode, ratio_decay

@@ -6,6 +6,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from mmengine.runner.runner import _SlicedDataset
 
 from openmsra.soft_teacher.data.sampler import MultiSourceSampler, _apportion
 
@@ -122,6 +123,7 @@ def test_fixed_counts_are_fair(weights, total, counts):
         (MIXED, 5, (1, 0), 'must be positive'),
         (MIXED, 5, (1, 2, 3), 'give one for each'),
         (Images([], [False]), 5, (1, 4), 'part 0 .* has no images'),
+        (_SlicedDataset(MIXED, 8), 5, (1, 4), 'num_batch_per_epoch keeps 8 of 110'),
     ],
 )
 def test_impossible_batches_are_errors(data, size, ratio, words):
