@@ -112,7 +112,7 @@ class Check:
 
     def _instant(self, paper: str, folder: Path, row: dict) -> None:
         config = str(next(ROOT.glob(f'configs/{paper}/*_instant.py')).relative_to(ROOT))
-        few = ['--cfg-options', *_save_twice(config), *(_few_steps(config) if self.args.quick else [])]
+        few = ['--cfg-options', *_schedule(config, self.args.quick)]
         row['config'] = config
         whole = self._tool('tools/train.py', config, '--work-dir', folder / 'whole', '--deterministic', *few)
         row['deterministic'] = _verdict(whole)
@@ -160,13 +160,15 @@ class Check:
         self._by_paper('outputs', self.papers, self.args.jobs)
 
     def memory(self) -> None:
-        """On a large card two papers at a time, the longest first."""
+        """On a large card two papers at a time, the longest first; rows then say ``shared``: a step alone is faster."""
         import torch
 
         large = self.args.device == 'cuda' and torch.cuda.get_device_properties(0).total_memory > 75 * 2**30
-        self.result['recipes_at_the_same_time'] = 1 + large
         first = ('mcn', 'soft_teacher')
         self._by_paper('memory', sorted(self.papers, key=lambda paper: paper not in first), 1 + large)
+        for row in (row for rows in self.result['memory'].values() for row in rows.values()):
+            if large and isinstance(row, dict) and 'peak_gib' in row:
+                row['shared'] = True
 
     def _by_paper(self, stage: str, papers: list[str], jobs: int) -> None:
         rows = self.result[stage] = {}
@@ -211,10 +213,11 @@ class Check:
     def _run(self, command: list[str], seconds: float, **env: str) -> subprocess.CompletedProcess:
         if seconds <= 1:
             return subprocess.CompletedProcess(command, 124, '', 'skipped: the time is used up')
-        environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONWARNINGS': 'ignore', **env}
+        from benchmarks.training import tool_environment
+
+        environment = {**tool_environment(), 'PYTHONWARNINGS': 'ignore', **env}
         if self.args.device == 'cpu':
             environment['CUDA_VISIBLE_DEVICES'] = ''
-        environment['PYTHONPATH'] = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])])
         try:
             return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=seconds)
         except subprocess.TimeoutExpired as error:
@@ -386,23 +389,15 @@ def _moved(model, device: str):
     return copy.deepcopy(model).to(device)
 
 
-def _few_steps(config: str) -> list[str]:
+def _schedule(config: str, quick: bool) -> list[str]:
+    """Options that leave a checkpoint in the middle of a training, which has few steps if ``quick``."""
     from openmsra.engine.config.files import load_config
 
-    cfg = load_config(ROOT / config)
-    if cfg.train_cfg.get('by_epoch', True):
-        return ['train_cfg.max_epochs=2', 'train_dataloader.num_batch_per_epoch=2']
-    return ['train_cfg.max_iters=4', 'default_hooks.checkpoint.interval=2']
-
-
-def _save_twice(config: str) -> list[str]:
-    """Options that leave a checkpoint in the middle of a training in iterations; one in epochs leaves one after each."""
-    from openmsra.engine.config.files import load_config
-
-    train = load_config(ROOT / config).train_cfg
-    if train.get('by_epoch', True):
-        return ['default_hooks.checkpoint.max_keep_ckpts=-1']
-    return ['default_hooks.checkpoint.max_keep_ckpts=-1', f'default_hooks.checkpoint.interval={max(train.max_iters // 2, 1)}']
+    train, keep = load_config(ROOT / config).train_cfg, ['default_hooks.checkpoint.max_keep_ckpts=-1']
+    if train.get('by_epoch', True):  # one is saved after each epoch
+        return [*keep, 'train_cfg.max_epochs=2', 'train_dataloader.num_batch_per_epoch=2'] if quick else keep
+    steps = 4 if quick else train.max_iters
+    return [*keep, f'train_cfg.max_iters={steps}', f'default_hooks.checkpoint.interval={max(steps // 2, 1)}']
 
 
 def _verdict(done: subprocess.CompletedProcess) -> str:

@@ -33,6 +33,12 @@ class Training(NamedTuple):
         return Path((self.work_dir / 'last_checkpoint').read_text().strip())
 
 
+def tool_environment() -> dict[str, str]:
+    """The variables of this process for a tool of this checkout on one thread."""
+    places = [str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])]
+    return {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': os.pathsep.join(places)}
+
+
 def train(training: Training) -> Path:
     """Train, or go on where an interrupted run was; returns the last checkpoint.
 
@@ -53,9 +59,7 @@ def train(training: Training) -> Path:
             command.append('--resume')
         if training.options:
             command += ['--cfg-options', *(f'{key}={_written(value)}' for key, value in training.options.items())]
-        places = [str(ROOT), *filter(None, [os.environ.get('PYTHONPATH')])]
-        environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': os.pathsep.join(places)}
-        run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+        run = subprocess.run(command, cwd=ROOT, env=tool_environment(), capture_output=True, text=True)
         if run.returncode:
             raise RuntimeError(f'{" ".join(command)} ended with {run.returncode}:\n{run.stderr[-3000:]}')
         done.touch()
