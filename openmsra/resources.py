@@ -9,6 +9,7 @@ from openmsra.errors import MissingFileError
 
 PACKAGE = Path(__file__).resolve().parent
 PAPERS = ('autoformer', 'soft_teacher', 'ftcn', 'ckdn', 'mcn', 'maskco')
+MTCNN = 'facenet-pytorch==2.6.0'  # the package whose wheel holds the weights of FTCN's face detector
 PREFIX = 'openmsra::'  # of a config in ``_base_``, wherever openmsra is installed
 
 

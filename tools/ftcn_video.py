@@ -111,12 +111,12 @@ def main(argv: list[str] | None = None) -> None:
     from openmsra.ftcn import FTCNInferencer, report
     from openmsra.ftcn.calibration import Calibration
     from openmsra.ftcn.faces.detectors import face_source, resolve
-    from openmsra.ftcn.faces.mtcnn import PACKAGE
+    from openmsra.resources import MTCNN
 
     writable_folder(args.out)
     detector = resolve(args.detector)
     if detector == 'haar' and args.detector == 'auto':
-        print(f'faces are found by haar, slowly and without landmarks; for MTCNN: pip install --no-deps {PACKAGE}')
+        print(f'faces are found by haar, slowly and without landmarks; for MTCNN: pip install --no-deps {MTCNN}')
     faces = face_source(detector, args.min_face, args.yunet, args.boxes)
     inferencer = FTCNInferencer(
         args.config, args.checkpoint, faces, args.device, args.stride, args.batch_size, args.min_face, aggregate=args.aggregate

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from openmsra import __version__
-from openmsra.resources import PAPERS, resource_root
+from openmsra.resources import MTCNN, PAPERS, resource_root
 
 PATIENCE = 300  # seconds for an import that takes three
 OPERATORS = 'operators'  # mmcv's compiled ones
@@ -117,4 +117,4 @@ def _faces(find: Callable[[str], object | None]) -> str:
     """How FTCN finds faces here."""
     if find('facenet_pytorch') is not None:
         return '; finds faces by MTCNN'
-    return '; finds faces by Haar cascades, without landmarks; pip install --no-deps facenet-pytorch==2.6.0 brings MTCNN'
+    return f'; finds faces by Haar cascades, without landmarks; pip install --no-deps {MTCNN} brings MTCNN'

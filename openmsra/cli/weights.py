@@ -9,7 +9,7 @@ from pathlib import Path
 
 from openmsra.cli.forwarding import forward
 from openmsra.errors import MissingFileError, ToolError
-from openmsra.resources import PAPERS
+from openmsra.resources import MTCNN, PAPERS
 
 UNKNOWN = 'not published by the authors'
 CREAM = 'MIT (repository microsoft/Cream and the model zoo it names)'
@@ -89,7 +89,7 @@ KNOWN = (
     Weights(
         'mtcnn',
         'ftcn',
-        'in the wheel of a package: pip install --no-deps facenet-pytorch==2.6.0; no conversion',
+        f'in the wheel of a package: pip install --no-deps {MTCNN}; no conversion',
         'faces with five landmarks for FTCN; taken by itself where it is installed',
         'MIT (repository timesler/facenet-pytorch)',
         sha256='begin with: pnet a2a71925e0b9996a, rnet bbb937de72efc9ef, onet 165bfbe42940416c',

@@ -18,11 +18,11 @@ from openmsra.common.boxes import area, intersect
 from openmsra.common.provenance import sha256_of
 from openmsra.errors import MissingFileError
 from openmsra.ftcn.faces.detectors import Face
+from openmsra.resources import MTCNN
 
 CELL, STRIDE = 12, 2  # pixels that P-Net sees, and between its positions
 SHRINK = 0.709  # from one level of the pyramid to the next
 CANDIDATES = 96  # of P-Net, the best; grass and walls give a thousand
-PACKAGE = 'facenet-pytorch==2.6.0'
 
 
 class PNet(nn.Module):
@@ -110,7 +110,7 @@ class MTCNNDetector:
         if folder is None:
             raise MissingFileError(
                 'the weights of the face detector MTCNN are not installed: they are in the wheel of facenet-pytorch (2 MB, MIT '
-                f'licence), `pip install --no-deps {PACKAGE}`; or take --detector haar, which ships with OpenCV.'
+                f'licence), `pip install --no-deps {MTCNN}`; or take --detector haar, which ships with OpenCV.'
             )
         self.networks = {}
         for name, network in (('pnet', PNet()), ('rnet', RNet()), ('onet', ONet())):
