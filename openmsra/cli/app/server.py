@@ -132,13 +132,12 @@ def stay_here() -> None:
     Answers go out on connections that came in, so these are not concerned. It cannot be undone.
     """
 
+    lookups, here = ('socket.getaddrinfo', 'socket.gethostbyname'), (None, 'localhost')
+
     def refuse(event: str, arguments: tuple) -> None:
         if event == 'socket.connect' and isinstance(arguments[1], tuple):
             host = arguments[1][0]
-        elif event in ('socket.getaddrinfo', 'socket.gethostbyname') and arguments[0] not in (
-            None,
-            'localhost',
-        ):  # a question for a name leaves too
+        elif event in lookups and arguments[0] not in here:  # a question for a name leaves too
             host = arguments[0]
         else:
             return
