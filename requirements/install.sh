@@ -17,6 +17,9 @@ has_operators() { in_venv -c 'import torch, mmcv._ext' >/dev/null 2>&1; }
 has_gpu_operators() { in_venv -c 'import sys, torch, mmcv._ext as ops; sys.exit(ops.get_compiling_cuda_version() == "not available")' >/dev/null 2>&1; }
 has_nvcc() { [[ -x ${CUDA_HOME:-/usr/local/cuda}/bin/nvcc ]] || command -v nvcc >/dev/null 2>&1; }
 has_gpu() { command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1; }
+# FORCE_CUDA=1, as mmcv knows it, is for where the GPU is not visible yet: an image, a cluster's login node
+wants_cuda() { [[ ${FORCE_CUDA:-0} == 1 ]] || has_gpu; }
+with_gpu=$(has_gpu && echo "this machine has an NVIDIA GPU" || echo "FORCE_CUDA=1 asks for CUDA")
 
 [[ $profile == light || $profile == full ]] || fail "profile '$profile' is neither light nor full."
 case ${OPENMSRA_INSTALLER:-auto} in
@@ -48,7 +51,7 @@ if current "$profile" || { [[ $profile == light ]] && current full; }; then
     say "the $profile environment in $venv is up to date"
     exit 0
 fi
-operators=$(has_gpu && [[ -z ${OPENMSRA_CPU_OPERATORS:-} ]] && echo cuda || echo cpu)
+operators=$(wants_cuda && [[ -z ${OPENMSRA_CPU_OPERATORS:-} ]] && echo cuda || echo cpu)
 wheel_folder() {  # the compiled wheel fits one version of torch (with its build) and Python, and a machine with or without a GPU
     local with=
     [[ $operators == cuda ]] && with=-cuda
@@ -60,7 +63,7 @@ if [[ $profile == full ]]; then
         || fail "there is no C++ compiler (${CXX:-c++}), which mmcv's operators need; install one (Debian: apt install g++)" \
                 "or use the light profile."
     [[ $operators == cpu ]] || has_nvcc \
-        || fail "this machine has an NVIDIA GPU but no nvcc, which compiles mmcv's operators for it: install the CUDA toolkit of" \
+        || fail "$with_gpu but there is no nvcc, which compiles mmcv's operators for it: install the CUDA toolkit of" \
                 "torch's version (python -c 'import torch; print(torch.version.cuda)') and set CUDA_HOME= to it, use the light" \
                 "profile, or set OPENMSRA_CPU_OPERATORS=1 (detection then runs on the CPU only)."
     "$python" -c 'import pathlib, sys, sysconfig; sys.exit(not pathlib.Path(sysconfig.get_paths()["include"], "Python.h").is_file())' \
@@ -68,7 +71,7 @@ if [[ $profile == full ]]; then
 fi
 parent=$venv
 while [[ ! -d $parent ]]; do parent=$(dirname "$parent"); done
-need=${OPENMSRA_NEED_MB:-$(has_gpu && echo 12000 || echo 4000)}
+need=${OPENMSRA_NEED_MB:-$(wants_cuda && echo 12000 || echo 4000)}
 free=$(df -Pm "$parent" | awk 'NR == 2 {print $4}')
 (( free >= need )) || fail "$parent has $free MB left, but the environment needs $need MB; free some or set VENV=" \
                            "to a folder on another disk."
@@ -109,7 +112,8 @@ step() { run_logged "$@" || { tail -n 15 "$log" >&2; fail "$1: failed; the end o
 # so that pip does the work where that says where packages are, and wherever uv fails
 uv=() chosen=${OPENMSRA_INSTALLER:-auto}
 find_uv() {
-    if [[ $chosen == auto ]] && pip config list 2>/dev/null | grep -qE '[.](index-url|extra-index-url|find-links|no-index)='; then
+    # no pipe: a grep that has seen enough would end pip, and the pipe with it
+    if [[ $chosen == auto ]] && grep -qE '[.](index-url|extra-index-url|find-links|no-index)=' <<<"$(pip config list 2>/dev/null)"; then
         say "pip is configured to look for packages in places of its own: installing with pip"
     elif command -v uv >/dev/null 2>&1; then
         uv=(uv)
@@ -140,8 +144,8 @@ install "build tools" "${constraint[@]}" setuptools wheel packaging psutil ninja
 build=(${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"})
 (( ! ${#uv[@]} || ${#build[@]} )) || build=("--torch-backend=${UV_TORCH_BACKEND:-auto}")
 install "torch (the largest download)" "${constraint[@]}" ${build[@]+"${build[@]}"} torch torchvision
-if has_gpu && [[ $(in_venv -c 'import torch; print(torch.version.cuda)') == None ]]; then
-    fail "this machine has an NVIDIA GPU, but a CPU build of torch was installed; unset TORCH_INDEX_URL or pip's find-links."
+if wants_cuda && [[ $(in_venv -c 'import torch; print(torch.version.cuda)') == None ]]; then
+    fail "$with_gpu, but a CPU build of torch was installed; unset TORCH_INDEX_URL or pip's find-links."
 fi
 lists=(-r requirements/runtime.txt -r requirements/papers.txt)
 [[ $profile == full ]] && lists+=(-r requirements/tests.txt -r requirements/export.txt -r requirements/benchmarks.txt)
@@ -169,7 +173,7 @@ if [[ $profile == full ]]; then
         step "mmcv with operators" pip install --no-deps --force-reinstall "$wheel"/*.whl
         if ! operators_fit; then
             rm -rf "$wheel"  # never taken from the cache again
-            has_operators && fail "mmcv's operators were compiled without CUDA although this machine has a GPU: is nvcc's version" \
+            has_operators && fail "mmcv's operators were compiled without CUDA although $with_gpu: is nvcc's version" \
                                   "torch's ($(in_venv -c 'import torch; print(torch.version.cuda)'))? The end of $log says more."
             fail "mmcv was installed but its operators do not import; the end of $log says more. Try again."
         fi

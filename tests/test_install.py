@@ -66,9 +66,16 @@ def _machine_with_a_gpu(tmp_path: Path, **programs: str) -> dict[str, str]:
 
 def test_gpu_without_nvcc(tmp_path):
     done = _install('full', tmp_path, **_machine_with_a_gpu(tmp_path), OPENMSRA_NEED_MB='999999999')
-    _refused(done, 'this machine has an NVIDIA GPU but no nvcc', tmp_path)
+    _refused(done, 'this machine has an NVIDIA GPU but there is no nvcc', tmp_path)
     allowed = dict(OPENMSRA_CPU_OPERATORS='1', OPENMSRA_NEED_MB='999999999')
-    assert 'but no nvcc' not in _install('full', tmp_path, **_machine_with_a_gpu(tmp_path), **allowed).stderr
+    assert 'there is no nvcc' not in _install('full', tmp_path, **_machine_with_a_gpu(tmp_path), **allowed).stderr
+
+
+def test_cuda_can_be_asked_for_where_no_gpu_is_visible(tmp_path):
+    """As while an image is built; without it the operators would be compiled for the CPU alone."""
+    machine = dict(_machine_with_a_gpu(tmp_path, **{'nvidia-smi': 'exit 9'}), OPENMSRA_NEED_MB='999999999')
+    assert 'nvcc' not in _install('full', tmp_path, **machine).stderr
+    _refused(_install('full', tmp_path, **machine, FORCE_CUDA='1'), 'FORCE_CUDA=1 asks for CUDA but there is no nvcc', tmp_path)
 
 
 def test_operators_that_were_built_without_cuda_are_refused_on_a_gpu_machine_and_not_kept(tmp_path):
@@ -88,7 +95,7 @@ def test_operators_that_were_built_without_cuda_are_refused_on_a_gpu_machine_and
     cache = tmp_path / 'cache'
     environment = dict(_machine_with_a_gpu(tmp_path, nvcc='exit 0'), OPENMSRA_CACHE=str(cache), OPENMSRA_NEED_MB='1')
     done = _install('full', tmp_path, **environment)
-    assert done.returncode == 2 and "compiled without CUDA although this machine has a GPU: is nvcc's version" in done.stderr
+    assert done.returncode == 2 and "compiled without CUDA although this machine has an NVIDIA GPU: is nvcc's version" in done.stderr
     assert list(cache.iterdir()) == []
     (tmp_path / 'installed').unlink()
     done = _install('full', tmp_path, **environment, OPENMSRA_CPU_OPERATORS='1')

@@ -1,4 +1,7 @@
-"""``openmsra doctor``: what is installed, what each paper can do with it, and the command that would change that."""
+"""``openmsra doctor``: what is installed, what each paper can do with it, and the command that would change that.
+
+With names of papers it imports these, and exits with 1 where one cannot run or torch cannot use the GPU that is there.
+"""
 
 import argparse
 import importlib
@@ -33,10 +36,44 @@ NO_OPERATORS = 'make install-full compiles them; without a checkout: pip install
 
 
 def main(argv: list[str]) -> None:
-    argparse.ArgumentParser(prog='openmsra doctor', description=__doc__).parse_args(argv)
+    description, named = __doc__.split('\n\n')
+    command = argparse.ArgumentParser(prog='openmsra doctor', description=description, epilog=named)
+    command.add_argument('papers', nargs='*', metavar='PAPER', help=f'has to run here: {", ".join(PAPERS)}')
+    chosen = command.parse_args(argv).papers
+    if unknown := [paper for paper in chosen if paper not in PAPERS]:
+        command.error(f'{unknown[0]} is none of the papers: {", ".join(PAPERS)}')
     operators, reason = mmcv_operators()
     lines = [*machine(), '', 'installed', *versions(operators, reason), '', 'papers', *papers(operators)]
     print('\n'.join(lines))
+    if chosen and (wrong := faults(chosen, operators)):
+        sys.exit('\n'.join(f'error: {reason}' for reason in wrong))
+
+
+def faults(chosen: list[str], operators: bool) -> list[str]:
+    """Why the chosen papers do not run here, or not on the GPU that is there; nothing where they do."""
+    import torch
+
+    found = []
+    if shutil.which('nvidia-smi') is not None and not torch.cuda.is_available():
+        found.append(f'torch cannot use the GPU: {_why_no_gpu(torch.version.cuda)}')
+    states = dict(zip(PAPERS, papers(operators), strict=True))
+    found += [states[paper].strip() for paper in chosen if 'cannot' in states[paper]]
+    modules = {paper: f'openmsra.{paper}' for paper in chosen if 'cannot' not in states[paper]}
+    if modules and import_fault(', '.join(modules.values())):  # one process for all, where nothing is wrong
+        for paper, module in modules.items():
+            if reason := import_fault(module):
+                found.append(f'{paper} does not import: {reason}')
+    return found
+
+
+def import_fault(module: str) -> str | None:
+    """Why a module cannot be imported, asked in a process of its own, which may crash; ``None`` where it can."""
+    command = [sys.executable, '-c', f'import {module}']
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    except subprocess.TimeoutExpired:
+        return f'the import takes more than {PATIENCE} s, this machine is very busy'
+    return (done.stderr.strip().splitlines() or [f'exit code {done.returncode}'])[-1] if done.returncode else None
 
 
 def machine() -> list[str]:
@@ -76,13 +113,9 @@ def _why_no_gpu(cuda: str | None) -> str:
 
 
 def mmcv_operators() -> tuple[bool, str]:
-    """Whether mmcv's compiled operators can be loaded, and why not; asked in a process of its own, which may crash."""
-    command = [sys.executable, '-c', 'import torch, mmcv._ext']
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
-    except subprocess.TimeoutExpired:
-        return False, f'their import takes more than {PATIENCE} s, this machine is very busy'
-    return done.returncode == 0, (done.stderr.strip().splitlines() or [f'exit code {done.returncode}'])[-1]
+    """Whether mmcv's compiled operators can be loaded, and why not."""
+    reason = import_fault('torch, mmcv._ext')
+    return reason is None, reason or ''
 
 
 def versions(operators: bool, reason: str) -> list[str]:

@@ -67,6 +67,23 @@ def test_doctor_describes_the_machine():
     assert 'CPU cores' in text and ('GPU 0' in text or 'no GPU for torch' in text)
 
 
+def test_doctor_of_a_paper_fails_where_it_cannot_run(monkeypatch, tmp_path, capsys):
+    doctor.main(['ckdn'])
+    with pytest.raises(SystemExit, match='2'):
+        doctor.main(['cdkn'])
+    (tmp_path / 'cv2.py').write_text("raise ImportError('a cv2 that is too old')")
+    monkeypatch.setenv('PYTHONPATH', str(tmp_path))
+    with pytest.raises(SystemExit, match='ckdn does not import: ImportError: a cv2 that is too old'):
+        doctor.main(['ckdn'])
+
+
+def test_doctor_of_a_paper_fails_where_torch_cannot_use_the_gpu(monkeypatch):
+    monkeypatch.setattr(doctor.shutil, 'which', lambda name: '/usr/bin/nvidia-smi')
+    monkeypatch.setattr('torch.cuda.is_available', lambda: False)
+    [reason] = doctor.faults(['ckdn'], operators=True)
+    assert 'torch cannot use the GPU: there is a driver' in reason
+
+
 def test_a_busy_machine_does_not_end_the_doctor(monkeypatch):
     def run(command: list[str], timeout: float, **options):
         raise subprocess.TimeoutExpired(command, timeout)
