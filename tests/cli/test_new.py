@@ -14,7 +14,7 @@ from openmsra.cli.main import main
 from openmsra.cli.new import ftcn, looking, soft_teacher
 from openmsra.cli.new.main import parser_of
 from openmsra.cli.new.text import MOST_LINES
-from openmsra.errors import AnnotationError, DataError
+from openmsra.errors import AnnotationError, DataError, MissingFileError
 
 RNG = np.random.default_rng(0)
 
@@ -206,6 +206,22 @@ def test_soft_teacher_on_coco(tmp_path, capsys):
     content['annotations'] = []
     (tmp_path / 'boxes.json').write_text(json.dumps(content))
     _refused(DataError, 'no image has a box', 'soft_teacher', *data, out=tmp_path / 'd.py')
+
+
+def test_soft_teacher_says_where_the_images_of_a_file_are(tmp_path):
+    """Names such as images/0.png are relative to the folder above, which is easily mistaken."""
+    content = _coco(tmp_path / 'images', 2)
+    for image in content['images']:
+        image['file_name'] = f'images/{image["file_name"]}'
+    file = tmp_path / 'annotations' / 'train.json'
+    file.parent.mkdir()
+    file.write_text(json.dumps(content))
+    given = ('--labelled', file, '--images', tmp_path / 'images')
+    _refused(MissingFileError, f'; --images {tmp_path} has it', 'soft_teacher', *given, out=tmp_path / 'c.py')
+    (tmp_path / 'images' / '0.png').unlink()
+    _refused(MissingFileError, 'give that folder with --images', 'soft_teacher', *given, out=tmp_path / 'c.py')
+    nowhere = ('--labelled', tmp_path / 'nowhere.json')
+    _refused(MissingFileError, 'nowhere.json: there is no such file or folder', 'soft_teacher', *nowhere, out=tmp_path / 'c.py')
 
 
 VOC = """<annotation><filename>{name}.png</filename><size><width>96</width><height>64</height></size><object><name>{label}</name>

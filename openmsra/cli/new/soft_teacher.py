@@ -131,15 +131,13 @@ def _read(args: argparse.Namespace) -> tuple[Path, dict[str, dict]]:
     from openmsra.soft_teacher.data.yolo import read_yolo, yolo_names, yolo_parts
 
     source = args.labelled
+    if not source.exists():
+        raise MissingFileError(f'--labelled {source}: there is no such file or folder.')
     if source.is_file():
         content = read_coco(source)
         parts = {'train': content}
         root = (args.images or source.parent).absolute()
-        if not (root / content['images'][0]['file_name']).is_file():
-            raise MissingFileError(
-                f'{root / content["images"][0]["file_name"]}: there is no such image; --images names the folder that the names '
-                f'in {source} are relative to.'
-            )
+        _check_root(root, content['images'][0]['file_name'], source)
     elif (source / 'Annotations').is_dir():
         root, sets = (args.images or source / 'JPEGImages').absolute(), voc_image_sets(source)
         parts = {name: read_voc(source, name) for name in sets} or {'train': read_voc(source)}
@@ -158,6 +156,19 @@ def _read(args: argparse.Namespace) -> tuple[Path, dict[str, dict]]:
     if 'train' not in parts:
         raise DataError(f'{source}: it has {", ".join(parts)}, but nothing to train on.')
     return root, parts
+
+
+def _check_root(root: Path, name: str, source: Path) -> None:
+    """See that an image of a COCO file is below the folder of images.
+
+    Raises:
+        MissingFileError: it is not; the message names a folder near by that has it.
+    """
+    if (root / name).is_file():
+        return
+    near = [folder for folder in (root.parent, *source.absolute().parents[:3]) if (folder / name).is_file()]
+    said = f'--images {near[0]} has it' if near else 'give that folder with --images'
+    raise MissingFileError(f'{root / name}: there is no such image. The names in {source} are relative to a folder; {said}.')
 
 
 def _divide(parts: dict[str, dict], args: argparse.Namespace, report: Report) -> tuple[dict, dict | None]:
