@@ -155,7 +155,8 @@ unbound=(-r requirements/nodeps.txt)
 install "OpenMMLab packages" --no-deps "${unbound[@]}"
 
 build_wheel() {  # into the cache by a rename, so that no half written wheel is ever found
-    local target=$1 build
+    local target=$1 build PATH=$PATH
+    PATH=$(realpath "$venv")/bin:$PATH  # ninja is there, without which one file is compiled at a time
     build=$(mktemp -d "$cache/build-XXXXXX")
     FORCE_CUDA=$([[ $operators == cuda ]] && echo 1 || echo 0) CFLAGS=-g0 MAX_JOBS=$(nproc) pip wheel --no-cache-dir --no-build-isolation --no-deps \
         -w "$build" "onedl-mmcv==$mmcv_version"

@@ -2,7 +2,6 @@
 
 import argparse
 import hashlib
-import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,7 +162,6 @@ def recognise(keys: dict[str, tuple[int, ...]]) -> tuple[str, list[str]]:
     Raises:
         ToolError: it is none of the known ones; the message says what it looks like.
     """
-    keys = {re.sub(r'^(module\.)+', '', key): shape for key, shape in keys.items()}
     if 'patch_embed_super.proj.weight' in keys:
         dim = keys['patch_embed_super.proj.weight'][0]
         if dim not in PATCH_DIMS:
@@ -196,13 +194,12 @@ def convert_file(file: Path, target: Path) -> None:
 
     import torch
 
-    from openmsra.engine.checkpoint.io import load_file
+    from openmsra.engine.checkpoint.io import load_file, weights_of
 
     with torch.serialization.safe_globals([argparse.Namespace]):  # CKDN's trainer pickles its arguments
         checkpoint = load_file(file)
-    state = next((checkpoint[key] for key in ('state_dict', 'model') if isinstance(checkpoint.get(key), dict)), checkpoint)
     try:
-        converter, further = recognise({key: tuple(value.shape) for key, value in state.items() if hasattr(value, 'shape')})
+        converter, further = recognise({key: tuple(value.shape) for key, value in weights_of(checkpoint, file).items()})
     except ToolError as error:
         raise ToolError(f'{file}: {error}') from None
     digest = hashlib.sha256(file.read_bytes()).hexdigest()

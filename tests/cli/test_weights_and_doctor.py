@@ -15,7 +15,7 @@ from openmsra.resources import PAPERS
     ('keys', 'expected'),
     [
         ({'patch_embed_super.proj.weight': (448, 3, 16, 16)}, ('autoformer_from_cream', ['--space', 'small'])),
-        ({'module.qse_1.weight': (64, 3, 7, 7), 'module.csp.0.weight': (1,)}, ('ckdn_from_official', [])),
+        ({'qse_1.weight': (64, 3, 7, 7), 'csp.0.weight': (1,)}, ('ckdn_from_official', [])),
         ({'resnet.s1.pathway0_stem.conv.weight': (64, 3, 5, 1, 1)}, ('ftcn_from_official', [])),
         ({'teacher.backbone.conv1.weight': (1,), 'student.backbone.conv1.weight': (1,)}, ('soft_teacher_from_official', [])),
         ({'encoder_k.module.0.conv1.weight': (1,)}, ('maskco_from_mmpretrain', [])),

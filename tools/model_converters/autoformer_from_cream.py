@@ -33,11 +33,11 @@ def main(argv: list[str] | None = None) -> None:
     writable_folder(args.target.parent)
 
     import openmsra.autoformer  # noqa: F401 - registers the supernet
-    from openmsra.engine.checkpoint.io import load_file, load_weights, save_file
+    from openmsra.engine.checkpoint.io import load_file, load_weights, save_file, weights_of
     from openmsra.registry import MODELS
 
     checkpoint = load_file(args.source)
-    state = {rename(key): value for key, value in checkpoint.get('model', checkpoint).items()}
+    state = {rename(key): value for key, value in weights_of(checkpoint, args.source).items()}
     head = state.get('head.weight')
     model = MODELS.build(dict(type='AutoFormerSupernet', space=args.space, num_classes=1000 if head is None else len(head)))
     load_weights(model, state, args.source)

@@ -7,13 +7,6 @@ from openmsra.common.outputs import writable_folder
 from openmsra.engine.launch import run_tool
 
 
-def strip_prefixes(key: str) -> str:
-    """The key without the prefixes of (nested) data-parallel wrappers."""
-    while key.startswith('module.'):
-        key = key.removeprefix('module.')
-    return key
-
-
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('source', type=Path, metavar='SRC', help="official checkpoint: {'state_dict': ...}")
@@ -24,12 +17,12 @@ def main(argv: list[str] | None = None) -> None:
     import torch
 
     import openmsra.ckdn  # noqa: F401 - registers the network
-    from openmsra.engine.checkpoint.io import load_file, load_weights, save_file
+    from openmsra.engine.checkpoint.io import load_file, load_weights, save_file, weights_of
     from openmsra.registry import MODELS
 
     with torch.serialization.safe_globals([argparse.Namespace]):  # the official trainer pickles its arguments
         checkpoint = load_file(args.source)
-    state = {strip_prefixes(key): value for key, value in checkpoint.get('state_dict', checkpoint).items()}
+    state = weights_of(checkpoint, args.source)
     load_weights(MODELS.build(dict(type='CKDN')), state, args.source)
     save_file(dict(state_dict=state, meta=dict(source=args.source.name)), args.target)
     print(f'wrote {args.target}: {len(state)} entries')

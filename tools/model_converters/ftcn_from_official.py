@@ -15,11 +15,11 @@ def main(argv: list[str] | None = None) -> None:
     writable_folder(args.target.parent)
 
     import openmsra.ftcn  # noqa: F401 - registers the network
-    from openmsra.engine.checkpoint.io import load_file, load_weights, save_file
+    from openmsra.engine.checkpoint.io import load_file, load_weights, save_file, weights_of
     from openmsra.registry import MODELS
 
     checkpoint = load_file(args.source)
-    state = {key.removeprefix('module.'): value for key, value in checkpoint.get('state_dict', checkpoint).items()}
+    state = weights_of(checkpoint, args.source)
     load_weights(MODELS.build(dict(type='FTCN')), state, args.source)
     save_file(dict(state_dict=state, meta=dict(source=args.source.name)), args.target)
     print(f'wrote {args.target}: {len(state)} entries')

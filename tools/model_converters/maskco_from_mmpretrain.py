@@ -18,14 +18,14 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     writable_folder(args.target.parent)
 
-    from openmsra.engine.checkpoint.io import load_file, load_weights, save_file
+    from openmsra.engine.checkpoint.io import load_file, load_weights, save_file, weights_of
     from openmsra.engine.config.files import load_config
     from openmsra.registry import MODELS
 
     checkpoint = load_file(args.source)
     state = {
         key.replace('encoder_k.module.', 'encoder_k.'): value
-        for key, value in checkpoint.get('state_dict', checkpoint).items()
+        for key, value in weights_of(checkpoint, args.source).items()
         if key not in NOT_OURS
     }
     load_weights(MODELS.build(load_config(args.config).model), state, args.source)

@@ -21,7 +21,7 @@ def main(argv: list[str] | None = None) -> None:
     args = parser.parse_args(argv)
     writable_folder(args.target.parent)
 
-    from openmsra.engine.checkpoint.io import load_file, load_weights, save_file
+    from openmsra.engine.checkpoint.io import load_file, load_weights, save_file, weights_of
     from openmsra.engine.config.files import load_config
     from openmsra.errors import ToolError
     from openmsra.registry import MODELS
@@ -29,7 +29,7 @@ def main(argv: list[str] | None = None) -> None:
 
     cfg = load_config(args.config)
     checkpoint = load_file(args.source)
-    state = {key.removeprefix('module.'): value for key, value in checkpoint.get('state_dict', checkpoint).items()}
+    state = weights_of(checkpoint, args.source)
     if not any(key.startswith('teacher.') for key in state):
         raise ToolError(f'{args.source}: no key starts with "teacher."; it is no checkpoint of Soft Teacher.')
     load_weights(MODELS.build({**cfg.model, '_scope_': 'openmsra'}), state, args.source)

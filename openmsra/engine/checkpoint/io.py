@@ -1,6 +1,7 @@
 """Checkpoint files: nothing in them is executed, every weight arrives or the load fails, and none is half written."""
 
 import pickle
+import re
 import zipfile
 from collections.abc import Iterator
 from copy import copy
@@ -135,6 +136,18 @@ class PlainStateHook(Hook):
         buffers = checkpoint.get('message_hub', {}).get('log_scalars', {})
         for name, buffer in buffers.items():
             buffers[name] = HistoryBuffer(buffer['values'].tolist(), buffer['counts'].tolist())
+
+
+def weights_of(checkpoint: dict[str, Any], source: str | Path) -> dict[str, torch.Tensor]:
+    """The weights of a file from any code base: below ``state_dict`` or ``model`` or bare, without data-parallel prefixes.
+
+    Raises:
+        CheckpointError: there are none.
+    """
+    state = next((checkpoint[key] for key in ('state_dict', 'model') if isinstance(checkpoint.get(key), dict)), checkpoint)
+    if not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise CheckpointError(f'{source}: it holds no dictionary of weights; nothing was loaded.')
+    return {re.sub(r'^(module\.)+', '', key): value for key, value in state.items()}
 
 
 def load_weights(model: nn.Module, checkpoint: dict[str, Any], source: str | Path) -> None:

@@ -22,7 +22,7 @@ from mmengine.registry import WEIGHT_INITIALIZERS
 from torch import nn
 
 from openmsra import compat
-from openmsra.engine.checkpoint.io import load_file, shorten
+from openmsra.engine.checkpoint.io import load_file, shorten, weights_of
 from openmsra.engine.checkpoint.share import first_on_machine
 from openmsra.errors import CheckpointError
 from openmsra.suggest import did_you_mean
@@ -118,7 +118,7 @@ class PretrainedInit(MMEnginePretrainedInit):
     """
 
     def __call__(self, module: nn.Module) -> None:
-        state = _weights(load_named(self.checkpoint), self.checkpoint)
+        state = weights_of(load_named(self.checkpoint), self.checkpoint)
         if self.prefix is not None:
             prefix = self.prefix.rstrip('.') + '.'
             state = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
@@ -158,13 +158,6 @@ class PretrainedInit(MMEnginePretrainedInit):
         elif not state and self.prefix is not None:
             lines.append(f"  No key of the file begins with the prefix '{self.prefix}'.")
         return '\n'.join(lines)
-
-
-def _weights(checkpoint: dict[str, Any], source: str | Path) -> dict[str, torch.Tensor]:
-    state = checkpoint.get('state_dict', checkpoint)
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise CheckpointError(f'{source}: it holds no dictionary of weights; nothing was loaded.')
-    return {key.removeprefix('module.'): value for key, value in state.items()}
 
 
 _mmengine_load_state_dict = mmengine_checkpoint.load_state_dict
