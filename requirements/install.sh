@@ -159,7 +159,7 @@ build_wheel() {  # into the cache by a rename, so that no half written wheel is 
     PATH=$(realpath "$venv")/bin:$PATH  # ninja is there, without which one file is compiled at a time
     build=$(mktemp -d "$cache/build-XXXXXX")
     FORCE_CUDA=$([[ $operators == cuda ]] && echo 1 || echo 0) CFLAGS=-g0 MAX_JOBS=$(nproc) pip wheel --no-cache-dir --no-build-isolation --no-deps \
-        -w "$build" "onedl-mmcv==$mmcv_version"
+        -w "$build" "onedl-mmcv==$mmcv_version" || { rm -rf "$build"; return 1; }  # nothing is kept of it
     [[ -d $target ]] || mv "$build" "$target"
     rm -rf "$build"
 }

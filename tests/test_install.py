@@ -78,12 +78,12 @@ def test_cuda_can_be_asked_for_where_no_gpu_is_visible(tmp_path):
     _refused(_install('full', tmp_path, **machine, FORCE_CUDA='1'), 'FORCE_CUDA=1 asks for CUDA but there is no nvcc', tmp_path)
 
 
-def test_operators_that_were_built_without_cuda_are_refused_on_a_gpu_machine_and_not_kept(tmp_path):
-    """pip, torch and mmcv are played by a script: the operators import, and their CUDA version is 'not available'."""
+def test_operators_that_were_built_without_cuda_or_not_at_all_are_refused_and_not_kept(tmp_path):
+    """pip, torch and mmcv are played by a script, which compiles where it finds ninja; the CUDA version is 'not available'."""
     version = f'{sys.version_info.major}.{sys.version_info.minor}'
     python = f"""
         case "$*" in
-            *" wheel --no-cache"*) [[ $PATH == {tmp_path}/venv/bin:* ]] ;;  # where ninja is
+            *" wheel --no-cache"*) [[ $PATH == {tmp_path}/venv/bin:* && ! -e "{tmp_path}/no compiler" ]] ;;
             *get_compiling_cuda_version*) exit 1 ;;
             *mmcv._ext*) [[ -e {tmp_path}/installed ]] ;;
             *torch.version.cuda*) echo 13.0 ;;
@@ -100,6 +100,10 @@ def test_operators_that_were_built_without_cuda_are_refused_on_a_gpu_machine_and
     assert "compiled without CUDA although this machine has an NVIDIA GPU: is nvcc's version" in done.stderr
     assert list(cache.iterdir()) == []
     (tmp_path / 'installed').unlink()
+    (tmp_path / 'no compiler').touch()
+    done = _install('full', tmp_path, **environment, OPENMSRA_CPU_OPERATORS='1')
+    assert done.returncode == 2 and "compiling mmcv's operators" in done.stderr and list(cache.iterdir()) == []
+    (tmp_path / 'no compiler').unlink()
     done = _install('full', tmp_path, **environment, OPENMSRA_CPU_OPERATORS='1')
     assert done.returncode == 0, done.stderr
     assert [path.name[:16] for path in cache.iterdir()] == ['mmcv-2.3.6-torch']
