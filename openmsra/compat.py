@@ -125,6 +125,7 @@ def quiet_imports() -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings('ignore', 'faster_coco_eval is not installed')
+            warnings.filterwarnings('ignore', 'Fail to import ``MultiScaleDeformableAttention``')  # mmcv without operators
             yield
     finally:
         mmengine.logging.print_log = original

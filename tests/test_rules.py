@@ -188,6 +188,7 @@ def test_tools_of_many_inputs_tell_by_their_exit_code():
     assert runs and runs <= tell
 
 
+@pytest.mark.full
 def test_every_inferencer_has_the_shared_loop():
     """Of whatever inferencer an instant config names: one bad input is a row, results are written as they come."""
     from openmsra.apis import list_models

@@ -16,23 +16,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from openmsra import __version__
-from openmsra.resources import MTCNN, PAPERS, resource_root
+from openmsra.resources import MTCNN, NEEDS, NO_OPERATORS, OPERATORS, PAPERS, resource_root
 
 PATIENCE = 300  # seconds for an import that takes three
-OPERATORS = 'operators'  # mmcv's compiled ones
-NEEDS = {  # what a paper imports to train and to infer
-    'autoformer': ('mmcv', 'mmpretrain', 'sklearn'),
-    'soft_teacher': ('mmcv', 'mmdet', 'pycocotools', OPERATORS),
-    'ftcn': ('mmcv', 'mmaction', 'einops'),
-    'ckdn': ('mmcv', 'scipy'),
-    'mcn': ('mmcv', 'mmaction', 'einops'),
-    'maskco': ('mmcv', 'mmpretrain', 'sklearn'),
-}
 DISTRIBUTIONS = (
     'torch', 'torchvision', 'onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection', 'onedl-mmpretrain', 'mmaction2', 'numpy',
     'opencv-python-headless', 'scikit-learn', 'tensorboard', 'wandb', 'mlflow', 'onnxruntime',
 )  # fmt: skip
-NO_OPERATORS = 'make install-full compiles them; without a checkout: pip install --no-build-isolation onedl-mmcv with torch there'
 
 
 def main(argv: list[str]) -> None:

@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from openmsra import __version__
 from openmsra.cli import forwarding
 from openmsra.errors import UserError
+from openmsra.resources import missing_package
 
 OWN = {  # command -> module with main(argv)
     'list': 'listing',
@@ -84,6 +85,11 @@ def _guarded(function, *arguments) -> None:
         function(*arguments)
     except UserError as error:
         print(f'error: {error}', file=sys.stderr)
+        sys.exit(2)
+    except ImportError as error:
+        if (reason := missing_package(error)) is None:
+            raise
+        print(f'error: {reason}', file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:  # `openmsra list | head`
         sys.stderr.close()

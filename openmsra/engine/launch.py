@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from openmsra.engine.config.options import OptionAction
 from openmsra.errors import ConfigError, PreemptedError, UserError
+from openmsra.resources import missing_package
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -158,6 +159,11 @@ def run_tool(main, argv: list[str] | None = None) -> None:
         sys.exit(PREEMPTED)
     except (UserError, FileNotFoundError) as error:
         print(f'error: {error}', file=sys.stderr)
+        sys.exit(2)
+    except ImportError as error:
+        if (reason := missing_package(error)) is None:
+            raise
+        print(f'error: {reason}', file=sys.stderr)
         sys.exit(2)
     except OSError as error:
         if error.errno != errno.ENOSPC:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from openmsra.cli import completion, forwarding, inference
 from openmsra.cli.main import main
+from openmsra.engine.launch import run_tool
 from openmsra.errors import MissingFileError, ToolError
 from openmsra.resources import config_files
 
@@ -200,3 +201,35 @@ def test_a_run_starts_by_name():
 
 def test_scripts_run_under_their_own_name_too():
     assert runpy.run_path(str(ROOT / 'tools' / 'train.py'))['parse_args'](['x.py', '--resume']).resume is True
+
+
+@pytest.mark.parametrize(
+    'error',
+    [
+        ModuleNotFoundError("No module named 'mmcv._ext'", name='mmcv._ext'),
+        ModuleNotFoundError("No module named 'mmdet'", name='mmdet'),
+    ],
+)
+def test_a_missing_package_ends_in_one_sentence(error, monkeypatch, capsys):
+    """Whoever imports it, and whoever wraps the error, as mmengine does where a config names modules."""
+
+    def build(*_):
+        try:
+            raise error
+        except ImportError as cause:
+            raise ImportError('Failed to import custom modules') from cause
+
+    monkeypatch.setattr('openmsra.cli.doctor.main', build)
+    for run in (lambda: main(['doctor']), lambda: run_tool(build)):
+        with pytest.raises(SystemExit, match='2'):
+            run()
+        said = capsys.readouterr().err
+        assert said.startswith('error: this needs ') and ('make install-full' in said or '`openmsra doctor`' in said)
+
+
+def test_a_module_of_the_user_keeps_its_traceback():
+    def build(*_):
+        raise ModuleNotFoundError("No module named 'mine'", name='mine')
+
+    with pytest.raises(ModuleNotFoundError):
+        run_tool(build)

@@ -208,6 +208,7 @@ def test_soft_teacher_on_coco(tmp_path, capsys):
     _refused(DataError, 'no image has a box', 'soft_teacher', *data, out=tmp_path / 'd.py')
 
 
+@pytest.mark.full
 def test_soft_teacher_says_where_the_images_of_a_file_are(tmp_path):
     """Names such as images/0.png are relative to the folder above, which is easily mistaken."""
     content = _coco(tmp_path / 'images', 2)
