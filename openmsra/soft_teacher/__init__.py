@@ -6,7 +6,7 @@ losses          box jitter (sec. 3.3) and soft background weights (sec. 3.2) as 
 geometry        boxes between views; precision: coordinates in float32
 two_stage       the unsupervised loss of Faster, Mask, Cascade R-CNN and HTC; roi_stages: their heads under one interface
 hooks           checks, pictures of a test, export as a plain detector
-inferencer      images in, drawn boxes and COCO results out
+inferencer      images in, drawn boxes and COCO results out; drawing: boxes with names that can be read
 extensions/     beyond the paper: one-stage detectors, masks, score thresholds by class; the extra block of HTC++
 data/           labelled and unlabelled images, splits, mixed batches, augmentations, two views whose matrices are checked
 evaluation/     both networks in one validation, AP, several views of an image

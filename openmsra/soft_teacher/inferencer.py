@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from mmcv.transforms import Compose
@@ -18,6 +17,7 @@ from openmsra.common.images import colour_pixels, named_images, read_rgb
 from openmsra.engine.inferencer import Inferencer
 from openmsra.errors import DataError
 from openmsra.registry import DATASETS, INFERENCERS
+from openmsra.soft_teacher.drawing import draw_box
 
 Image = str | Path | np.ndarray
 UNUSED = {12, 26, 29, 30, 45, 66, 68, 69, 71, 83}  # of the numbers 1 to 90 of COCO's categories
@@ -164,15 +164,12 @@ def draw(image: np.ndarray, row: dict, score_thr: float) -> np.ndarray:
     """``image`` (H, W, 3) BGR with boxes, names, scores and masks of a result, in place."""
     rng = np.random.default_rng(7)
     colours = rng.integers(64, 255, (1 + max(row['labels'].tolist(), default=0), 3)).tolist()
-    for i in np.flatnonzero(row['scores'] >= score_thr):
+    for i in sorted(np.flatnonzero(row['scores'] >= score_thr), key=lambda i: row['scores'][i]):  # the surest on top
         colour = colours[row['labels'][i]]
         if 'masks' in row:
             inside = rle.decode(row['masks'][i]).astype(bool)
             image[inside] = image[inside] // 2 + np.array(colour, np.uint8) // 2
-        x1, y1, x2, y2 = row['boxes'][i].round().astype(int).tolist()
-        cv2.rectangle(image, (x1, y1), (x2, y2), colour, 2)
-        text = f'{row["names"][i]} {row["scores"][i]:.2f}'
-        cv2.putText(image, text, (x1 + 2, max(y1 - 4, 12)), cv2.FONT_HERSHEY_SIMPLEX, 0.45, colour, 1, cv2.LINE_AA)
+        draw_box(image, row['boxes'][i].round().astype(int).tolist(), colour, f'{row["names"][i]} {row["scores"][i]:.2f}')
     return image
 
 

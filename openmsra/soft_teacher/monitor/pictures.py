@@ -9,6 +9,7 @@ from mmengine.structures import InstanceData
 from torch import Tensor
 
 from openmsra.common.images import write_rgb
+from openmsra.soft_teacher.drawing import draw_box
 from openmsra.soft_teacher.extensions.masks import warp_masks
 from openmsra.soft_teacher.monitor.quality import hidden_ground_truth
 from openmsra.soft_teacher.pseudo_labels import PseudoLabels, UnsupervisedBranch, between_views
@@ -47,9 +48,7 @@ def side_by_side(
 
 
 def _draw_box(image: np.ndarray, box: list[float], scale: int, kind: str, text: str) -> None:
-    x1, y1, x2, y2 = (round(value * scale) for value in box)
-    cv2.rectangle(image, (x1, y1), (x2, y2), COLOURS[kind], 1 if kind == 'truth' else 2)
-    cv2.putText(image, text, (x1 + 3, max(y1 + 13, 13)), cv2.FONT_HERSHEY_SIMPLEX, 0.4, COLOURS[kind], 1, cv2.LINE_AA)
+    draw_box(image, [round(value * scale) for value in box], COLOURS[kind], text, 1 if kind == 'truth' else 2)
 
 
 def _tint_masks(image: np.ndarray, instances: InstanceData, pseudo_labels: PseudoLabels, index: int, scale: int) -> None:
