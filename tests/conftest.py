@@ -21,7 +21,7 @@ collect_ignore = [] if _HAS_OPERATORS else ['soft_teacher']
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """In a light environment, whatever is marked ``full`` and the rows of Soft Teacher are skipped."""
     for item in items if not _HAS_OPERATORS else ():
-        if item.get_closest_marker('full') or re.search(r'\[.*soft[-_]teacher.*\]', item.nodeid):
+        if item.get_closest_marker('full') or re.search(r'\[.*(soft[-_]teacher|split_coco_semi).*\]', item.nodeid):
             item.add_marker(pytest.mark.skip(reason="needs mmcv's compiled operators: make install-full"))
 
 
