@@ -19,7 +19,7 @@ has_nvcc() { [[ -x ${CUDA_HOME:-/usr/local/cuda}/bin/nvcc ]] || command -v nvcc 
 has_gpu() { command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L >/dev/null 2>&1; }
 # FORCE_CUDA=1, as mmcv knows it, is for where the GPU is not visible yet: an image, a cluster's login node
 wants_cuda() { [[ ${FORCE_CUDA:-0} == 1 ]] || has_gpu; }
-with_gpu=$(has_gpu && echo "this machine has an NVIDIA GPU" || echo "FORCE_CUDA=1 asks for CUDA")
+why_cuda() { has_gpu && echo "this machine has an NVIDIA GPU" || echo "FORCE_CUDA=1 asks for CUDA"; }
 
 [[ $profile == light || $profile == full ]] || fail "profile '$profile' is neither light nor full."
 case ${OPENMSRA_INSTALLER:-auto} in
@@ -63,7 +63,7 @@ if [[ $profile == full ]]; then
         || fail "there is no C++ compiler (${CXX:-c++}), which mmcv's operators need; install one (Debian: apt install g++)" \
                 "or use the light profile."
     [[ $operators == cpu ]] || has_nvcc \
-        || fail "$with_gpu but there is no nvcc, which compiles mmcv's operators for it: install the CUDA toolkit of" \
+        || fail "$(why_cuda) but there is no nvcc, which compiles mmcv's operators for it: install the CUDA toolkit of" \
                 "torch's version (python -c 'import torch; print(torch.version.cuda)') and set CUDA_HOME= to it, use the light" \
                 "profile, or set OPENMSRA_CPU_OPERATORS=1 (detection then runs on the CPU only)."
     "$python" -c 'import pathlib, sys, sysconfig; sys.exit(not pathlib.Path(sysconfig.get_paths()["include"], "Python.h").is_file())' \
@@ -145,7 +145,7 @@ build=(${TORCH_INDEX_URL:+--index-url "$TORCH_INDEX_URL"})
 (( ! ${#uv[@]} || ${#build[@]} )) || build=("--torch-backend=${UV_TORCH_BACKEND:-auto}")
 install "torch (the largest download)" "${constraint[@]}" ${build[@]+"${build[@]}"} torch torchvision
 if wants_cuda && [[ $(in_venv -c 'import torch; print(torch.version.cuda)') == None ]]; then
-    fail "$with_gpu, but a CPU build of torch was installed; unset TORCH_INDEX_URL or pip's find-links."
+    fail "$(why_cuda), but a CPU build of torch was installed; unset TORCH_INDEX_URL or pip's find-links."
 fi
 lists=(-r requirements/runtime.txt -r requirements/papers.txt)
 [[ $profile == full ]] && lists+=(-r requirements/tests.txt -r requirements/export.txt -r requirements/benchmarks.txt)
@@ -174,7 +174,7 @@ if [[ $profile == full ]]; then
         step "mmcv with operators" pip install --no-deps --force-reinstall "$wheel"/*.whl
         if ! operators_fit; then
             rm -rf "$wheel"  # never taken from the cache again
-            has_operators && fail "mmcv's operators were compiled without CUDA although $with_gpu: is nvcc's version" \
+            has_operators && fail "mmcv's operators were compiled without CUDA although $(why_cuda): is nvcc's version" \
                                   "torch's ($(in_venv -c 'import torch; print(torch.version.cuda)'))? The end of $log says more."
             fail "mmcv was installed but its operators do not import; the end of $log says more. Try again."
         fi
