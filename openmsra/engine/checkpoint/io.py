@@ -145,9 +145,13 @@ def weights_of(checkpoint: dict[str, Any], source: str | Path) -> dict[str, torc
         CheckpointError: there are none.
     """
     state = next((checkpoint[key] for key in ('state_dict', 'model') if isinstance(checkpoint.get(key), dict)), checkpoint)
-    if not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise CheckpointError(f'{source}: it holds no dictionary of weights; nothing was loaded.')
+    _refuse_other_than_weights(state, source)
     return {re.sub(r'^(module\.)+', '', key): value for key, value in state.items()}
+
+
+def _refuse_other_than_weights(state: object, source: str | Path) -> None:
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise CheckpointError(f'{source}: it holds no dictionary of weights; nothing was loaded.')
 
 
 def load_weights(model: nn.Module, checkpoint: dict[str, Any], source: str | Path) -> None:
@@ -157,8 +161,7 @@ def load_weights(model: nn.Module, checkpoint: dict[str, Any], source: str | Pat
         CheckpointError: keys are missing, unexpected or misshapen; the message lists them.
     """
     state = checkpoint.get('state_dict', checkpoint)
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise CheckpointError(f'{source}: it holds no dictionary of weights; nothing was loaded.')
+    _refuse_other_than_weights(state, source)
     if hasattr(model, 'complete_checkpoint'):
         state = model.complete_checkpoint(state)
     expected = model.state_dict()
