@@ -75,7 +75,9 @@ class Check:
             revision=_revision(),
             quick=args.quick,
         )
-        if 'soft_teacher' in self.papers and not _has_operators():
+        from openmsra.needs import has_operators
+
+        if 'soft_teacher' in self.papers and not has_operators():
             self.papers.remove('soft_teacher')
             self.result['left_out'] = 'soft_teacher: mmcv has no compiled operators here'
             self.say(self.result['left_out'])
@@ -439,12 +441,6 @@ def _ratios(rows: dict) -> str:
 def _revision() -> str | None:
     done = subprocess.run(['git', 'rev-parse', 'HEAD'], cwd=ROOT, capture_output=True, text=True)
     return done.stdout.strip() or None
-
-
-def _has_operators() -> bool:
-    import importlib.util
-
-    return importlib.util.find_spec('mmcv') is not None and importlib.util.find_spec('mmcv._ext') is not None
 
 
 if __name__ == '__main__':

@@ -21,6 +21,10 @@ class EmptyBudgetError(ConfigError):
     """Budgets that no architecture of the space meets; the message gives the attainable range."""
 
 
+class MissingPackageError(UserError, ImportError):
+    """A package that a paper needs is not installed; the message says what brings it."""
+
+
 class MissingFileError(UserError, FileNotFoundError):
     """A file or folder that is not there."""
 

@@ -9,29 +9,7 @@ from openmsra.errors import MissingFileError
 
 PACKAGE = Path(__file__).resolve().parent
 PAPERS = ('autoformer', 'soft_teacher', 'ftcn', 'ckdn', 'mcn', 'maskco')
-MTCNN = 'facenet-pytorch==2.6.0'  # the package whose wheel holds the weights of FTCN's face detector
-OPERATORS = 'operators'  # mmcv's compiled ones
-NEEDS = {  # what a paper imports to train and to infer
-    'autoformer': ('mmcv', 'mmpretrain', 'sklearn'),
-    'soft_teacher': ('mmcv', 'mmdet', 'pycocotools', OPERATORS),
-    'ftcn': ('mmcv', 'mmaction', 'einops'),
-    'ckdn': ('mmcv', 'scipy'),
-    'mcn': ('mmcv', 'mmaction', 'einops'),
-    'maskco': ('mmcv', 'mmpretrain', 'sklearn'),
-}
-NO_OPERATORS = 'make install-full compiles them; without a checkout: pip install --no-build-isolation onedl-mmcv with torch there'
 PREFIX = 'openmsra::'  # of a config in ``_base_``, wherever openmsra is installed
-
-
-def missing_package(error: BaseException | None) -> str | None:
-    """What is to be installed, where a package that a paper needs is the cause of an error; ``None`` for any other module."""
-    while error is not None:
-        if isinstance(error, ModuleNotFoundError) and error.name == 'mmcv._ext':
-            return f"this needs mmcv's compiled operators, which are missing here; {NO_OPERATORS}."
-        if isinstance(error, ModuleNotFoundError) and error.name in {name for names in NEEDS.values() for name in names}:
-            return f'this needs {error.name}, which is not installed here; `openmsra doctor` names the command that installs it.'
-        error = error.__cause__ or error.__context__
-    return None
 
 
 def resource_root() -> Path:

@@ -4,17 +4,17 @@ import os
 import re
 import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from openmsra.needs import has_operators
 from tests.tool_server import ToolServer
 
 ROOT = Path(__file__).resolve().parents[1]
 _READ_AT_START = ('PYTHON', 'LANG', 'LC_', 'LD_', 'OMP_', 'MKL_')  # by an interpreter or a library, once
 
-_HAS_OPERATORS = find_spec('mmcv') is not None and find_spec('mmcv._ext') is not None
+_HAS_OPERATORS = has_operators()
 collect_ignore = [] if _HAS_OPERATORS else ['soft_teacher']
 
 

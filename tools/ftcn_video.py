@@ -111,7 +111,7 @@ def main(argv: list[str] | None = None) -> None:
     from openmsra.ftcn import FTCNInferencer, report
     from openmsra.ftcn.calibration import Calibration
     from openmsra.ftcn.faces.detectors import face_source, resolve
-    from openmsra.resources import MTCNN
+    from openmsra.needs import MTCNN
 
     writable_folder(args.out)
     detector = resolve(args.detector)

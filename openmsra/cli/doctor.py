@@ -10,15 +10,14 @@ import importlib.util
 import os
 import platform
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from openmsra import __version__
-from openmsra.resources import MTCNN, NEEDS, NO_OPERATORS, OPERATORS, PAPERS, resource_root
+from openmsra.needs import MTCNN, NEEDS, NO_OPERATORS, OPERATORS, import_fault, operators_fault
+from openmsra.resources import PAPERS, resource_root
 
-PATIENCE = 300  # seconds for an import that takes three
 DISTRIBUTIONS = (
     'torch', 'torchvision', 'onedl-mmengine', 'onedl-mmcv', 'onedl-mmdetection', 'onedl-mmpretrain', 'mmaction2', 'numpy',
     'opencv-python-headless', 'scikit-learn', 'tensorboard', 'wandb', 'mlflow', 'onnxruntime',
@@ -32,8 +31,9 @@ def main(argv: list[str]) -> None:
     chosen = command.parse_args(argv).papers
     if unknown := [paper for paper in chosen if paper not in PAPERS]:
         command.error(f'{unknown[0]} is none of the papers: {", ".join(PAPERS)}')
-    operators, reason = mmcv_operators()
-    lines = [*machine(), '', 'installed', *versions(operators, reason), '', 'papers', *papers(operators)]
+    fault = operators_fault()
+    operators = fault is None
+    lines = [*machine(), '', 'installed', *versions(fault), '', 'papers', *papers(operators)]
     print('\n'.join(lines))
     if chosen and (wrong := faults(chosen, operators)):
         sys.exit('\n'.join(f'error: {reason}' for reason in wrong))
@@ -46,24 +46,13 @@ def faults(chosen: list[str], operators: bool) -> list[str]:
     found = []
     if shutil.which('nvidia-smi') is not None and not torch.cuda.is_available():
         found.append(f'torch cannot use the GPU: {_why_no_gpu(torch.version.cuda)}')
-    states = dict(zip(PAPERS, papers(operators), strict=True))
-    found += [states[paper].strip() for paper in chosen if 'cannot' in states[paper]]
-    modules = {paper: f'openmsra.{paper}' for paper in chosen if 'cannot' not in states[paper]}
+    obstacles = {paper: _obstacle(paper, operators, importlib.util.find_spec) for paper in chosen}
+    found += [f'{paper} {obstacle}' for paper, obstacle in obstacles.items() if obstacle]
+    modules = {paper: f'openmsra.{paper}' for paper, obstacle in obstacles.items() if not obstacle}
     if modules and import_fault(', '.join(modules.values())):  # one process for all, where nothing is wrong
-        for paper, module in modules.items():
-            if reason := import_fault(module):
-                found.append(f'{paper} does not import: {reason}')
+        reasons = {paper: import_fault(module) for paper, module in modules.items()}
+        found += [f'{paper} does not import: {reason}' for paper, reason in reasons.items() if reason]
     return found
-
-
-def import_fault(module: str) -> str | None:
-    """Why a module cannot be imported, asked in a process of its own, which may crash; ``None`` where it can."""
-    command = [sys.executable, '-c', f'import {module}']
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
-    except subprocess.TimeoutExpired:
-        return f'the import takes more than {PATIENCE} s, this machine is very busy'
-    return (done.stderr.strip().splitlines() or [f'exit code {done.returncode}'])[-1] if done.returncode else None
 
 
 def machine() -> list[str]:
@@ -102,13 +91,7 @@ def _why_no_gpu(cuda: str | None) -> str:
     return f'there is a driver, and torch was built for CUDA {cuda}, which it may be too old for: see nvidia-smi'
 
 
-def mmcv_operators() -> tuple[bool, str]:
-    """Whether mmcv's compiled operators can be loaded, and why not."""
-    reason = import_fault('torch, mmcv._ext')
-    return reason is None, reason or ''
-
-
-def versions(operators: bool, reason: str) -> list[str]:
+def versions(fault: str | None) -> list[str]:
     """Distribution and version of what is installed."""
     lines = []
     for name in DISTRIBUTIONS:
@@ -116,24 +99,23 @@ def versions(operators: bool, reason: str) -> list[str]:
             lines.append(f'  {name:<24}{importlib.metadata.version(name)}')
         except importlib.metadata.PackageNotFoundError:
             lines.append(f'  {name:<24}-')
-    state = 'compiled' if operators else f'missing ({reason}); {NO_OPERATORS}'
+    state = 'compiled' if fault is None else f'missing ({fault}); {NO_OPERATORS}'
     return [*lines, f'  {"mmcv operators":<24}{state}']
 
 
 def papers(operators: bool, find: Callable[[str], object | None] = importlib.util.find_spec) -> list[str]:
     """What each paper can do here."""
-    lines = []
-    for paper in PAPERS:
-        missing = [name for name in NEEDS[paper] if name != OPERATORS and find(name) is None]
-        lacks_operators = OPERATORS in NEEDS[paper] and not operators
-        if missing:
-            state = f"cannot run: {', '.join(missing)} missing; pip install 'openmsra[{paper}]'"
-        elif lacks_operators:
-            state = f"cannot train or infer: mmcv's operators are missing; {NO_OPERATORS}"
-        else:
-            state = 'trains and infers' + (_faces(find) if paper == 'ftcn' else '')
-        lines.append(f'  {paper:<14}{state}')
-    return lines
+    able = {paper: 'trains and infers' + (_faces(find) if paper == 'ftcn' else '') for paper in PAPERS}
+    return [f'  {paper:<14}{_obstacle(paper, operators, find) or able[paper]}' for paper in PAPERS]
+
+
+def _obstacle(paper: str, operators: bool, find: Callable[[str], object | None]) -> str | None:
+    """What keeps a paper from running, and the command that would change that; ``None`` where nothing does."""
+    if missing := [name for name in NEEDS[paper] if name != OPERATORS and find(name) is None]:
+        return f"cannot run: {', '.join(missing)} missing; pip install 'openmsra[{paper}]'"
+    if OPERATORS in NEEDS[paper] and not operators:
+        return f"cannot train or infer: mmcv's operators are missing; {NO_OPERATORS}"
+    return None
 
 
 def _faces(find: Callable[[str], object | None]) -> str:

@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from openmsra import __version__
 from openmsra.cli import forwarding
 from openmsra.errors import UserError
-from openmsra.resources import missing_package
+from openmsra.needs import explained_imports
 
 OWN = {  # command -> module with main(argv)
     'list': 'listing',
@@ -82,14 +82,10 @@ def _refuse(kind: str, name: str, valid: list[str]) -> None:
 def _guarded(function, *arguments) -> None:
     """Errors of the user end in their sentence and exit code 2, an interrupted or closed pipe without a traceback."""
     try:
-        function(*arguments)
+        with explained_imports():
+            function(*arguments)
     except UserError as error:
         print(f'error: {error}', file=sys.stderr)
-        sys.exit(2)
-    except ImportError as error:
-        if (reason := missing_package(error)) is None:
-            raise
-        print(f'error: {reason}', file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:  # `openmsra list | head`
         sys.stderr.close()

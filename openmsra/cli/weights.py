@@ -8,7 +8,8 @@ from pathlib import Path
 
 from openmsra.cli.forwarding import forward
 from openmsra.errors import MissingFileError, ToolError
-from openmsra.resources import MTCNN, PAPERS
+from openmsra.needs import MTCNN
+from openmsra.resources import PAPERS
 
 UNKNOWN = 'not published by the authors'
 CREAM = 'MIT (repository microsoft/Cream and the model zoo it names)'

@@ -3,7 +3,6 @@
 import importlib
 import os
 import platform
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from openmsra.demo.page import Section, render
 from openmsra.demo.stage import Stage, StepError
+from openmsra.needs import operators_fault
 from openmsra.resources import PAPERS
 
 # the longest first, so that those that run side by side end together
@@ -45,7 +45,7 @@ def section_of(paper: str, folder: Path, started: float) -> Section:
 
     module = importlib.import_module(f'openmsra.demo.papers.{paper}')
     section = Section(paper, module.EXHIBIT)
-    if module.EXHIBIT.needs_operators and not has_operators():
+    if module.EXHIBIT.needs_operators and operators_fault():
         section.problem, section.skipped = NO_OPERATORS, True
         say("skipped: it needs mmcv's compiled operators")
         return section
@@ -61,11 +61,6 @@ def section_of(paper: str, folder: Path, started: float) -> Section:
         say(f'FAILED: {section.problem.splitlines()[0]} All it said: {stage.log}')
     section.commands, section.seconds = tuple(stage.commands), stage.seconds
     return section
-
-
-def has_operators() -> bool:
-    """Whether mmcv's compiled operators can be loaded; asked in a process of its own, which may crash."""
-    return not subprocess.run([sys.executable, '-c', 'import torch, mmcv._ext'], capture_output=True).returncode
 
 
 def machine() -> str:

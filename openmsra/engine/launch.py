@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from openmsra.engine.config.options import OptionAction
 from openmsra.errors import ConfigError, PreemptedError, UserError
-from openmsra.resources import missing_package
+from openmsra.needs import explained_imports
 
 if TYPE_CHECKING:
     from mmengine.config import Config
@@ -147,7 +147,8 @@ def run_tool(main, argv: list[str] | None = None) -> None:
         if hasattr(stream, 'reconfigure'):  # a file name that is not UTF-8 must not cost the results
             stream.reconfigure(errors='backslashreplace')
     try:
-        main(argv)
+        with explained_imports():
+            main(argv)
     except PreemptedError as error:
         from openmsra.engine.preemption import SIGNALS
 
@@ -159,11 +160,6 @@ def run_tool(main, argv: list[str] | None = None) -> None:
         sys.exit(PREEMPTED)
     except (UserError, FileNotFoundError) as error:
         print(f'error: {error}', file=sys.stderr)
-        sys.exit(2)
-    except ImportError as error:
-        if (reason := missing_package(error)) is None:
-            raise
-        print(f'error: {reason}', file=sys.stderr)
         sys.exit(2)
     except OSError as error:
         if error.errno != errno.ENOSPC:

@@ -229,7 +229,10 @@ def test_a_missing_package_ends_in_one_sentence(error, monkeypatch, capsys):
 
 def test_a_module_of_the_user_keeps_its_traceback():
     def build(*_):
-        raise ModuleNotFoundError("No module named 'mine'", name='mine')
+        try:
+            raise ModuleNotFoundError("No module named 'mmdet'", name='mmdet')
+        except ImportError as cause:  # a config of theirs that goes on without it
+            raise ModuleNotFoundError("No module named 'mine'", name='mine') from cause
 
-    with pytest.raises(ModuleNotFoundError):
+    with pytest.raises(ModuleNotFoundError, match='mine'):
         run_tool(build)

@@ -5,6 +5,7 @@ import subprocess
 import pytest
 import torch
 
+from openmsra import needs
 from openmsra.cli import doctor, weights
 from openmsra.cli.main import main
 from openmsra.errors import ToolError
@@ -29,6 +30,15 @@ def test_deep_soft_teacher_gets_its_config():
     keys = dict.fromkeys(('teacher.backbone.layer3.22.conv1.weight', 'student.x'), (1,))
     tool, (_, config) = weights.recognise(keys)
     assert tool == 'soft_teacher_from_official' and 'r101' in config
+
+
+def test_a_file_of_parallel_processes_is_recognised_without_their_prefix(tmp_path, capsys):
+    state = {'module.qse_1.weight': torch.zeros(64, 3, 7, 7), 'module.csp.0.weight': torch.zeros(1)}
+    torch.save({'state_dict': state}, tmp_path / 'x.pth')
+    with pytest.raises(SystemExit, match='2'):
+        main(['weights', 'convert', str(tmp_path / 'x.pth')])
+    said = capsys.readouterr().err
+    assert 'recognised, tools/model_converters/ckdn_from_official.py' in said and 'does not fit CKDN' in said
 
 
 def test_an_unknown_file_is_described(tmp_path, capsys):
@@ -88,6 +98,5 @@ def test_a_busy_machine_does_not_end_the_doctor(monkeypatch):
     def run(command: list[str], timeout: float, **options):
         raise subprocess.TimeoutExpired(command, timeout)
 
-    monkeypatch.setattr(doctor.subprocess, 'run', run)
-    operators, reason = doctor.mmcv_operators()
-    assert not operators and 'takes more than 300 s' in reason
+    monkeypatch.setattr(needs.subprocess, 'run', run)
+    assert 'takes more than 300 s' in needs.operators_fault()

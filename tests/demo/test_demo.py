@@ -53,7 +53,7 @@ def test_one_paper_that_fails_does_not_cost_the_page(tmp_path, monkeypatch, tool
 
     monkeypatch.setattr(MODULES['mcn'], 'show', lambda stage: good)
     monkeypatch.setattr(MODULES['ckdn'], 'show', broken)
-    monkeypatch.setattr(run, 'has_operators', lambda: False)
+    monkeypatch.setattr(run, 'operators_fault', lambda: 'missing')
     with pytest.raises(SystemExit) as end:
         tool.main(['ckdn', 'mcn', 'soft_teacher', '--work-dir', str(tmp_path)])
     assert end.value.code == 1

@@ -18,7 +18,7 @@ from openmsra.common.boxes import area, intersect
 from openmsra.common.provenance import sha256_of
 from openmsra.errors import MissingFileError
 from openmsra.ftcn.faces.detectors import Face
-from openmsra.resources import MTCNN
+from openmsra.needs import MTCNN
 
 CELL, STRIDE = 12, 2  # pixels that P-Net sees, and between its positions
 SHRINK = 0.709  # from one level of the pyramid to the next
