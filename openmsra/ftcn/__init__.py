@@ -6,7 +6,8 @@ schedule                the learning rate of the official settings
 hooks                   precise statistics of the batch norms
 metrics                 clip-, frame- and video-level evaluation
 inferencer, report      scores of a video over time; JSON, CSV, plot and annotated video of them
-data/                   the data set of face clips, its augmentation, and perturbations for tests of robustness
+data/                   data sets of face clips and of face videos, augmentation, forgeries of a clip with itself, and perturbations for
+                        tests of robustness
 faces/                  from videos to aligned faces: detectors, tracks, alignment, layouts of public data sets
 """
 
@@ -16,7 +17,9 @@ compat.bridge_torchvision()
 
 from openmsra.common.clips import ClipDataPreprocessor  # noqa: E402
 from openmsra.ftcn.data.clips import AugmentClip, FaceClips, PackClip  # noqa: E402
-from openmsra.ftcn.data.perturb import PerturbClip  # noqa: E402
+from openmsra.ftcn.data.forge import ForgeFace  # noqa: E402
+from openmsra.ftcn.data.perturb import PerturbClip, SoftenClip  # noqa: E402
+from openmsra.ftcn.data.videos import FaceVideos  # noqa: E402
 from openmsra.ftcn.hooks import PreciseBNHook  # noqa: E402
 from openmsra.ftcn.inferencer import FTCNInferencer, TrackScore, VideoScore  # noqa: E402
 from openmsra.ftcn.metrics import VideoForgeryMetric  # noqa: E402
@@ -29,9 +32,12 @@ __all__ = [
     'ClipDataPreprocessor',
     'FTCNInferencer',
     'FaceClips',
+    'FaceVideos',
+    'ForgeFace',
     'PackClip',
     'PerturbClip',
     'PreciseBNHook',
+    'SoftenClip',
     'TrackScore',
     'VideoForgeryMetric',
     'VideoScore',

@@ -43,13 +43,32 @@ class MaxPool(nn.MaxPool3d):
         return F.max_pool2d(x.flatten(3), (time, 1)).unflatten(3, x.shape[3:])
 
 
-def norm(channels: int, pool: bool = False) -> nn.Module:
-    """Batch norm; with ``pool`` a 1x2x2 max pool behind it stands for the stride that the convolution lost.
+class AveragePool(nn.AvgPool3d):
+    """Average pool over the picture, kernel (1, k, k), of (B, C, T, H, W); padding does not count.
 
-    The pool comes after the norm and before ReLU: they do not commute where the scale is negative.
+    Values and gradients are those of ``AvgPool3d``, whose gradient has no deterministic form on CUDA.
+    """
+
+    def __init__(self, kernel: Sequence[int], stride: Sequence[int] | None = None, padding: Sequence[int] = (0, 0, 0)) -> None:
+        super().__init__(tuple(kernel), stride and tuple(stride), tuple(padding), count_include_pad=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if products.is_channels_last(x):
+            return super().forward(x)
+        sizes = [sides[1:] for sides in (self.kernel_size, self.stride, self.padding)]
+        return F.avg_pool2d(x.flatten(1, 2), *sizes, count_include_pad=False).unflatten(1, x.shape[1:3])
+
+
+POOLS = dict(max=MaxPool, average=AveragePool)
+
+
+def norm(channels: int, pool: type[nn.Module] | None = None) -> nn.Module:
+    """Batch norm; a 1x2x2 ``pool`` behind it, of :data:`POOLS`, stands for the stride that the convolution lost.
+
+    The pool comes after the norm and before ReLU: a max pool does not commute with a negative scale.
     """
     layer = nn.BatchNorm3d(channels)
-    return nn.Sequential(layer, MaxPool((1, 2, 2))) if pool else layer
+    return nn.Sequential(layer, pool((1, 2, 2))) if pool else layer
 
 
 def factorised(channels: int, temporal: int, spatial: int, stride: int) -> nn.Sequential:
@@ -65,13 +84,23 @@ def factorised(channels: int, temporal: int, spatial: int, stride: int) -> nn.Se
 class Branch(nn.Module):
     """The three convolutions of a bottleneck; the temporal kernel sits on the first, in (2+1)D on the second."""
 
-    def __init__(self, inputs: int, inner: int, outputs: int, temporal: int, spatial: int, stride: int, r2plus1d: bool) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        inner: int,
+        outputs: int,
+        temporal: int,
+        spatial: int,
+        stride: int,
+        r2plus1d: bool,
+        pool: type[nn.Module],
+    ) -> None:
         super().__init__()
         self.a = convolution(inputs, inner, 1 if r2plus1d else temporal)
         self.a_bn = norm(inner)
         middle = factorised(inner, temporal, spatial, stride) if r2plus1d else convolution(inner, inner, 1, spatial, stride)
         self.b = middle
-        self.b_bn = norm(inner, pool=spatial == 1 and stride > 1)
+        self.b_bn = norm(inner, pool if spatial == 1 and stride > 1 else None)
         self.c = convolution(inner, outputs)
         self.c_bn = norm(outputs)
 
@@ -84,14 +113,24 @@ class Branch(nn.Module):
 class Bottleneck(nn.Module):
     """relu(branch2(x) + shortcut); the shortcut is a projection in the first block of a stage."""
 
-    def __init__(self, inputs: int, inner: int, outputs: int, temporal: int, spatial: int, stride: int, r2plus1d: bool) -> None:
+    def __init__(
+        self,
+        inputs: int,
+        inner: int,
+        outputs: int,
+        temporal: int,
+        spatial: int,
+        stride: int,
+        r2plus1d: bool,
+        pool: type[nn.Module],
+    ) -> None:
         super().__init__()
         if inputs != outputs:
             self.branch1 = convolution(inputs, outputs)
             if spatial > 1:
                 self.branch1.stride = (1, stride, stride)
-            self.branch1_bn = norm(outputs, pool=spatial == 1 and stride > 1)
-        self.branch2 = Branch(inputs, inner, outputs, temporal, spatial, stride, r2plus1d)
+            self.branch1_bn = norm(outputs, pool if spatial == 1 and stride > 1 else None)
+        self.branch2 = Branch(inputs, inner, outputs, temporal, spatial, stride, r2plus1d, pool)
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = self.branch1_bn(self.branch1(x)) if hasattr(self, 'branch1') else x
@@ -99,27 +138,34 @@ class Bottleneck(nn.Module):
 
 
 class Stem(nn.Module):
-    """Convolution 5xkxk, norm, stride 2, ReLU, max pool 1x3x3 of stride 2: (B, 3, T, H, W) to (B, C, T, H/4, W/4)."""
+    """Convolution 5xkxk, norm, stride 2, ReLU, pool 1x3x3 of stride 2: (B, 3, T, H, W) to (B, C, T, H/4, W/4)."""
 
-    def __init__(self, channels: int, temporal: int, spatial: int, overlapping_pool: bool) -> None:
+    def __init__(self, channels: int, temporal: int, spatial: int, overlapping_pool: bool, pool: type[nn.Module]) -> None:
         super().__init__()
         self.conv = convolution(3, channels, temporal, spatial, 2)
-        self.bn = norm(channels, pool=spatial == 1)
-        self.pool = MaxPool((1, 3, 3), (1, 2, 2), (0, 1, 1)) if overlapping_pool else MaxPool((1, 2, 2))
+        self.bn = norm(channels, pool if spatial == 1 else None)
+        self.pool = pool((1, 3, 3), (1, 2, 2), (0, 1, 1)) if overlapping_pool else pool((1, 2, 2))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.pool(F.relu(self.bn(self.conv(x)), inplace=True))
 
 
 def make_stage(
-    inputs: int, inner: int, count: int, kernels: Sequence[int], spatial: int, stride: int, r2plus1d: bool
+    inputs: int,
+    inner: int,
+    count: int,
+    kernels: Sequence[int],
+    spatial: int,
+    stride: int,
+    r2plus1d: bool,
+    pool: type[nn.Module],
 ) -> nn.Module:
     """``count`` bottlenecks; the first one changes width and resolution."""
     blocks = OrderedDict()
     for i in range(count):
         source, step = (inputs, stride) if i == 0 else (4 * inner, 1)
         temporal = kernels[i % len(kernels)]
-        blocks[f'pathway0_res{i}'] = Bottleneck(source, inner, 4 * inner, temporal, spatial, step, r2plus1d)
+        blocks[f'pathway0_res{i}'] = Bottleneck(source, inner, 4 * inner, temporal, spatial, step, r2plus1d, pool)
     return nn.Sequential(blocks)
 
 
@@ -136,9 +182,11 @@ class ResNet3D(nn.Module):
         temporal_pool: the 2x1x1 max pool between stages 2 and 3.
         r2plus1d: (2+1)D middle convolutions.
         overlapping_pool: the 3x3 pool of the stem; off, it is 2x2.
+        spatial_pool: 'max' as in the paper, or 'average'. Max pools pass order statistics of neighbouring pixels on, and so some
+            texture; average pools pass their mean alone.
         rewrite: on a CPU, without mixed precision, a fully temporal network runs in an equal form. With gradients its maps are
-            channels-last and its convolutions those of :mod:`openmsra.ftcn.products`; without, in evaluation mode, it is
-            :mod:`openmsra.ftcn.fast`, which calls no submodule: switch it off for forward hooks.
+            channels-last and its convolutions those of :mod:`openmsra.ftcn.products`; without, in evaluation mode and with max
+            pools, it is :mod:`openmsra.ftcn.fast`, which calls no submodule: switch it off for forward hooks.
     """
 
     def __init__(
@@ -152,8 +200,12 @@ class ResNet3D(nn.Module):
         r2plus1d: bool = False,
         overlapping_pool: bool = True,
         rewrite: bool = True,
+        spatial_pool: str = 'max',
     ) -> None:
         super().__init__()
+        if spatial_pool not in POOLS:
+            raise ValueError(f'spatial_pool must be one of {", ".join(POOLS)}, got {spatial_pool!r}')
+        pool = POOLS[spatial_pool]
         self.rewrite, self.r2plus1d = rewrite, r2plus1d
         if not 2 <= stop_stage <= 5:
             raise ValueError(f'stop_stage must be 2, 3, 4 or 5, got {stop_stage}')
@@ -161,7 +213,7 @@ class ResNet3D(nn.Module):
             raise ValueError(f'spatial_kernels must be five odd numbers (stem, stages 2 to 5), got {spatial_kernels}')
         if len(depths) < stop_stage - 1:
             raise ValueError(f'depths {tuple(depths)} are too few for stop_stage {stop_stage}')
-        stem = Stem(channels, 5 if temporal else 1, spatial_kernels[0], overlapping_pool)
+        stem = Stem(channels, 5 if temporal else 1, spatial_kernels[0], overlapping_pool, pool)
         self.s1 = nn.Sequential(OrderedDict(pathway0_stem=stem))
         self.pathway0_pool = MaxPool((2, 1, 1)) if temporal_pool else nn.Identity()
         self.stages, self.temporal_pool = range(2, stop_stage + 1), temporal_pool
@@ -169,7 +221,7 @@ class ResNet3D(nn.Module):
         for stage in self.stages:
             inner, kernels = channels * 2 ** (stage - 2), TEMPORAL_KERNELS[stage - 2] if temporal else (1,)
             stride, spatial = 1 if stage == 2 else 2, spatial_kernels[stage - 1]
-            setattr(self, f's{stage}', make_stage(width, inner, depths[stage - 2], kernels, spatial, stride, r2plus1d))
+            setattr(self, f's{stage}', make_stage(width, inner, depths[stage - 2], kernels, spatial, stride, r2plus1d, pool))
             width = 4 * inner
         self.channels = width
 
@@ -182,7 +234,7 @@ class ResNet3D(nn.Module):
     def features(self, x: Tensor) -> Tensor:
         """Clips (B, 3, T, H, W) to (B, C, T', H', W')."""
         if self.rewrite and x.device.type == 'cpu' and not torch.is_autocast_enabled('cpu') and fast.fully_temporal(self):
-            if not (torch.is_grad_enabled() or self.training):
+            if not (torch.is_grad_enabled() or self.training) and isinstance(self.s1.pathway0_stem.pool, MaxPool):
                 return fast.features(self, x)
             x = x.contiguous(memory_format=products.FORMAT)
         x = self.s1(x)

@@ -181,7 +181,7 @@ class FaceClips(LongList):
         return int(np.random.choice(self.groups[group]))
 
 
-def _jpeg(frame: np.ndarray, quality: int) -> np.ndarray:
+def jpeg(frame: np.ndarray, quality: int) -> np.ndarray:
     """An RGB frame (H, W, 3) behind JPEG; OpenCV's order of the channels decides which of them are compressed most."""
     file = cv2.imencode('.jpg', cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
     return cv2.cvtColor(cv2.imdecode(file, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
@@ -216,7 +216,7 @@ class AugmentClip(BaseTransform):
             clip = np.stack([cv2.resize(frame, (width, height)) for frame in lower])
         if np.random.rand() < self.jpeg:
             quality = int(np.random.randint(60, 101))
-            clip = np.stack([_jpeg(frame, quality) for frame in clip])
+            clip = np.stack([jpeg(frame, quality) for frame in clip])
         if np.random.rand() < self.erase:
             side = np.sqrt(np.random.uniform(0.02, 0.2))
             top, left = (int(np.random.rand() * n * (1 - side)) for n in (height, width))

@@ -96,6 +96,27 @@ def compression(clip: np.ndarray, crf: float, fps: int = 25) -> np.ndarray:
     return np.stack(decoded)[:, :height, :width]
 
 
+def sharpness(clip: np.ndarray) -> float:
+    """Mean over the frames of the variance of the Laplacian of the grey image; 0 is flat."""
+    greys = [cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY) for frame in clip]
+    return float(np.mean([cv2.Laplacian(grey, cv2.CV_32F).var() for grey in greys]))
+
+
+def soften(clip: np.ndarray, target: float) -> np.ndarray:
+    """Blur with the one Gaussian, to 1/64 pixel, behind which :func:`sharpness` is at most ``target``; softer clips stay as they are."""
+    if sharpness(clip) <= target:
+        return clip
+
+    def blurred(sixtyfourths: int) -> np.ndarray:
+        return np.stack([cv2.GaussianBlur(frame, (0, 0), sixtyfourths / 64) for frame in clip])
+
+    low, high = 0, 64 * max(clip.shape[1:3])  # of the deviation: too sharp, soft enough
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if sharpness(blurred(middle)) > target else (low, middle)
+    return blurred(high)
+
+
 def _bytes(values: np.ndarray) -> np.ndarray:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
@@ -146,3 +167,24 @@ class PerturbClip(BaseTransform):
         if self.kind in RANDOM:
             drawn = dict(rng=np.random.default_rng([self.seed, *results['video'].encode()]), temporal=self.temporal)
         return dict(results, clip=KINDS[self.kind](results['clip'], LEVELS[self.kind][self.level - 1], **drawn))
+
+
+@TRANSFORMS.register_module()
+class SoftenClip(BaseTransform):
+    """Blurs every clip down to one level of sharpness, so that it no longer tells real from forged; see :func:`soften`.
+
+    Args:
+        sharpness: variance of the Laplacian, above 0.
+
+    Raises:
+        ValueError: it is not.
+    """
+
+    def __init__(self, sharpness: float) -> None:
+        if sharpness <= 0:
+            raise ValueError(f'sharpness must be above 0, got {sharpness}')
+        self.sharpness = sharpness
+
+    def transform(self, results: dict) -> dict:
+        """Changes ``clip`` (T, H, W, 3) uint8."""
+        return dict(results, clip=soften(results['clip'], self.sharpness))
