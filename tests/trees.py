@@ -523,6 +523,19 @@ def dfdc(root: Path) -> None:
     _prepared(root, layout(root / 'raw'), faceless={'test_videos/cccc.mp4'})
 
 
+def faces(root: Path) -> None:
+    """``list.csv`` and small square videos: 6 people to train, 2 to test, a clip of each generator; no face is in them."""
+    film, lines = Videos(), ['path,label,method,identity,split,frames']
+    people = ('person00', 'person01', 'person05', 'person09', 'person16', 'person22', 'person03', 'person04')
+    for number, person in enumerate(people):
+        film(root / f'real/{number:03d}.avi', (112, 112), 40, number % 3)
+        lines.append(f'real/{number:03d}.avi,0,real,{person},{"train" if number < 6 else "test"},40')
+    for number, method in enumerate(('edtalk', 'aniportrait', 'sadtalker')):
+        film(root / f'{method}/{number:03d}.avi', (112, 112), 36, 3)
+        lines.append(f'{method}/{number:03d}.avi,1,{method},person{30 + number},test,36')
+    write_lines(root / 'list.csv', lines)
+
+
 def _prepared(root: Path, rows: list[dict], faceless: set[str] = frozenset()) -> None:
     """The converter's own functions cut the faces of one real and one fake pan; all other videos are links to these."""
     from openmsra.ftcn.faces.prepare import clip_lines, crops_of, prepare_video
@@ -596,4 +609,5 @@ TREES: dict[str, Callable[[Path], None]] = {
     'ffpp': ffpp,
     'celebdf': celebdf,
     'dfdc': dfdc,
+    'faces': faces,
 }

@@ -6,8 +6,8 @@ schedule                the learning rate of the official settings
 hooks                   precise statistics of the batch norms
 metrics                 clip-, frame- and video-level evaluation
 inferencer, report      scores of a video over time; JSON, CSV, plot and annotated video of them
-data/                   data sets of face clips and of face videos, augmentation, forgeries of a clip with itself, and perturbations for
-                        tests of robustness
+data/                   data sets of face clips and of face videos, augmentation, forgeries of a clip with itself,
+                        perturbations for tests of robustness
 faces/                  from videos to aligned faces: detectors, tracks, alignment, layouts of public data sets
 """
 

@@ -77,6 +77,18 @@ def auc_interval(
     Args:
         labels, scores, people: (n,) of each video.
     """
+    values = drawn_aucs(labels, scores, people, draws, seed)
+    if np.isnan(values).mean() > 0.5:
+        return float('nan'), float('nan')
+    low, high = np.nanpercentile(values, (2.5, 97.5))
+    return 100 * float(low), 100 * float(high)
+
+
+def drawn_aucs(labels: np.ndarray, scores: np.ndarray, people: np.ndarray, draws: int = 1000, seed: int = 0) -> np.ndarray:
+    """AUC (draws,), 0..1, of people drawn with replacement, with all of their videos; NaN for a draw that lacks a class.
+
+    The draws follow from the people and the seed alone: two sets of scores of the same videos can be compared draw by draw.
+    """
     names, person = np.unique(people, return_inverse=True)
     rng = np.random.default_rng(seed)
     counts = np.stack([np.bincount(rng.integers(len(names), size=len(names)), minlength=len(names)) for _ in range(draws)])
@@ -85,11 +97,7 @@ def auc_interval(
     gap = scores[labels == 1][:, None] - scores[labels == 0][None]
     won = ((np.sign(gap) + 1) / 2).astype(np.float32)
     pairs = fakes.sum(1) * reals.sum(1)
-    if (pairs > 0).mean() < 0.5:
-        return float('nan'), float('nan')
-    values = ((fakes @ won) * reals).sum(1)[pairs > 0] / pairs[pairs > 0]
-    low, high = np.percentile(values, (2.5, 97.5))
-    return 100 * float(low), 100 * float(high)
+    return np.divide(((fakes @ won) * reals).sum(1), pairs, out=np.full(draws, np.nan), where=pairs > 0)
 
 
 def equal_error_threshold(labels: np.ndarray, scores: np.ndarray) -> float:

@@ -14,7 +14,7 @@ from openmsra.engine.checkpoint.io import load_file, load_weights
 from openmsra.errors import CheckpointError
 from openmsra.ftcn import FTCN
 from openmsra.ftcn.heads import TransformerHead
-from openmsra.ftcn.network import MaxPool
+from openmsra.ftcn.network import AveragePool, MaxPool
 from tests.references.ckdn_fill import fill_ckdn
 from tests.references.oracle_fill import fill, oracle_input
 
@@ -249,7 +249,40 @@ def test_max_pools_in_two_dimensions_are_those_in_three(sizes):
     assert torch.equal(x.grad, y.grad) and x.grad.any()
 
 
+@pytest.mark.parametrize('sizes', [((1, 2, 2),), ((1, 3, 3), (1, 2, 2), (0, 1, 1))], ids=['picture', 'overlapping'])
+def test_average_pools_in_two_dimensions_are_those_in_three(sizes):
+    x = torch.randn(2, 3, 4, 8, 6)
+    theirs = torch.nn.AvgPool3d(*sizes, count_include_pad=False)(x)
+    torch.testing.assert_close(AveragePool(*sizes)(x), theirs)
+    torch.testing.assert_close(AveragePool(*sizes)(x.contiguous(memory_format=torch.channels_last_3d)), theirs)
+
+
+def test_average_pools_see_no_order_of_neighbouring_pixels():
+    """A checkerboard of two pixels that averages to grey: the network without spatial kernels cannot tell it from grey."""
+    grey = torch.full((1, 3, 8, 32, 32), 0.5)
+    board = grey + 0.5 * (1 - 2 * (torch.arange(32)[:, None] + torch.arange(32)) % 2)
+    changes = {}
+    for pool in ('max', 'average'):
+        torch.manual_seed(0)
+        model = FTCN(dict(depths=(1, 1, 1), channels=8, spatial_pool=pool), dict(kind='average'), clip_len=8, size=32).eval()
+        model.init_weights()
+        stem = model.resnet.s1.pathway0_stem
+        with torch.no_grad():
+            values = [stem.bn(stem.conv(clip)) for clip in (grey, board)]
+        changes[pool] = float((values[0] - values[1]).abs().max())
+    assert changes['average'] < 1e-5 < 0.01 < changes['max']
+
+
+def test_unknown_pools_are_named():
+    with pytest.raises(ValueError, match='spatial_pool must be one of max, average'):
+        FTCN(dict(spatial_pool='median'), dict(kind='average'))
+
+
 def test_no_layer_lacks_a_deterministic_gradient_on_cuda():
     lacking = (torch.nn.MaxPool3d, torch.nn.AdaptiveAvgPool3d, torch.nn.AvgPool3d)  # see torch.use_deterministic_algorithms
     model = tiny()
-    assert not [name for name, module in model.named_modules() if isinstance(module, lacking) and not isinstance(module, MaxPool)]
+    assert not [
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, lacking) and not isinstance(module, (MaxPool, AveragePool))
+    ]

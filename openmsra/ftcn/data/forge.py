@@ -2,8 +2,8 @@
 
 No face of one person is put on another, and no generator is needed. What stays the same in all frames (the region, a warp, a
 colour, a coarser sampling, a compression) is the trace in space; what is drawn anew for each frame is the incoherence over time
-that FTCN is to see. Pure functions take a clip (T, H, W, 3) uint8 RGB; places and lengths are shares of its sides, so that a recipe
-does not depend on the resolution.
+that FTCN is to see. Pure functions take a clip (T, H, W, 3) uint8 RGB; places and lengths are shares of its sides, so that a
+recipe does not depend on the resolution.
 """
 
 from typing import NamedTuple
@@ -150,7 +150,7 @@ class ForgeFace(BaseTransform):
     """
 
     def __init__(
-        self, jitter: tuple[float, float] = (0.25, 1.0), changes: tuple[str, ...] = CHANGES, seed: int | None = None
+        self, jitter: tuple[float, float] = (0.5, 3.0), changes: tuple[str, ...] = CHANGES, seed: int | None = None
     ) -> None:
         if not 0 <= jitter[0] <= jitter[1]:
             raise ValueError(f'jitter must be a range of numbers from 0 up, got {tuple(jitter)}')

@@ -103,7 +103,7 @@ def sharpness(clip: np.ndarray) -> float:
 
 
 def soften(clip: np.ndarray, target: float) -> np.ndarray:
-    """Blur with the one Gaussian, to 1/64 pixel, behind which :func:`sharpness` is at most ``target``; softer clips stay as they are."""
+    """Blur with the least Gaussian (to 1/64 pixel) behind which :func:`sharpness` is at most ``target``; softer clips stay."""
     if sharpness(clip) <= target:
         return clip
 

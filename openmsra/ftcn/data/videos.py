@@ -39,7 +39,7 @@ class FaceVideos(BaseDataset):
     Raises:
         FileNotFoundError: the table or a video of it is missing.
         AnnotationError: a column is missing or a label is neither 0 nor 1.
-        SplitError: the part is empty or, in training, lacks a class; or ``held_out`` names a person who is not in the training part.
+        SplitError: the part is empty or, in training, lacks a class; ``held_out`` names a person who is not in the training part.
         DataError: a video is shorter than a window; ``forge`` without a ``ForgeFace`` in the pipeline; while reading: frames that
             are not square.
     """

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from skimage import data
 
-from openmsra.ftcn import PerturbClip
-from openmsra.ftcn.data.perturb import BLOCK, KINDS, LEVELS, RANDOM
+from openmsra.ftcn import PerturbClip, SoftenClip
+from openmsra.ftcn.data.perturb import BLOCK, KINDS, LEVELS, RANDOM, sharpness, soften
 
 ASTRONAUT = data.astronaut()
 
@@ -62,3 +62,16 @@ def test_bad_options_are_refused():
     for options in (dict(kind='fog', level=1), dict(kind='blur', level=6), dict(kind='noise', level=1, temporal='always')):
         with pytest.raises(ValueError, match='kind must be one of saturation'):
             PerturbClip(**options)
+
+
+def test_clips_are_softened_to_one_sharpness_and_not_beyond(clip):
+    target = sharpness(clip) / 3
+    soft = SoftenClip(target).transform(dict(clip=clip))['clip']
+    assert 0.9 * target < sharpness(soft) <= target
+    np.testing.assert_array_equal(soften(soft, target), soft)
+    grey = cv2.cvtColor(clip[0], cv2.COLOR_RGB2GRAY).astype(float)
+    padded = np.pad(grey, 1, mode='reflect')
+    laplacian = padded[:-2, 1:-1] + padded[2:, 1:-1] + padded[1:-1, :-2] + padded[1:-1, 2:] - 4 * grey
+    assert sharpness(clip[:1]) == pytest.approx(laplacian.var(), rel=1e-5)
+    with pytest.raises(ValueError, match='above 0'):
+        SoftenClip(0.0)
