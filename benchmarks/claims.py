@@ -1,6 +1,6 @@
 """Reproduce the central claim of a paper:  python benchmarks/claims.py PAPER [--seeds 3] [--miniature]
 
-On real data where that experiment exists (all but FTCN and MCN); it goes on where it was stopped, writes
+On real data where that experiment exists (all but MCN); it goes on where it was stopped, writes
 benchmarks/results/claims_real_PAPER.json and the tables and the figure of the page. The data are looked for in the folder that
 OPENMSRA_DATA names, or in data/; python tools/download_data.py gets them. Else, and with --miniature, on toys made by us.
 """

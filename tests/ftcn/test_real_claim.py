@@ -5,7 +5,22 @@ import pytest
 import torch
 
 from benchmarks import ftcn_real
-from benchmarks.ftcn_real import ARMS, CHANGE, CLEAN, COHERENT, FRAMES, FTCN, PLAIN, POOLED, RANDOM, SEEN, SHARPNESS, SOFT, TT, Videos
+from benchmarks.ftcn_real import (
+    ARMS,
+    CHANGE,
+    CLEAN,
+    COHERENT,
+    FRAMES,
+    FTCN,
+    PLAIN,
+    POOLED,
+    RANDOM,
+    SEEN,
+    SHARPNESS,
+    SOFT,
+    TT,
+    Videos,
+)
 from benchmarks.training import train_all
 from openmsra.apis import init_model
 from openmsra.ftcn.metrics import auc_interval, drawn_aucs
