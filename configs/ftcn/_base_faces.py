@@ -16,9 +16,10 @@ train_dataloader = dict(
         split='train',
         forge=True,
         held_out=held_out,
+        clips_per_video=16,
         pipeline=[dict(type='ForgeFace'), dict(type='AugmentClip', erase=0.0), dict(type='PackClip')],
     ),
-    sampler=dict(type='DefaultSampler', shuffle=True),
+    sampler=dict(type='PairedSampler'),
 )
 evaluation = dict(batch_size=8, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False))
 val_dataloader = dict(

@@ -19,7 +19,7 @@ from openmsra.common.clips import ClipDataPreprocessor  # noqa: E402
 from openmsra.ftcn.data.clips import AugmentClip, FaceClips, PackClip  # noqa: E402
 from openmsra.ftcn.data.forge import ForgeFace  # noqa: E402
 from openmsra.ftcn.data.perturb import PerturbClip, SoftenClip  # noqa: E402
-from openmsra.ftcn.data.videos import FaceVideos  # noqa: E402
+from openmsra.ftcn.data.videos import FaceVideos, PairedSampler  # noqa: E402
 from openmsra.ftcn.hooks import PreciseBNHook  # noqa: E402
 from openmsra.ftcn.inferencer import FTCNInferencer, TrackScore, VideoScore  # noqa: E402
 from openmsra.ftcn.metrics import VideoForgeryMetric  # noqa: E402
@@ -35,6 +35,7 @@ __all__ = [
     'FaceVideos',
     'ForgeFace',
     'PackClip',
+    'PairedSampler',
     'PerturbClip',
     'PreciseBNHook',
     'SoftenClip',

@@ -1,18 +1,21 @@
 """Videos of aligned faces in a table, read window by window; real ones can be given once more to be forged."""
 
 import csv
+from collections.abc import Iterator
+from itertools import cycle, islice
 from pathlib import Path
 
 import cv2
 import numpy as np
-from mmengine.dataset import BaseDataset
+import torch
+from mmengine.dataset import BaseDataset, DefaultSampler
 
 from openmsra.common.annotations import read_text, require_inside
 from openmsra.common.video import read_frames, video_header
 from openmsra.errors import AnnotationError, DataError, MissingFileError, SplitError
 from openmsra.ftcn.data.clips import clip_starts
 from openmsra.ftcn.data.forge import ForgeFace
-from openmsra.registry import DATASETS
+from openmsra.registry import DATA_SAMPLERS, DATASETS
 
 COLUMNS = ('path', 'label', 'method', 'identity', 'split')
 FORGED = 'made here'  # the method of forgeries that the pipeline makes
@@ -27,13 +30,13 @@ class FaceVideos(BaseDataset):
 
     Args:
         ann_file: the table, relative to ``data_root``.
-        split: 'train' draws a random window each time; the others give windows at even distances.
+        split: the part that is read.
         methods: which listed manipulations take part beside the reals; ``None`` takes all.
-        forge: every real video is given a second time, as a forgery of the method 'made here' by the pipeline's
-            :class:`openmsra.ftcn.data.forge.ForgeFace`.
+        forge: every window of a real video is given a second time, right behind itself, as a forgery of the method 'made here' by
+            the pipeline's :class:`openmsra.ftcn.data.forge.ForgeFace`; see :class:`PairedSampler`.
         held_out: identities of the training part that are taken out of it; they are the part 'val', beside those listed as such.
         clip_len: frames of a window.
-        clips_per_video: windows of a video, in an epoch of training or in an evaluation (fewer where it has fewer).
+        clips_per_video: windows of a video, at even distances (fewer where it has fewer).
         size: side in pixels to which the frames are scaled.
 
     Raises:
@@ -68,16 +71,17 @@ class FaceVideos(BaseDataset):
         if unknown := self.held_out - {row['person'] for row in listed if row['split'] == 'train'}:
             raise SplitError(f'{self.ann_file}: held out, but not in the training part: {", ".join(sorted(unknown))}.')
         videos = [self._with_length(row) for row in listed if self._part(row) == self.split and self._wanted(row)]
-        if self.forge:
-            videos += [
-                dict(row, video=f'{row["video"]}#forged', gt_label=1, method=FORGED, forge=True)
-                for row in videos
-                if not row['gt_label']
-            ]
-        if not videos or not self.test_mode and {row['gt_label'] for row in videos} != {0, 1}:
+        rows = []
+        for row in videos:
+            for start in self._starts(row['frames']):
+                rows.append(dict(row, start=start))
+                if self.forge and not row['gt_label']:
+                    made = dict(video=f'{row["video"]}#forged', gt_label=1, method=FORGED, forge=True)
+                    rows.append(rows[-1] | made)
+        if not rows or not self.test_mode and {row['gt_label'] for row in rows} != {0, 1}:
             needs = 'videos' if self.test_mode else 'real (0) and forged (1) videos, or forge=True'
             raise SplitError(f'{self.ann_file}: the part {self.split!r} needs {needs}, {len(videos)} found.')
-        return [dict(row, start=start) for row in videos for start in self._starts(row['frames'])]
+        return rows
 
     def _read_table(self) -> list[dict]:
         table = csv.DictReader(read_text(self.ann_file).splitlines())
@@ -87,6 +91,8 @@ class FaceVideos(BaseDataset):
             )
         rows = []
         for row in table:
+            if None in (row[name] for name in COLUMNS):
+                raise AnnotationError(f'{self.ann_file}, line {table.line_num}: fewer entries than columns.')
             if row['label'] not in ('0', '1'):
                 raise AnnotationError(f'{self.ann_file}, line {table.line_num}: label must be 0 or 1, it is {row["label"]!r}.')
             facts = dict(video=row['path'], method=row['method'], person=row['identity'], split=row['split'])
@@ -110,17 +116,24 @@ class FaceVideos(BaseDataset):
         return dict(row, path=str(path), frames=frames)
 
     def _starts(self, frames: int) -> list[int]:
-        if not self.test_mode:
-            return [0] * self.clips_per_video  # each time another one is drawn
         starts = clip_starts(frames, self.clip_len, 1)
         return sorted(set(starts[np.linspace(0, len(starts) - 1, self.clips_per_video).round().astype(int)].tolist()))
 
     def prepare_data(self, idx: int) -> dict:
         row = self.get_data_info(idx)
-        start = row['start'] if self.test_mode else np.random.randint(row['frames'] - self.clip_len + 1)
-        numbers = start + np.arange(self.clip_len)
+        numbers = row['start'] + np.arange(self.clip_len)
         facts = {key: row[key] for key in ('video', 'method', 'person', 'gt_label', 'forge')}
         return self.pipeline(dict(facts, clip=self._read(row['path'], numbers), frames=numbers))
+
+    def pairs(self) -> list[list[int]]:
+        """Positions that belong together: a window and the forgery of it, or a window alone."""
+        groups: list[list[int]] = []
+        for index in range(len(self)):
+            if self.get_data_info(index)['forge']:
+                groups[-1].append(index)
+            else:
+                groups.append([index])
+        return groups
 
     def _read(self, path: str, numbers: np.ndarray) -> np.ndarray:
         """The frames (T, size, size, 3) uint8 RGB with these numbers."""
@@ -130,3 +143,19 @@ class FaceVideos(BaseDataset):
         if clip.shape[1] == self.size:
             return clip
         return np.stack([cv2.resize(frame, (self.size, self.size), interpolation=cv2.INTER_AREA) for frame in clip])
+
+
+@DATA_SAMPLERS.register_module()
+class PairedSampler(DefaultSampler):
+    """Shuffles the windows of :class:`FaceVideos`, each with its forgery behind it.
+
+    In a batch, of an even size, they differ by the forgery and the augmentation alone, so that person, light and movement of the
+    head average out of the gradient.
+    """
+
+    def __iter__(self) -> Iterator[int]:
+        """Indices of this rank; whole pairs go to one rank."""
+        pairs = self.dataset.pairs()
+        order = torch.randperm(len(pairs), generator=torch.Generator().manual_seed(self.seed + self.epoch)).tolist()
+        mine = [index for k in order[self.rank :: self.world_size] for index in pairs[k]]
+        return islice(cycle(mine), len(self))

@@ -6,7 +6,7 @@ import pytest
 from openmsra.common.video import read_video
 from openmsra.errors import AnnotationError, DataError, MissingFileError, SplitError
 from openmsra.ftcn import FaceVideos, ForgeFace, PackClip
-from openmsra.ftcn.data.videos import COLUMNS, FORGED
+from openmsra.ftcn.data.videos import COLUMNS, FORGED, PairedSampler
 from tests.trees import faces, video, write_lines
 
 HELD_OUT = ('person05', 'person09')
@@ -53,15 +53,35 @@ def test_windows_are_those_of_the_video(root):
     assert data[1]['frames'].tolist() == list(range(4, 36))
 
 
-def test_training_draws_windows_and_evaluation_does_not(root):
-    data = dataset(root, 'train', [ForgeFace()], forge=True)
-    np.random.seed(0)
-    assert len({int(data[0]['frames'][0]) for _ in range(30)}) == 9
-    test = dataset(root, 'test', [ForgeFace(seed=0), PackClip()], forge=True, methods=[])
-    last = len(test) - 1
-    assert test[last]['data_samples'].gt_label == 1 and test[last]['inputs'].shape == (3, 32, 112, 112)
-    assert (test[last]['inputs'] == test[last]['inputs']).all()
-    assert (test[last]['inputs'] != test[last // 2]['inputs']).any(), 'the same window, real and forged'
+def test_forgery_is_of_the_window_before_it(root):
+    data = dataset(root, 'test', [ForgeFace(seed=0), PackClip()], forge=True, methods=[])
+    assert data.pairs() == [[k, k + 1] for k in range(0, len(data), 2)]
+    for real, made in data.pairs():
+        first, second = data[real], data[made]
+        assert [item['data_samples'].gt_label for item in (first, second)] == [0, 1]
+        assert first['data_samples'].frames.tolist() == second['data_samples'].frames.tolist()
+        assert 0.02 < (first['inputs'] != second['inputs']).float().mean() < 0.9
+
+
+def test_listed_forgeries_have_no_pair(root):
+    data = dataset(root, 'test', [ForgeFace()], forge=True, clips_per_video=1)
+    assert sorted(map(len, data.pairs())) == [1, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize('ranks', [1, 2])
+def test_sampler_keeps_pairs_together_and_shuffles_them(root, ranks, monkeypatch):
+    data = dataset(root, 'train', [ForgeFace()], forge=True, clips_per_video=3)
+    orders = {}
+    for rank in range(ranks):
+        monkeypatch.setattr('mmengine.dataset.sampler.get_dist_info', lambda rank=rank: (rank, ranks))
+        sampler = PairedSampler(data, seed=3)
+        orders[rank] = list(sampler)
+        assert len(orders[rank]) == len(sampler) == len(data) // ranks
+        assert all(b == a + 1 and a % 2 == 0 for a, b in zip(orders[rank][::2], orders[rank][1::2], strict=True))
+        assert orders[rank] == list(sampler)
+        sampler.set_epoch(1)
+        assert orders[rank] != list(sampler)
+    assert sorted(sum(orders.values(), [])) == list(range(len(data)))
 
 
 def test_frames_are_scaled_and_must_be_square(root, tmp_path):
@@ -78,6 +98,7 @@ def test_frames_are_scaled_and_must_be_square(root, tmp_path):
         (['path,label,method,split', 'a.avi,0,real,test'], AnnotationError, 'no column identity'),
         ([], AnnotationError, 'no column path, label'),
         ([','.join(COLUMNS), 'a.avi,real,real,p,test'], AnnotationError, "line 2: label must be 0 or 1, it is 'real'"),
+        ([','.join(COLUMNS), 'a.avi,0,real'], AnnotationError, 'line 2: fewer entries than columns'),
         ([','.join(COLUMNS), 'b.avi,0,real,p,test'], MissingFileError, 'b.avi: there is no such video'),
         ([','.join(COLUMNS), '../a.avi,0,real,p,test'], AnnotationError, 'leads out of'),
         ([','.join(COLUMNS), 'short.avi,0,real,p,test'], DataError, '20 frames are fewer than a window of 32'),
