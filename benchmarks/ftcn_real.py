@@ -56,16 +56,16 @@ from openmsra.registry import DATASETS
 CONFIGS = ROOT / 'configs' / 'ftcn'
 FTCN, TT, POOLED, PLAIN, FRAMES = 'FTCN', 'FTCN-TT', 'FTCN, average pools', 'plain 3D', 'plain 2D'
 ARMS = {
-    FRAMES: 'r2d-avg_tiny_1xb4-300i_faces',
-    PLAIN: 'r3d-avg_tiny_1xb4-300i_faces',
-    FTCN: 'ftcn-avg_tiny_1xb4-300i_faces',
-    POOLED: 'ftcn-avg_tiny-meanpool_1xb4-300i_faces',
-    TT: 'ftcn-tt_tiny_1xb4-300i_faces',
+    FRAMES: 'r2d-avg_tiny_1xb8-240i_faces',
+    PLAIN: 'r3d-avg_tiny_1xb8-240i_faces',
+    FTCN: 'ftcn-avg_tiny_1xb8-240i_faces',
+    POOLED: 'ftcn-avg_tiny-meanpool_1xb8-240i_faces',
+    TT: 'ftcn-tt_tiny_1xb8-240i_faces',
 }
 RANDOM, SHARPNESS, CHANGE = 'random weights', 'sharpness alone', 'change between frames alone'
 STATISTICS = (SHARPNESS, CHANGE)
-STEPS, SEARCH_STEPS, SEARCH_SEED, PROCESSES = 300, 150, 100, 2
-RATES = (5e-4, 2e-3, 8e-3)
+STEPS, SEARCH_STEPS, SEARCH_SEED, PROCESSES = 240, 120, 100, 2
+RATES = (3e-4, 1e-3, 3e-3)
 SEARCHED = (FRAMES, PLAIN, FTCN, TT)  # average pools take the rate of FTCN
 CLEAN, SEEN, COHERENT, SOFT = 'unseen generators', 'seen forgeries', 'the same in all frames', 'blurred to one level'
 ROBUSTNESS = {'compression': (1, 3, 5), 'blur': (1, 3, 5), 'noise': (1, 3, 5), 'pixelation': (1, 3, 5)}

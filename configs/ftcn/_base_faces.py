@@ -3,12 +3,12 @@
 # part too (forge=False: they alone). Sizes, rate and schedule are ours, for a processor.
 _base_ = ['../_base_/default_runtime.py', './_base_ftcn.py']
 
-model = dict(type='FTCN', clip_len=32, size=112, backbone=dict(depths=(1, 1, 1), channels=16), head=dict(kind='average'))
+model = dict(type='FTCN', clip_len=32, size=112, backbone=dict(depths=(1, 1, 1), channels=8), head=dict(kind='average'))
 
 faces = dict(type='FaceVideos', data_root='data/faces', ann_file='list.csv', clip_len=32, size=112)
 held_out = ('person05', 'person09', 'person16', 'person22')  # people of the training part who choose rates and thresholds
 train_dataloader = dict(
-    batch_size=4,
+    batch_size=8,
     num_workers=0,
     drop_last=True,
     dataset=dict(
@@ -31,8 +31,8 @@ val_dataloader = dict(
 test_dataloader = dict(evaluation, dataset=dict(faces, split='test', pipeline=[dict(type='PackClip')]))
 
 optim_wrapper = dict(optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.05), clip_grad=dict(max_norm=1.0))
-param_scheduler = [dict(type='WarmupCosineLR', end=300, by_epoch=False)]
-train_cfg = dict(by_epoch=False, max_iters=300, val_interval=100)
-default_hooks = dict(logger=dict(log_metric_by_epoch=False), checkpoint=dict(by_epoch=False, interval=50, max_keep_ckpts=1))
+param_scheduler = [dict(type='WarmupCosineLR', end=240, by_epoch=False)]
+train_cfg = dict(by_epoch=False, max_iters=240, val_interval=80)
+default_hooks = dict(logger=dict(log_metric_by_epoch=False), checkpoint=dict(by_epoch=False, interval=80, max_keep_ckpts=1))
 log_processor = dict(by_epoch=False)
-auto_scale_lr = dict(base_batch_size=4, enable=False)
+auto_scale_lr = dict(base_batch_size=8, enable=False)
