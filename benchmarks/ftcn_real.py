@@ -232,7 +232,7 @@ def _figures(windows: Windows, scores: np.ndarray) -> dict:
     videos, of_windows = _videos(windows, scores), detection_figures(windows.labels, scores)
     rows = {'AUC': detection_figures(videos.labels, videos.scores)['AUC']}
     rows |= dict(windows=of_windows['AUC'], TPR1=of_windows['TPR_at_FPR1'], TPR5=of_windows['TPR_at_FPR5'])
-    for method in sorted(set(videos.methods[videos.labels == 1])):
+    for method in sorted(set(videos.methods[videos.labels == 1].tolist())):
         chosen = (videos.labels == 0) | (videos.methods == method)
         rows[method] = detection_figures(videos.labels[chosen], videos.scores[chosen])['AUC']
     return rows
