@@ -22,11 +22,11 @@ ONLY_IN = {
     'cv2.imread': set(),
     'cv2.imdecode': {'openmsra/ftcn/data/clips.py', 'openmsra/ftcn/data/perturb.py'},  # JPEG in memory
     'mmcv.imread': set(),
-    'cv2.VideoCapture': {'openmsra/common/video.py', 'openmsra/ftcn/report.py', 'openmsra/miniatures/forgeries.py'},
+    'cv2.VideoCapture': {'openmsra/common/video.py', 'openmsra/miniatures/forgeries.py'},
     'av.open': {'openmsra/common/video.py', 'openmsra/ftcn/data/perturb.py'},  # the latter: H.264 in memory
     'decord.VideoReader': {'openmsra/common/video.py'},
     'cv2.imwrite': {'openmsra/ftcn/faces/prepare.py', 'openmsra/miniatures/shape_scenes.py'},  # checked; a miniature
-    'cv2.VideoWriter': {'openmsra/ftcn/report.py'},  # counts what it has written
+    'cv2.VideoWriter': {'openmsra/common/video.py'},  # counts what it has written
 }
 WRITTEN_BY_US = {  # readers of files that openmsra itself has written, or of its own source
     'openmsra/engine/config/check.py', 'openmsra/suggest.py', 'openmsra/ftcn/faces/prepare.py',

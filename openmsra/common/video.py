@@ -209,6 +209,33 @@ def _seek_with_decord(
         return None
 
 
+def write_video(file: str | Path, frames: Iterable[np.ndarray], fps: float) -> int:
+    """Write frames (H, W, 3), uint8 RGB, as MP4 (codec mp4v) and return how many they were.
+
+    All frames get the size of the first one: OpenCV's writer drops others without a word.
+
+    Raises:
+        OSError: the file cannot be written, or holds fewer frames than were written.
+    """
+    count, writer, size = 0, None, None
+    Path(file).parent.mkdir(parents=True, exist_ok=True)
+    for frame in frames:
+        count += 1
+        if writer is None:
+            size = frame.shape[1::-1]
+            writer = cv2.VideoWriter(str(file), cv2.VideoWriter_fourcc(*'mp4v'), fps, size)
+            if not writer.isOpened():
+                raise OSError(f'{file}: cannot be written as MP4; check the folder.')
+        image = frame if frame.shape[1::-1] == size else cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+        writer.write(cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    if writer is None:
+        raise OSError(f'{file}: a video without frames cannot be written.')
+    writer.release()
+    if (written := video_header(str(file))[0]) != count:
+        raise OSError(f'{file}: {written} of {count} frames were written; check the disk.')
+    return count
+
+
 def _refuse_negative(path: str | Path, indices: Sequence[int]) -> None:
     if min(indices) < 0:
         raise IndexError(f'{path}: frame number {min(indices)} is negative')

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from openmsra.common.outputs import printable
-from openmsra.common.video import Frame
+from openmsra.common.video import Frame, write_video
 from openmsra.ftcn.inferencer import VideoScore
 
 CUSTODY = ('checkpoint', 'sha256', 'config', 'version', 'detector', 'stride')  # in each line of the CSV
@@ -84,29 +84,17 @@ def draw_timeline(result: VideoScore, file: Path, threshold: float) -> None:
 
 
 def write_annotated(result: VideoScore, frames: Iterable[Frame], file: Path, threshold: float) -> None:
-    """The video with a box and a score for each face, red from the threshold on, as MP4 (codec mp4v).
-
-    All frames get the size of the first one: OpenCV's writer drops others without a word.
+    """The video with a box and a score for each face, red from the threshold on, as MP4.
 
     Raises:
-        OSError: the file cannot be written, or holds fewer frames than were written.
+        OSError: the file cannot be written, or holds fewer frames than were scored.
     """
-    steps, writer, size = np.diff(result.times), None, None
+    steps = np.diff(result.times)
     rate = float(1 / np.median(steps)) if len(steps) and np.median(steps) > 0 else 25.0
-    for number, (frame, _) in enumerate(frames):
-        image = annotated(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), result, number, threshold)
-        if writer is None:
-            size = image.shape[1::-1]
-            writer = cv2.VideoWriter(str(file), cv2.VideoWriter_fourcc(*'mp4v'), rate, size)
-            if not writer.isOpened():
-                raise OSError(f'{file}: cannot be written as MP4; check the folder.')
-        writer.write(image if image.shape[1::-1] == size else cv2.resize(image, size, interpolation=cv2.INTER_AREA))
-    writer.release()
-    video = cv2.VideoCapture(str(file))
-    written = int(video.get(cv2.CAP_PROP_FRAME_COUNT))
-    video.release()
+    images = (annotated(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), result, k, threshold) for k, (frame, _) in enumerate(frames))
+    written = write_video(file, (cv2.cvtColor(image, cv2.COLOR_BGR2RGB) for image in images), rate)
     if written != len(result.times):
-        raise OSError(f'{file}: {written} of {len(result.times)} frames were written; check the disk.')
+        raise OSError(f'{file}: {written} of {len(result.times)} frames were written; check the video.')
 
 
 def annotated(image: np.ndarray, result: VideoScore, number: int, threshold: float, zoom: int = 1) -> np.ndarray:
