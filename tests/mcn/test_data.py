@@ -31,7 +31,7 @@ def videos(tmp_path_factory):
 
 
 def clips_of(videos, **options):
-    options = dict(clips=3, clip_len=4, interval=2, pipeline=[], **options)
+    options = dict(clips=3, clip_len=4, interval=2, pipeline=[]) | options
     return DATASETS.build(dict(type='VideoClips', ann_file=str(videos / 'list.txt'), data_root=str(videos), **options))
 
 
@@ -50,6 +50,28 @@ def test_short_video_is_looped_and_broken_one_named(videos):
     np.testing.assert_allclose(dataset[1]['inputs'].float().mean((1, 3, 4))[0] / 8, [0, 2, 4, 1], atol=0.3)
     with pytest.raises(VideoError, match='broken.avi'):
         dataset.prepare_data(2)
+
+
+def test_recording_is_cut_into_pieces(videos):
+    """24 frames in pieces of 10: 0 to 9, 10 to 19, the rest of 4 is left out; 5 frames are half a piece."""
+    dataset = clips_of(videos, sampling='uniform', piece=10, clip_len=2, interval=3, clips=2)
+    names = [dataset.get_data_info(number)['video'] for number in range(len(dataset))]
+    assert names == ['a b.avi#0', 'a b.avi#10', 'c.avi#0', 'broken.avi#0']
+    brightness = [dataset[number]['inputs'].float().mean((1, 3, 4)) / 8 for number in range(3)]
+    np.testing.assert_allclose(brightness, [[[0, 3], [6, 9]], [[10, 13], [16, 19]], [[0, 3], [1, 4]]], atol=0.3)
+    assert dataset[0]['data_samples'].video_id != dataset[1]['data_samples'].video_id
+    with pytest.raises(VideoError, match='broken.avi'):
+        dataset.prepare_data(3)
+    with pytest.raises(ValueError, match='piece=3 frames, but a clip spans 4'):
+        clips_of(videos, piece=3, clip_len=4, interval=1)
+
+
+def test_frames_that_are_kept_are_those_that_are_read(videos, monkeypatch):
+    plain, kept = (clips_of(videos, sampling='uniform', piece=10, in_memory=stays) for stays in (False, True))
+    first = kept[1]['inputs']
+    torch.testing.assert_close(first, plain[1]['inputs'], rtol=0, atol=0)
+    monkeypatch.setattr('openmsra.mcn.data.videos.read_frames', None)
+    torch.testing.assert_close(kept[1]['inputs'], first, rtol=0, atol=0)
 
 
 def test_random_clips_are_independent_and_inside():

@@ -12,7 +12,7 @@ from mmengine.logging import print_log
 from mmengine.structures import BaseDataElement
 
 from openmsra.common.annotations import read_text, require_inside
-from openmsra.common.video import read_frames
+from openmsra.common.video import read_frames, video_header
 from openmsra.engine.data.rows import LongList
 from openmsra.errors import AnnotationError, MissingFileError
 from openmsra.registry import DATASETS
@@ -122,16 +122,33 @@ class VideoClips(ClipDataset):
         data_root: folder that its paths are relative to.
         backend, short_side: decoder, and the size to which frames are shrunk as they come; see
             :func:`openmsra.common.video.read_frames`.
+        piece: cut recordings of minutes into pieces of so many frames, each of them a video of its own; their lengths are read
+            from the headers at the start. A rest of less than half a piece is left out.
+        in_memory: keep the frames of every video, shrunk, once it has been decoded: for sets of some thousand seconds. Every
+            data worker has its own.
 
     Raises:
         FileNotFoundError: no such list.
         AnnotationError: a list that is empty, no text, leads out of ``data_root``, or gives a video two labels.
+        ValueError: ``piece`` is shorter than a clip.
     """
 
     def __init__(
-        self, ann_file: str, data_root: str, pipeline: list, backend: str = 'auto', short_side: int | None = None, **kwargs
+        self,
+        ann_file: str,
+        data_root: str,
+        pipeline: list,
+        backend: str = 'auto',
+        short_side: int | None = None,
+        piece: int | None = None,
+        in_memory: bool = False,
+        **kwargs,
     ) -> None:
-        self.backend, self.short_side = backend, short_side
+        self.backend, self.short_side, self.piece = backend, short_side, piece
+        self._kept: dict[str, np.ndarray] | None = {} if in_memory else None
+        span = (kwargs.get('clip_len', 16) - 1) * kwargs.get('interval', 2) + 1
+        if piece is not None and piece < span:
+            raise ValueError(f'VideoClips: piece={piece} frames, but a clip spans {span}.')
         super().__init__(ann_file=ann_file, data_root=data_root, pipeline=pipeline, **kwargs)
 
     def _join_prefix(self) -> None:
@@ -148,10 +165,27 @@ class VideoClips(ClipDataset):
         for video, label in rows if len(labels) < len(rows) else ():
             if labels[video] != label:
                 raise AnnotationError(f'{self.ann_file}: {video} stands in it with the labels {label} and {labels[video]}.')
-        return [dict(video=video, label=label) for video, label in rows]
+        rows = [dict(video=video, label=label) for video, label in rows]
+        return rows if self.piece is None else [part for row in rows for part in self._pieces(row)]
+
+    def _pieces(self, row: dict) -> list[dict]:
+        """A row for each piece of a recording; one that does not open stays whole, and is reported when it is read."""
+        count, _ = video_header(str(Path(self.data_root) / row['video']))
+        starts = range(0, max(count - self.piece // 2, 1), self.piece)
+        return [dict(row, file=row['video'], first=start, video=f'{row["video"]}#{start}') for start in starts]
 
     def frames(self, row: dict, choose: Callable[[int], np.ndarray]) -> np.ndarray:
-        return read_frames(Path(self.data_root) / row['video'], choose, self.backend, self.short_side)
+        file, first = row.get('file', row['video']), row.get('first', 0)
+
+        def within(count: int) -> np.ndarray:
+            return first + choose(count - first if self.piece is None else min(self.piece, count - first))
+
+        path = Path(self.data_root) / file
+        if self._kept is None:
+            return read_frames(path, within, self.backend, self.short_side)
+        if file not in self._kept:
+            self._kept[file] = read_frames(path, np.arange, self.backend, self.short_side)
+        return self._kept[file][within(len(self._kept[file]))]
 
 
 def read_list(path: str | Path) -> list[tuple[str, int]]:
