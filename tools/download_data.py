@@ -17,11 +17,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import NamedTuple
 
+import cv2
 import numpy as np
 
 from openmsra.common.annotations import read_text
 from openmsra.common.images import read_rgb, write_rgb
 from openmsra.common.outputs import require_writable, writable_folder
+from openmsra.common.video import VideoFile, write_video
 from openmsra.engine.launch import run_tool
 from openmsra.errors import DataError, MissingFileError, ToolError
 
@@ -29,6 +31,19 @@ BLOCK = 1 << 20  # bytes that are read at once
 CELLS = ('RBC', 'WBC', 'Platelets')
 DEFECTS = ('open', 'short', 'mousebite', 'spur', 'copper', 'pin-hole')
 PARTS = ('train', 'val', 'test')
+FIR_PARTS = dict(  # recordings: date, time, room
+    train=[
+        '20200626_154313_01', '20200626_154556_01', '20200626_155946_01', '20200626_161431_01', '20200626_175151_01',
+        '20200627_190147_01', '20200627_212458_01', '20200628_144536_01', '20200629_115049_02', '20200629_115413_02',
+        '20200629_140431_02', '20200629_140714_02', '20200629_174209_02',
+    ],
+    test=[
+        '20200626_160522_01', '20200627_185209_01', '20200627_192440_01', '20200628_145326_01', '20200628_222843_02',
+        '20200629_141043_02', '20200629_162656_02',
+    ],
+)  # fmt: skip
+FIR_WORDS = dict(falling='fall', falled='fallen', lying='liedown')
+FIR_LONGEST = 240  # frames of a clip
 
 
 class Source(NamedTuple):
@@ -136,6 +151,53 @@ def convert_deeppcb(source: Path, target: Path) -> None:
                 _write_json(target / f'annotations/semi_{percent}@{fold}_{kind}.json', subset(content, ids))
 
 
+def convert_fir_actions(source: Path, target: Path) -> None:
+    """Recordings of the ceiling camera at 160 x 120 and 12 frames a second, and clips of single actions cut out of them.
+
+    ``full/RECORDING.mp4`` with ``full.txt`` (path, frames, part) and ``recordings_train.txt``; ``clips/ACTION/RECORDING_NN.mp4``
+    with ``clips.csv``, ``list_{train,test}.txt`` (mmaction2's format) and ``classes.txt``. 'active' is left out of the lists: it
+    does not say what is done.
+    """
+    times = {line.split(',')[0]: line.split(',')[1:] for line in read_text(source / 'labels.csv').splitlines()}
+    rows, recordings = [], []
+    for part, names in FIR_PARTS.items():
+        for recording in names:
+            video = source / 'video' / _fir_video(recording)
+            frames = [cv2.resize(frame, (160, 120), interpolation=cv2.INTER_AREA) for frame, _ in VideoFile(video)]
+            file = f'full/{recording}.mp4'
+            recordings.append((file, write_video(target / file, frames[::2], 12), part))
+            for number, (clip, word) in enumerate(_clips_of(frames, [field for field in times[f'{video.stem}.csv'] if field])):
+                label = FIR_WORDS.get(word, word)
+                file = f'clips/{label}/{recording}_{number:02d}.mp4'
+                rows.append((file, label, write_video(target / file, clip, 12), part, recording))
+    classes = sorted({label for _, label, *_ in rows} - {'active'})
+    _write_names(target / 'classes.txt', classes)
+    _write_names(target / 'full.txt', (' '.join(map(str, row)) for row in recordings))
+    _write_names(target / 'recordings_train.txt', (path for path, _, part in recordings if part == 'train'))
+    for part in FIR_PARTS:
+        listed = [f'{path} {classes.index(label)}' for path, label, _, of, _ in rows if of == part and label in classes]
+        _write_names(target / f'list_{part}.txt', listed)
+    head = 'path,label,frames,split,recording\n'
+    (target / 'clips.csv').write_text(head + ''.join(f'{",".join(map(str, row))}\n' for row in rows), encoding='utf-8')
+
+
+def _fir_video(recording: str) -> str:
+    """The file of a recording, which is named after the sensor that was recorded beside it."""
+    date, hour, room = recording.split('_')
+    return f'{date}_{hour}_mlx90640_{room}_light_none.mp4'
+
+
+def _clips_of(frames: list[np.ndarray], fields: list[str]) -> Iterable[tuple[list[np.ndarray], str]]:
+    """Every second frame of each action, and its word; ``fields`` are start, end and word of one after the other.
+
+    Times are frames of the far-infrared sensor: 7.8 a second, against 24 of the camera, which starts a quarter of a second later.
+    """
+    for start, end, word in zip(fields[::3], fields[1::3], fields[2::3], strict=True):
+        first, last = (max(0, int((int(time) / 7.8 - 0.25) * 24)) for time in (start, end))
+        if clip := frames[first:last:2][:FIR_LONGEST]:
+            yield clip, word
+
+
 def copy_as_it_is(source: Path, target: Path) -> None:
     """The folders of the source; no config of ours reads this layout yet."""
     for path in sorted(source.iterdir()):
@@ -213,13 +275,13 @@ SOURCES = {
     'fir_actions': Source(
         repository='noahzhy/FIR-Image-Action-Dataset',
         commit='6d96634774fb6d48e0936bca7259d67b8e758389',
-        folders=('video', 'labels.csv'),
-        files=127,
-        digest='44326fb3883b0f845d7a511059c5b805885e30270b0313587e088f1c3bc7ef1e',
-        megabytes=90,
+        folders=('labels.csv', *(f'video/{_fir_video(name)}' for names in FIR_PARTS.values() for name in names)),
+        files=21,
+        digest='ddb29129b0476a6cfd7f912e36fd7edb686ce46cd0a2ac1b35ed49eddde1c089',
+        megabytes=1000,
         licence='none stated',
-        content='recordings of a far-infrared sensor and a ceiling camera with times of actions',
-        convert=copy_as_it_is,
+        content='20 recordings of a ceiling camera with times of 8 actions',
+        convert=convert_fir_actions,
     ),
 }
 NOT_HERE = {

@@ -12,6 +12,7 @@ import cv2
 import numpy as np
 import pytest
 
+from openmsra.common.video import read_video, write_video
 from openmsra.errors import DataError, ToolError
 from tools import download_data
 
@@ -204,3 +205,23 @@ def test_real_street_scenes():
     assert len(frames) == 233
     labels = frames.cell_labels(frames.get_data_info(0)['seg_map_path'])
     assert labels.shape == (18, 24) and set(np.unique(labels)) <= set(range(-1, 11)) and (labels == 3).sum() > 50, 'road'
+
+
+def test_actions_are_cut_out_of_recordings(tmp_path, monkeypatch):
+    """Frame k of a recording has the brightness 4 k; times are those of a sensor with 7.8 frames a second, 0.25 s behind."""
+    monkeypatch.setattr(download_data, 'FIR_PARTS', dict(train=['20200101_000000_01'], test=['20200101_000001_02']))
+    for recording in ('20200101_000000_01', '20200101_000001_02'):
+        video = tmp_path / 'video' / download_data._fir_video(recording)
+        write_video(video, (np.full((48, 64, 3), 4 * k, np.uint8) for k in range(60)), 24)
+    rows = [f'{video.stem}.csv,8,15,falling,15,17,active,17,20,walk,' for video in sorted((tmp_path / 'video').iterdir())]
+    (tmp_path / 'labels.csv').write_text('\n'.join(rows))
+    download_data.convert_fir_actions(tmp_path, tmp_path / 'out')
+    out = tmp_path / 'out'
+    assert (out / 'classes.txt').read_text().split() == ['fall', 'walk']
+    assert (out / 'list_train.txt').read_text().split('\n')[0] == 'clips/fall/20200101_000000_01_00.mp4 0'
+    assert (out / 'list_test.txt').read_text().split('\n')[1] == 'clips/walk/20200101_000001_02_02.mp4 1'
+    assert (out / 'full.txt').read_text().splitlines()[0] == 'full/20200101_000000_01.mp4 30 train'
+    frames, _ = read_video(out / 'clips/fall/20200101_000000_01_00.mp4')
+    assert frames.shape == (11, 120, 160, 3), 'frames 18 to 40 of the camera, every second one'
+    np.testing.assert_allclose(frames.mean((1, 2, 3)) / 4, np.arange(18, 40, 2), atol=1.8)
+    assert 'active' in (out / 'clips.csv').read_text()
