@@ -23,18 +23,17 @@ from pathlib import Path
 import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
-from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 from torch import nn
 
 import openmsra.ckdn  # noqa: F401 - registers the parts
 from benchmarks.real_data import ROOT, cell, data_folder, gap_lines, over_seeds, replace_part, seen, statement_lines, train_only
+from benchmarks.side_by_side import SideBySide, arm_key, load_arm, rates_apart
 from benchmarks.training import Training, train
 from openmsra.apis import init_model
 from openmsra.ckdn.data.versions import write_scenes
 from openmsra.ckdn.metrics import correlations, version_oracle
 from openmsra.ckdn.report.compare import paired_bootstrap
-from openmsra.engine.checkpoint.io import load_file
 from openmsra.engine.config.files import load_config
 from openmsra.registry import DATASETS, MODELS
 
@@ -57,26 +56,19 @@ THRESHOLDS = dict(full_reference=85.0, oracle=10.0, dr_over_nr=20.0, dr_over_swa
 
 
 @MODELS.register_module()
-class ScoresSideBySide(BaseModel):
-    """CKDN networks with parameters of their own on the same batches; the losses are added up."""
+class ScoresSideBySide(SideBySide):
+    """CKDN networks on the same batches, trained to score."""
 
     def __init__(self, arms: dict[str, dict], seed: int) -> None:
-        super().__init__(MODELS.build(dict(type='PairDataPreprocessor')))
-        self.arms = nn.ModuleDict()
-        for name, config in arms.items():
-            torch.manual_seed(seed)
-            self.arms[name] = MODELS.build(config)
-            self.arms[name].init_weights()
-            self.arms[name].stage = 'score'
+        super().__init__(arms, seed, dict(type='PairDataPreprocessor'))
+        for arm in self.arms.values():
+            arm.stage = 'score'
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, inputs: dict, data_samples: list, mode: str) -> dict[str, torch.Tensor]:
+    def losses(self, name: str, arm: nn.Module, inputs: dict, data_samples: list) -> dict[str, torch.Tensor]:
         inputs = {role: image.to(memory_format=torch.channels_last) for role, image in inputs.items()}
-        figures = {}
-        for name, arm in self.arms.items():
-            terms = arm.loss(inputs, data_samples)
-            figures[f'{name}/loss'] = sum(value for key, value in terms.items() if key.startswith('loss'))
-        return figures
+        terms = arm.loss(inputs, data_samples)
+        return dict(loss=sum(value for key, value in terms.items() if key.startswith('loss')))
 
 
 def run(seeds: list[int], folder: Path) -> dict:
@@ -113,30 +105,18 @@ def _model(arm: str) -> dict:
 
 def _train(rates: dict[str, list[float]], steps: int, seed: int, folder: Path, scenes: Path) -> Path:
     cfg = load_config(CONFIGS / 'ckdn_r18-s1_1xb64-1500i_bsds500.py')
-    highest = max(max(values) for values in rates.values())
-    arms, factors = {}, {}
-    for arm, values in rates.items():
-        for rate in values:
-            arms[_key(arm, rate)] = _model(arm)
-            factors[f'arms.{_key(arm, rate)}.'] = dict(lr_mult=rate / highest)
+    chosen = {arm_key(arm, rate): (arm, rate) for arm, values in rates.items() for rate in values}
+    arms = {key: _model(arm) for key, (arm, _) in chosen.items()}
     cfg.model = dict(type='ScoresSideBySide', arms=arms, seed=seed)
     cfg.train_dataloader.dataset.ann_file = str(scenes)
     cfg.train_dataloader.batch_size = BATCH
-    cfg.optim_wrapper = dict(
-        type='AmpOptimWrapper',
-        dtype='bfloat16',
-        optimizer=dict(type='AdamW', lr=highest, weight_decay=1e-4),
-        paramwise_cfg=dict(custom_keys=factors),
-    )
+    optimizer = rates_apart({key: rate for key, (_, rate) in chosen.items()}, dict(type='AdamW', weight_decay=1e-4))
+    cfg.optim_wrapper = dict(optimizer, type='AmpOptimWrapper', dtype='bfloat16')
     train_only(cfg, steps, start_factor=0.04)
     cfg.custom_imports.imports.append('benchmarks.ckdn_real')
     run_folder = folder / f'{steps}i_seed{seed}'
     train(Training(cfg, run_folder, seed))
     return run_folder
-
-
-def _key(arm: str, rate: float) -> str:
-    return ''.join(letter if letter.isalnum() else '_' for letter in f'{arm}_lr{rate:g}')
 
 
 def _search(folder: Path, scenes: Path) -> dict[str, float]:
@@ -157,15 +137,11 @@ def _search(folder: Path, scenes: Path) -> dict[str, float]:
 @torch.inference_mode()
 def _srcc(arm: str, rate: float, seed: int, run_folder: Path, scenes: Path, part: str, swapped: bool = False) -> np.ndarray:
     """SRCC in every scene (S,) of a part, 0 where an arm scores all versions alike."""
-    name = f'{_key(arm, rate)}_{part}{"_swapped" if swapped else ""}.npy'
+    name = f'{arm_key(arm, rate)}_{part}{"_swapped" if swapped else ""}.npy'
     if not (run_folder / name).exists():
         cfg = load_config(CONFIGS / 'ckdn_r18-s1_1xb64-1500i_bsds500.py')
         cfg.model = _model(arm)
-        model = init_model(cfg)
-        prefix = f'arms.{_key(arm, rate)}.'
-        weights = load_file(Training('', run_folder, 0).checkpoint)['state_dict']
-        state = {key.removeprefix(prefix): value for key, value in weights.items() if key.startswith(prefix)}
-        model.load_state_dict({key: value for key, value in state.items() if key in model.state_dict()})
+        model = load_arm(init_model(cfg), run_folder, arm_key(arm, rate))
         with DefaultScope.overwrite_default_scope('openmsra'):
             dataset = DATASETS.build(dict(cfg.test_dataloader.dataset, ann_file=str(scenes), split=part))
         groups: dict[str, list[tuple[float, float]]] = {}

@@ -22,7 +22,6 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from mmengine.dataset import default_collate
-from mmengine.model import BaseModel
 from mmengine.registry import DefaultScope
 from torch import nn
 
@@ -41,10 +40,10 @@ from benchmarks.real_data import (
     statement_lines,
     train_only,
 )
+from benchmarks.side_by_side import SideBySide, arm_key, load_arm, rates_apart
 from benchmarks.training import Training, train
 from openmsra.apis import init_model
 from openmsra.common.probes import neighbour_classifier
-from openmsra.engine.checkpoint.io import load_file
 from openmsra.engine.config.files import load_config
 from openmsra.maskco.evaluation.cell_probe import CellProbe, figures_of
 from openmsra.registry import DATASETS, METRICS, MODELS, TRANSFORMS
@@ -68,31 +67,23 @@ EVERY = 3  # so many training frames are one that the probe is fitted on: neighb
 
 
 @MODELS.register_module()
-class ArmsSideBySide(BaseModel):
-    """Models with parameters of their own on the same batches; the losses are added up.
+class RegionsSideBySide(SideBySide):
+    """MaskCo and its baselines on the same views.
 
     Args:
-        arms: ``model`` and ``negatives`` (regions of the same image that are used) of each.
-        seed: all arms start from the weights of this seed.
+        negatives: regions of the same image that an arm uses, by its key.
     """
 
-    def __init__(self, arms: dict[str, dict], seed: int, data_preprocessor: dict) -> None:
-        super().__init__(data_preprocessor)
-        self.arms, self.negatives = nn.ModuleDict(), {name: arm['negatives'] for name, arm in arms.items()}
-        for name, arm in arms.items():
-            torch.manual_seed(seed)
-            self.arms[name] = MODELS.build(arm['model'])
-            self.arms[name].init_weights()
+    def __init__(self, arms: dict[str, dict], negatives: dict[str, int], seed: int, data_preprocessor: dict) -> None:
+        super().__init__(arms, seed, data_preprocessor)
+        self.negatives = negatives
         self.to(memory_format=torch.channels_last)
 
-    def forward(self, inputs: list[torch.Tensor], regions: dict, mode: str) -> dict[str, torch.Tensor]:
-        inputs, figures = [view.to(memory_format=torch.channels_last) for view in inputs], {}
-        for name, arm in self.arms.items():
-            count = self.negatives[name]
-            few = {key: regions[key][:, :count] for key in ('negatives', 'valid')}
-            losses = arm.loss(inputs, {**regions, **few})
-            figures |= {f'{name}/loss': losses['loss'], f'{name}/choice': losses['choice_accuracy']}
-        return figures
+    def losses(self, name: str, arm: nn.Module, inputs: list[torch.Tensor], regions: dict) -> dict[str, torch.Tensor]:
+        count = self.negatives[name]
+        few = {key: regions[key][:, :count] for key in ('negatives', 'valid')}
+        losses = arm.loss([view.to(memory_format=torch.channels_last) for view in inputs], {**regions, **few})
+        return dict(loss=losses['loss'], choice=losses['choice_accuracy'])
 
 
 def run(seeds: list[int], folder: Path, control: bool = True) -> dict:
@@ -142,22 +133,16 @@ def _folder(kind: str) -> Path:
 def _pretrain(kind: str, rates: dict[str, list[float]], steps: int, batch: int, seed: int, folder: Path) -> Path:
     """Train the arms side by side, each once for every one of its rates; returns the work dir."""
     cfg = _config(kind, 'MaskCo, J = 0')
-    arms, factors, highest = {}, {}, max(max(values) for values in rates.values())
-    for arm, values in rates.items():
-        for rate in values:
-            key = _key(arm, rate)
-            arms[key] = dict(model=_config(kind, arm).model, negatives=ARMS[arm][1])
-            factors[f'arms.{key}.'] = dict(lr_mult=rate / highest)
+    chosen = {_key(arm, rate): (arm, rate) for arm, values in rates.items() for rate in values}
     cfg.train_dataloader.batch_size = batch
     for dataset in cfg.train_dataloader.dataset.get('datasets', [cfg.train_dataloader.dataset]):
         dataset.pipeline[0].num_negatives = 4
-    cfg.model = dict(type='ArmsSideBySide', arms=arms, seed=seed, data_preprocessor=cfg.pop('data_preprocessor'))
-    cfg.optim_wrapper = dict(
-        type='AmpOptimWrapper',
-        dtype='bfloat16',
-        optimizer=dict(cfg.optim_wrapper.optimizer, lr=highest),
-        paramwise_cfg=dict(custom_keys=factors),
-    )
+    arms = {key: _config(kind, arm).model for key, (arm, _) in chosen.items()}
+    negatives = {key: ARMS[arm][1] for key, (arm, _) in chosen.items()}
+    preprocessor = cfg.pop('data_preprocessor')
+    cfg.model = dict(type='RegionsSideBySide', arms=arms, negatives=negatives, seed=seed, data_preprocessor=preprocessor)
+    optimizer = rates_apart({key: rate for key, (_, rate) in chosen.items()}, cfg.optim_wrapper.optimizer.to_dict())
+    cfg.optim_wrapper = dict(optimizer, type='AmpOptimWrapper', dtype='bfloat16')
     train_only(cfg, steps, start_factor=0.05)
     cfg.custom_imports.imports.append('benchmarks.maskco_real')
     run_folder = folder / f'{kind}_{steps}i_seed{seed}'
@@ -166,8 +151,7 @@ def _pretrain(kind: str, rates: dict[str, list[float]], steps: int, batch: int, 
 
 
 def _key(arm: str, rate: float) -> str:
-    name, negatives = ARMS[arm]
-    return f'{name}-j{negatives}-{rate:g}'.replace('.', '_')
+    return arm_key(f'{ARMS[arm][0]} {ARMS[arm][1]}', rate)
 
 
 def _search(folder: Path) -> dict[str, float]:
@@ -192,9 +176,7 @@ def _loaded(kind: str, arm: str, rate: float | None, run_folder: Path, seed: int
     torch.manual_seed(seed)
     model = init_model(_config(kind, arm))
     if rate is not None:
-        weights = load_file(Training('', run_folder, 0).checkpoint)['state_dict']
-        prefix = f'arms.{_key(arm, rate)}.'
-        model.load_state_dict({k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)})
+        load_arm(model, run_folder, _key(arm, rate))
     return model.eval()
 
 
