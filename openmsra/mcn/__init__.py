@@ -17,6 +17,7 @@ from openmsra import compat
 compat.bridge_mmaction()
 
 from openmsra.common.clips import ClipDataPreprocessor  # noqa: E402
+from openmsra.mcn.data.sampler import RecordingSampler  # noqa: E402
 from openmsra.mcn.data.transforms import ClipJitter  # noqa: E402
 from openmsra.mcn.data.videos import VideoClips  # noqa: E402
 from openmsra.mcn.encoders import S3D, TinyVideoNet, VideoResNet  # noqa: E402
@@ -35,6 +36,7 @@ __all__ = [
     'ClipDataPreprocessor',
     'ClipJitter',
     'MCNInferencer',
+    'RecordingSampler',
     'TinyVideoNet',
     'VideoAccuracy',
     'VideoClassifier',

@@ -48,6 +48,8 @@ class MCN(VideoEncoder):
         support_weight: mu, weight of the first stage's loss in the outer objective.
         same_view: see :func:`contrast_in_batch`.
         hard_pairs: pair a clip with the most similar other video instead of a random one.
+        shuffle_videos: deal the videos of a batch to other groups in every iteration; ``False`` keeps the order of the sampler,
+            so that with 'disjoint' the first half of a task's videos is support, e.g. from another recording than the query.
         warmup_iters: iterations of contrastive learning alone at the start; random features give no useful inner gradient.
         gain_interval: the gain of adapting, L(theta; query) - L(theta'; query), is measured every so many iterations.
 
@@ -75,6 +77,7 @@ class MCN(VideoEncoder):
         support_weight: float = 1.0,
         same_view: bool = True,
         hard_pairs: bool = False,
+        shuffle_videos: bool = True,
         warmup_iters: int = 0,
         gain_interval: int = 50,
         data_preprocessor: dict | None = None,
@@ -98,7 +101,7 @@ class MCN(VideoEncoder):
             self.encoder_k = copy.deepcopy(self._encoder_q()).requires_grad_(False)
         self.tasks, self.query_videos, self.temperature = tasks, query_videos, temperature
         self.meta_weight, self.support_weight = meta_weight if meta_head is not None else 0.0, support_weight
-        self.same_view, self.hard_pairs = same_view, hard_pairs
+        self.same_view, self.hard_pairs, self.shuffle_videos = same_view, hard_pairs, shuffle_videos
         self.warmup_iters, self.gain_interval = warmup_iters, gain_interval
         self.joint = InnerLoop(rate=0.0, steps=0, side_by_side=not getattr(self.backbone, 'recompute', False))
         self.inner = self._inner_loop(dict(inner)) if inner is not None else self.joint
@@ -189,7 +192,8 @@ class MCN(VideoEncoder):
 
     def _stages(self, inputs: Tensor, ids: Tensor) -> tuple[dict, dict]:
         """Everything that the loss of a task reads, tasks first, for both stages."""
-        order = torch.randperm(len(inputs)).to(inputs.device)  # other groups in every iteration
+        order = torch.randperm(len(inputs)) if self.shuffle_videos else torch.arange(len(inputs))
+        order = order.to(inputs.device)
         columns = dict(clips=inputs[order], ids=ids[order, None].expand(-1, inputs.shape[1]))
         if self.encoder_k is not None:
             ema_update(self.encoder_k, self._encoder_q(), self.negatives.momentum)

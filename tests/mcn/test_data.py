@@ -7,7 +7,8 @@ import torch
 
 import openmsra.mcn  # noqa: F401 - registers everything
 from openmsra.common.probes import normalised, ranking, retrieval_figures
-from openmsra.errors import AnnotationError, VideoError
+from openmsra.errors import AnnotationError, DataError, VideoError
+from openmsra.mcn.data.sampler import RecordingSampler
 from openmsra.mcn.data.transforms import ClipJitter
 from openmsra.mcn.data.videos import clip_indices, read_list, video_id
 from openmsra.mcn.evaluation.retrieval import VideoRetrieval
@@ -222,3 +223,50 @@ def test_metric_and_bad_input(tmp_path):
     ):
         with pytest.raises(ValueError, match=word):
             figures(rows, **options)
+
+
+class Recordings:
+    """Paths of three recordings with 5, 9 and 2 clips."""
+
+    videos = [f'clips/{action}/2020_{recording}_{number:02d}.mp4' for recording, count in ((1, 5), (2, 9), (3, 2))
+              for number, action in zip(range(count), ('fall', 'walk') * 5)]  # fmt: skip
+
+    def __len__(self):
+        return len(self.videos)
+
+    def get_data_info(self, number):
+        return dict(video=self.videos[number])
+
+
+def test_a_group_is_of_one_recording():
+    """5, 9 and 2 clips give 1 + 2 + 0 groups of 4; another epoch has other ones."""
+    rows, seen = Recordings(), []
+    sampler = RecordingSampler(rows, group=4, recording=r'\d+_\d', seed=3)
+    for epoch in range(30):
+        sampler.set_epoch(epoch)
+        groups = np.array(list(sampler)).reshape(-1, 4)
+        assert len(sampler) == groups.size == 12 and len(np.unique(groups)) == 12
+        for group in groups:
+            assert len({rows.videos[number].split('_')[1] for number in group}) == 1
+        seen.append(groups)
+    assert set(np.concatenate(seen).ravel()) == set(range(14)), 'all clips of recordings that are long enough'
+    assert not np.array_equal(seen[0], seen[1])
+    sampler.set_epoch(0)
+    np.testing.assert_array_equal(np.array(list(sampler)).reshape(-1, 4), seen[0])
+
+
+def test_ranks_share_the_groups(monkeypatch):
+    drawn = []
+    for rank in range(2):
+        sampler = RecordingSampler(Recordings(), group=2, recording=r'\d+_\d', seed=0)
+        monkeypatch.setattr(sampler, 'rank', rank)
+        sampler.world_size, sampler.num_samples = 2, sampler.groups // 2 * 2
+        drawn.append(list(sampler))
+    assert len(drawn[0]) == len(drawn[1]) == 6 and not set(drawn[0]) & set(drawn[1])
+
+
+def test_recordings_that_cannot_be_grouped_are_named():
+    with pytest.raises(DataError, match='the largest has 9'):
+        RecordingSampler(Recordings(), group=10, recording=r'\d+_\d')
+    with pytest.raises(DataError, match='finds no recording'):
+        RecordingSampler(Recordings(), group=2, recording='camera')

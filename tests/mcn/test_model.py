@@ -51,6 +51,17 @@ def test_inner_rate_0_is_the_joint_baseline():
         torch.testing.assert_close(gradient, theirs[name], msg=name)
 
 
+def test_stages_keep_the_order_of_the_sampler_on_request():
+    """With 'disjoint' the first half of the videos is support, the second query; else they are dealt anew every time."""
+    inputs, ids = torch.randn(8, 2, 3, 4, 8, 8), torch.arange(8)
+    kept = build(query_videos='disjoint', shuffle_videos=False)
+    support, query = kept._stages(inputs, ids)
+    assert support['ids'].tolist() == [[[0, 1, 2, 3]] * 2] and query['ids'].tolist() == [[[4, 5, 6, 7]] * 2]
+    torch.testing.assert_close(support['clips'][0], inputs[:4].transpose(0, 1))
+    dealt = build(query_videos='disjoint')
+    assert {tuple(dealt._stages(inputs, ids)[0]['ids'].flatten().tolist()) for _ in range(5)} != {(0, 1, 2, 3) * 2}
+
+
 def test_contrastive_baseline_has_no_meta_branch():
     model = build(inner=None, meta_head=None)
     out, _ = step(model)
