@@ -1,8 +1,8 @@
 """Reproduce the central claim of a paper:  python benchmarks/claims.py PAPER [--seeds 3] [--miniature]
 
-On real data where that experiment exists (all but MCN); it goes on where it was stopped, writes
-benchmarks/results/claims_real_PAPER.json and the tables and the figure of the page. The data are looked for in the folder that
-OPENMSRA_DATA names, or in data/; python tools/download_data.py gets them. Else, and with --miniature, on toys made by us.
+On real data; it goes on where it was stopped and writes benchmarks/results/claims_real_PAPER.json, the tables and the figure of
+the page. The data are looked for in the folder that OPENMSRA_DATA names, or in data/; python tools/download_data.py gets them.
+With --miniature on toys made by us.
 """
 
 import argparse
@@ -27,12 +27,12 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('paper', choices=papers)
     parser.add_argument('--seeds', type=int, default=3)
-    parser.add_argument('--miniature', action='store_true', help='the toy experiment, although there is one on real data')
+    parser.add_argument('--miniature', action='store_true', help='the toy experiment in the place of that on real data')
     parser.add_argument('--processes', type=int, default=2, help='of the toy experiment: runs side by side, one thread each')
     args = parser.parse_args(argv)
     os.environ['OMP_NUM_THREADS'] = '1'
     torch.set_num_threads(1)
-    real = Path(__file__).with_name(f'{args.paper}_real.py').is_file() and not args.miniature
+    real = not args.miniature
     module, started = importlib.import_module(f'benchmarks.{args.paper}_{"real" if real else "claims"}'), time.time()
     folder, seeds = ROOT / 'work_dirs' / 'claims', list(range(args.seeds))
     if real:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
+from benchmarks import mcn_real
 from benchmarks.real_data import at_data, data_folder, over_items, over_seeds, replace_part
 from openmsra.errors import MissingFileError
 
@@ -47,3 +48,23 @@ def test_part_of_a_page_is_replaced(tmp_path):
     assert page.read_text() == 'before\n<!-- x -->\nnew\nlines\n<!-- end of x -->\nafter\n'
     with pytest.raises(ValueError, match='no place'):
         replace_part(page, 'y', 'new')
+
+
+def _row(seed: int, told: list[int], agreement: float) -> dict:
+    share = 100 * float(np.mean(told))
+    figures = dict.fromkeys(('R_1', 'class_R_1', 'probe', 'class_probe'), share)
+    return dict(figures, seed=seed, told=[bool(value) for value in told], agreement=agreement, few_shot=[share] * 4)
+
+
+def test_verdicts_follow_the_statements():
+    """Of ten clips of two classes: random 5 right, contrast 7, meta branch 7, same videos 8, other recording 9."""
+    labels, right = np.arange(10) % 2, dict(zip((mcn_real.RANDOM, *mcn_real.ARMS), (5, 7, 7, 8, 9), strict=True))
+    rows = {arm: [_row(seed, [1] * n + [0] * (10 - n), n / 10) for seed in range(3)] for arm, n in right.items()}
+    verdicts = mcn_real._verdicts(rows, labels)
+    assert [row['holds'] for row in verdicts['statements']] == [True] * 5
+    gap = verdicts['gaps'][f'{mcn_real.OURS} - {mcn_real.CONTRAST}']
+    assert gap['mean'] == pytest.approx(20) and gap['clips_interval'][0] <= 20 <= gap['clips_interval'][1]
+    rows[mcn_real.OURS], rows[mcn_real.META] = rows[mcn_real.META], rows[mcn_real.OURS]
+    assert [row['holds'] for row in mcn_real._verdicts(rows, labels)['statements']] == [True, False, False, False, False]
+    page = mcn_real.table(dict(rows=rows, verdicts=verdicts))
+    assert f'| {mcn_real.RANDOM} | 50.0 ± 0.0 |' in page and '| yes |' in page

@@ -142,6 +142,24 @@ def bsds500(root: Path) -> None:
     np.savez(root / 'versions.npz', **arrays)
 
 
+def fir_actions(root: Path) -> None:
+    """``full/*.mp4`` with their lists and ``clips/ACTION/*.mp4`` with theirs; the names tell the recording."""
+    lists, actions = dict(train=[], test=[]), ('fall', 'fallen', 'liedown', 'sit', 'sitdown', 'sleeping', 'standup', 'walk')
+    recordings = []
+    for number, part in enumerate(('train', 'train', 'test')):
+        recording = f'2020062{number}_000000_01'
+        video(root / f'full/{recording}.mp4', (160, 120), 200, number)
+        recordings.append((f'full/{recording}.mp4', 200, part))
+        for label, action in enumerate(actions):
+            video(root / f'clips/{action}/{recording}_{label:02d}.mp4', (160, 120), 24, 8 * number + label)
+            lists[part].append(f'clips/{action}/{recording}_{label:02d}.mp4 {label}')
+    write_lines(root / 'classes.txt', actions)
+    write_lines(root / 'full.txt', [' '.join(map(str, row)) for row in recordings])
+    write_lines(root / 'recordings_train.txt', [path for path, _, part in recordings if part == 'train'])
+    for part, lines in lists.items():
+        write_lines(root / f'list_{part}.txt', lines)
+
+
 def small_coco(root: Path, files: tuple[str, ...], classes: tuple[str, ...]) -> None:
     """``images/NAME.png`` and annotation files of COCO's form that hold all of them."""
     picture, images, boxes = Pictures(), [], []
@@ -592,6 +610,7 @@ TREES: dict[str, Callable[[Path], None]] = {
     'cifar10': cifar10,
     'cifar100': cifar100,
     'deeppcb': deeppcb,
+    'fir_actions': fir_actions,
     'stanford_cars': stanford_cars,
     'flowers102': flowers102,
     'oxford_pets': oxford_pets,
