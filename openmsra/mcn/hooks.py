@@ -20,11 +20,12 @@ class AdaptationWatch(Hook):
 
     def before_train(self, runner) -> None:
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        videos, clips = len(runner.train_dataloader.dataset), runner.train_dataloader.dataset.clips
+        dataset = runner.train_dataloader.dataset
+        clips = sum(len(part) * part.clips for part in getattr(dataset, 'datasets', [dataset]))
         stored = getattr(model.negatives, 'pointer', None)
-        if stored is not None and model.negatives.vectors.shape[1] > videos * clips:
+        if stored is not None and model.negatives.vectors.shape[1] > clips:
             runner.logger.warning(
-                f'MCN: the queue holds {model.negatives.vectors.shape[1]} keys, an epoch has {videos * clips} clips: old keys of '
+                f'MCN: the queue holds {model.negatives.vectors.shape[1]} keys, an epoch has {clips} clips: old keys of '
                 'every video stay in it. Lower model.negatives.length.'
             )
         if stored is not None and runner.world_size == 1 and any(isinstance(part, nn.BatchNorm3d) for part in model.modules()):

@@ -1,6 +1,7 @@
 """The model: baselines, scopes, statistics, negatives, bad input; two processes equal one."""
 
 import copy
+from types import SimpleNamespace
 from unittest.mock import MagicMock
 
 import numpy as np
@@ -317,6 +318,18 @@ def test_overfits_and_adapting_pays():
         gains.append(float(out['gain']))
     assert float(out['contrast']) < 0.3
     assert sum(gains) / len(gains) > 0
+
+
+@pytest.mark.parametrize('parts, warned', [((3, 5), True), ((3, 8), False)])
+def test_watch_counts_the_clips_of_all_data_sets(parts, warned):
+    """A queue of 17 keys, videos of two clips in two lists."""
+    runner, lists = MagicMock(world_size=2), []
+    for videos in parts:
+        lists.append(MagicMock(clips=2, **{'__len__.return_value': videos}))
+    runner.train_dataloader.dataset = SimpleNamespace(datasets=lists)
+    runner.model = build(inner=None, negatives=dict(kind='queue', length=17))
+    AdaptationWatch().before_train(runner)
+    assert runner.logger.warning.called == warned
 
 
 def test_watch_names_an_inner_rate_that_harms():

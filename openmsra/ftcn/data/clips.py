@@ -157,8 +157,8 @@ class FaceClips(LongList):
         facts = dict(video=row['video'], method=row['method'], gt_label=row['label'], track=row.get('track', 0))
         if 'source' in row:
             facts['person'] = row['source']
-        names = row['names'] if 'names' in row else [file_name(number, row['suffix']) for number in frames]
-        files = [os.path.join(self.data_root, row['frames'], names[k]) for k in crops]
+        names = [row['names'][k] if 'names' in row else file_name(frames[k], row['suffix']) for k in crops]
+        files = [os.path.join(self.data_root, row['frames'], name) for name in names]
         return self.pipeline(dict(facts, clip=self._read(row, files, crops), frames=frames[crops]))
 
     def _read(self, row: dict, files: list[str], numbers: np.ndarray) -> np.ndarray:
