@@ -20,7 +20,8 @@ Stated before the runs; points of mean class accuracy of the linear probe on the
 
 import copy
 import json
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -56,6 +57,7 @@ from openmsra.registry import DATASETS, MODELS
 CONFIGS = ROOT / 'configs' / 'mcn'
 RANDOM, CONTRAST, META = 'random weights', 'contrast', 'contrast + meta branch'
 SAME, OURS = 'MCN, same videos', 'MCN, other recording'
+PIXELS, CEILING = 'pixels of a clip', 'supervised, same network'
 ARMS = {  # name -> config
     CONTRAST: 'contrastive_tiny_1xb32-600i_fir-actions',
     META: 'multitask_tiny_1xb32-600i_fir-actions',
@@ -98,6 +100,7 @@ def run(seeds: list[int], folder: Path) -> dict:
         for arm in rows:
             rows[arm].append(_measured(arm, settings, seed, training.work_dir))
             print(f'seed {seed}, {arm}: {rows[arm][-1]["class_probe"]:.1f}', flush=True)
+    rows = {PIXELS: [_pixels()]} | rows | {CEILING: [_kept(folder / f'supervised_{STEPS}i.json', partial(_supervised, folder))]}
     said = dict(seeds=seeds, steps=STEPS, settings=settings, episodes=EPISODES, shots=SHOTS)
     said |= dict(search=dict(rates=RATES, inner_rates=INNER_RATES, steps=SEARCH_STEPS))
     return dict(settings=said, rows=rows, gains=_gains(trainings[0], settings), verdicts=_verdicts(rows, _clips('test')[1]))
@@ -226,15 +229,59 @@ def _class_mean(right: np.ndarray, labels: np.ndarray) -> float:
 def _measured(arm: str, settings: dict, seed: int, run_folder: Path) -> dict:
     """All figures of an arm, from a file where that was done before."""
     chosen = settings.get(arm, dict(rate=0.0, inner_rate=0.0))
-    file = run_folder / f'{arm_key(arm, *chosen.values())}.json'
-    if not file.exists():
+
+    def measure() -> dict:
         model = _loaded(arm, chosen['rate'], chosen['inner_rate'], run_folder, seed)
-        sides = [(_unit_features(model, part), _clips(part)[1]) for part in ('train', 'test')]
-        figures, told = _frozen(*sides[0], *sides[1])
-        figures |= dict(seed=seed, told=told.tolist(), agreement=_agreement(model, run_folder.parent))
-        figures['few_shot'] = _few_shot(model, settings[OURS]['inner_rate'])
-        file.write_text(json.dumps(figures))
+        figures = _judged(model) | dict(seed=seed, agreement=_agreement(model, run_folder.parent))
+        return figures | dict(few_shot=_few_shot(model, settings[OURS]['inner_rate']))
+
+    return _kept(run_folder / f'{arm_key(arm, *chosen.values())}.json', measure)
+
+
+def _kept(file: Path, measure: Callable[[], dict]) -> dict:
+    if not file.exists():
+        file.write_text(json.dumps(measure()))
     return json.loads(file.read_text())
+
+
+def _judged(model: nn.Module) -> dict:
+    """What a classifier and retrieval make of frozen features of the test clips."""
+    sides = [(_unit_features(model, part), _clips(part)[1]) for part in ('train', 'test')]
+    figures, told = _frozen(*sides[0], *sides[1])
+    return figures | dict(told=told.tolist())
+
+
+def _pixels() -> dict:
+    """The floor without a network: the middle clip at 16 x 16 pixels."""
+    sides = []
+    for part in ('train', 'test'):
+        clips, labels, _ = _clips(part)
+        small = F.avg_pool2d(clips[:, 1].flatten(1, 2).float(), 4).flatten(1).numpy()
+        sides += [normalised(small - 128, [part] * len(small)), labels]
+    return _frozen(*sides)[0]
+
+
+def _supervised(folder: Path) -> dict:
+    """The ceiling: the same encoder trained on the labels of the training clips, then judged alike."""
+    torch.manual_seed(0)
+    np.random.seed(0)
+    cfg = _config(CONTRAST, folder)
+    model = init_model(cfg).train()
+    with DefaultScope.overwrite_default_scope('openmsra'):
+        dataset = DATASETS.build(dict(cfg.train_dataloader.dataset.datasets[1], clips=1))
+    classifier = nn.Linear(model.backbone.feat_dim, 8)
+    parameters = [*model.backbone.parameters(), *classifier.parameters()]
+    optimiser = torch.optim.Adam(parameters, 1e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, 1e-3, total_steps=STEPS)
+    for _ in range(STEPS):
+        rows = [dataset[int(number)] for number in np.random.choice(len(dataset), cfg.train_dataloader.batch_size, replace=False)]
+        targets = torch.tensor([row['data_samples'].gt_label for row in rows])
+        loss = F.cross_entropy(classifier(_features(model, torch.stack([row['inputs'] for row in rows]))), targets)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        schedule.step()
+    return _judged(model.eval())
 
 
 def _agreement(model: nn.Module, folder: Path, batches: int = 8) -> float:
@@ -370,17 +417,19 @@ def table(result: dict) -> str:
     lines = [f'| arm | {names} |', '|---' * (len(FIGURES) + 1) + '|']
     for arm, rows in result['rows'].items():
         cells = [cell([row[figure] for row in rows]) for figure in FIGURES if figure != 'agreement']
-        cells.append(f'{np.mean([row["agreement"] for row in rows]):.2f}')
+        cells.append(f'{np.mean([row["agreement"] for row in rows]):.2f}' if 'agreement' in rows[0] else '')
         lines.append(f'| {arm} | {" | ".join(cells)} |')
     steps = ' | '.join(f'{step} steps' for step in INNER_STEPS)
     lines += ['', f'| {SHOTS} clips a class, plain SGD at the inner rate | {steps} |', '|---' * (len(INNER_STEPS) + 1) + '|']
-    for arm, rows in result['rows'].items():
-        curves = np.array([row['few_shot'] for row in rows]).T
+    for arm in (RANDOM, *ARMS):
+        curves = np.array([row['few_shot'] for row in result['rows'][arm]]).T
         lines.append(f'| {arm} | {" | ".join(cell(list(values)) for values in curves)} |')
     verdicts = result['verdicts']
     intervals = dict(interval='seeds', clips_interval='test clips')
     return '\n'.join(
-        lines + gap_lines(verdicts['gaps'], 'difference of R@1', intervals) + statement_lines(verdicts['statements'])
+        lines
+        + gap_lines(verdicts['gaps'], 'difference of mean class accuracy, probe', intervals)
+        + statement_lines(verdicts['statements'])
     )
 
 
@@ -390,20 +439,22 @@ def draw(result: dict, file: Path) -> None:
 
     figure = Figure(figsize=(11, 3.4), layout='constrained')
     left, middle, right = figure.subplots(1, 3, width_ratios=[1.3, 1, 1])
-    colours = dict(zip((RANDOM, *ARMS), ('0.7', '0.4', 'C1', 'C2', 'C0'), strict=True))
-    for place, (arm, rows) in enumerate(result['rows'].items()):
+    colours = dict(zip((PIXELS, RANDOM, *ARMS, CEILING), ('0.85', '0.7', '0.4', 'C1', 'C2', 'C0', '0.2'), strict=True))
+    for place, arm in enumerate(colours):
+        rows = result['rows'][arm]
         values = [row['class_probe'] for row in rows]
         left.barh(place, np.mean(values), height=0.6, color=colours[arm])
         left.scatter(values, [place] * len(values), color='black', s=14, zorder=3)
         left.annotate(f'{np.mean(values):.1f}', (max(values) + 1, place), va='center')
-        right.plot(INNER_STEPS, np.mean([row['few_shot'] for row in rows], axis=0), marker='o', color=colours[arm], label=arm)
+        if 'few_shot' in rows[0]:
+            right.plot(INNER_STEPS, np.mean([row['few_shot'] for row in rows], axis=0), marker='o', color=colours[arm], label=arm)
     left.set_yticks(range(len(colours)), list(colours))
     left.set(xlabel='mean class accuracy, clips of other recordings (%)', title='Linear probe')
     for arm, curve in result['gains'].items():
         middle.plot(*np.array(curve).T, color=colours[arm], label=arm)
     middle.axhline(0, color='0.6', linewidth=0.8)
     middle.set(xlabel='training step', ylabel='query loss before - after', title='Gain of an inner step')
-    right.set(xlabel='SGD steps', ylabel='accuracy (%)', title=f'{SHOTS} labelled clips a class')
+    right.set(ylim=(0, None), xlabel='SGD steps', ylabel='accuracy (%)', title=f'{SHOTS} labelled clips a class')
     right.legend(fontsize=7)
     for axis in (left, middle, right):
         axis.spines[['top', 'right']].set_visible(False)
