@@ -148,8 +148,8 @@ def fir_actions(root: Path) -> None:
     recordings = []
     for number, part in enumerate(('train', 'train', 'test')):
         recording = f'2020062{number}_000000_01'
-        video(root / f'full/{recording}.mp4', (160, 120), 200, number)
-        recordings.append((f'full/{recording}.mp4', 200, part))
+        video(root / f'full/{recording}.mp4', (160, 120), 400, number)  # 8 pieces, with 8 clips a group of 16
+        recordings.append((f'full/{recording}.mp4', 400, part))
         for label, action in enumerate(actions):
             video(root / f'clips/{action}/{recording}_{label:02d}.mp4', (160, 120), 24, 8 * number + label)
             lists[part].append(f'clips/{action}/{recording}_{label:02d}.mp4 {label}')

@@ -260,7 +260,7 @@ def test_average_pools_in_two_dimensions_are_those_in_three(sizes):
 def test_average_pools_see_no_order_of_neighbouring_pixels():
     """A checkerboard of two pixels that averages to grey: the network without spatial kernels cannot tell it from grey."""
     grey = torch.full((1, 3, 8, 32, 32), 0.5)
-    board = grey + 0.5 * (1 - 2 * (torch.arange(32)[:, None] + torch.arange(32)) % 2)
+    board = grey + 0.5 * (1 - 2 * ((torch.arange(32)[:, None] + torch.arange(32)) % 2))
     changes = {}
     for pool in ('max', 'average'):
         torch.manual_seed(0)
