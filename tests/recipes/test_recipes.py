@@ -24,6 +24,7 @@ from openmsra.engine.config.files import load_config
 ROOT = Path(__file__).resolve().parents[2]
 NEEDS_OPERATORS = {'soft_teacher'}
 MEMORY = {'HybridTaskCascade': 20}  # GiB that a machine must have; Swin-L with all of HTC takes 13 of them
+WHOLE = {'FrozenProbe', 'VideoRetrieval'}  # their second part is what they test on
 HEAVY = {'FTCN', 'SoftTeacher', 'VideoClassifier'}  # a validation sees one sample: seconds each
 
 
@@ -56,8 +57,10 @@ def _options(cfg, steps: int) -> list[str]:
         if cfg.get(f'{phase}_dataloader'):
             small = phase != 'train' and cfg.model.type in HEAVY
             batch = 1 if small or cfg.model.type == 'FTCN' else 2
+            if phase == 'train' and cfg.model.get('query_videos') == 'disjoint':
+                batch = 4  # two videos of a stage are the least that differ
             fixed = dict(batch_size=batch, num_batch_per_epoch=1 if small else 2)
-            if (cfg.get(f'{phase}_evaluator') or {}).get('type') == 'FrozenProbe':  # its second part is what it tests on
+            if (cfg.get(f'{phase}_evaluator') or {}).get('type') in WHOLE:
                 fixed |= dict(batch_size=64, num_batch_per_epoch=None)
             fixed |= dict(num_workers=0, persistent_workers=False, pin_memory=False)
             options |= {f'{phase}_dataloader.{key}': value for key, value in fixed.items()}
