@@ -80,7 +80,7 @@ FIGURES = {
 
 @MODELS.register_module()
 class EncodersSideBySide(SideBySide):
-    """MCN and its baselines on the same clips: two of every video, or four of every second one."""
+    """MCN and its baselines on the same clips: two of every video, or four of those of a batch's first recording."""
 
     def losses(self, name: str, arm: nn.Module, inputs: Tensor, data_samples: list) -> dict[str, Tensor]:
         if arm.query_videos == 'same':

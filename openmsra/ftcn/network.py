@@ -82,7 +82,10 @@ def factorised(channels: int, temporal: int, spatial: int, stride: int) -> nn.Se
 
 
 class Branch(nn.Module):
-    """The three convolutions of a bottleneck; the temporal kernel sits on the first, in (2+1)D on the second."""
+    """The three convolutions of a bottleneck; the temporal kernel sits on the first, in (2+1)D on the second.
+
+    ``pool`` stands behind the second where it has lost its stride; see :func:`norm`.
+    """
 
     def __init__(
         self,
@@ -93,14 +96,14 @@ class Branch(nn.Module):
         spatial: int,
         stride: int,
         r2plus1d: bool,
-        pool: type[nn.Module],
+        pool: type[nn.Module] | None,
     ) -> None:
         super().__init__()
         self.a = convolution(inputs, inner, 1 if r2plus1d else temporal)
         self.a_bn = norm(inner)
         middle = factorised(inner, temporal, spatial, stride) if r2plus1d else convolution(inner, inner, 1, spatial, stride)
         self.b = middle
-        self.b_bn = norm(inner, pool if spatial == 1 and stride > 1 else None)
+        self.b_bn = norm(inner, pool)
         self.c = convolution(inner, outputs)
         self.c_bn = norm(outputs)
 
@@ -125,12 +128,13 @@ class Bottleneck(nn.Module):
         pool: type[nn.Module],
     ) -> None:
         super().__init__()
+        lost_stride = pool if spatial == 1 and stride > 1 else None  # a convolution without a spatial kernel has none
         if inputs != outputs:
             self.branch1 = convolution(inputs, outputs)
             if spatial > 1:
                 self.branch1.stride = (1, stride, stride)
-            self.branch1_bn = norm(outputs, pool if spatial == 1 and stride > 1 else None)
-        self.branch2 = Branch(inputs, inner, outputs, temporal, spatial, stride, r2plus1d, pool)
+            self.branch1_bn = norm(outputs, lost_stride)
+        self.branch2 = Branch(inputs, inner, outputs, temporal, spatial, stride, r2plus1d, lost_stride)
 
     def forward(self, x: Tensor) -> Tensor:
         shortcut = self.branch1_bn(self.branch1(x)) if hasattr(self, 'branch1') else x
