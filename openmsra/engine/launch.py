@@ -6,6 +6,7 @@ Nothing heavy is imported before it is used: ``--help`` and a misspelt argument 
 import argparse
 import ctypes
 import errno
+import gc
 import multiprocessing
 import os
 import platform
@@ -147,6 +148,17 @@ def run_tool(main, argv: list[str] | None = None) -> None:
         if hasattr(stream, 'reconfigure'):  # a file name that is not UTF-8 must not cost the results
             stream.reconfigure(errors='backslashreplace')
     try:
+        code = _exit_code(main, argv, stopped)
+    finally:
+        _end_data_workers()
+        end_process_group()
+    if code:
+        sys.exit(code)
+
+
+def _exit_code(main, argv: list[str] | None, stopped: str | None) -> int:
+    """Run ``main``; what a user has to know of its end goes to stderr."""
+    try:
         with explained_imports():
             main(argv)
     except PreemptedError as error:
@@ -157,10 +169,10 @@ def run_tool(main, argv: list[str] | None = None) -> None:
         print(error, file=sys.stderr)
         if stopped:
             (Path(stopped) / os.environ.get('RANK', '0')).touch()
-        sys.exit(PREEMPTED)
+        return PREEMPTED
     except (UserError, FileNotFoundError) as error:
         print(f'error: {error}', file=sys.stderr)
-        sys.exit(2)
+        return 2
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
@@ -169,12 +181,20 @@ def run_tool(main, argv: list[str] | None = None) -> None:
             f'error: no space left on the disk{where}. Make room or name another folder, then run the command again.',
             file=sys.stderr,
         )
-        sys.exit(2)
-    finally:
-        _end_data_workers()
-        distributed = sys.modules.get('torch.distributed')  # absent where nothing has imported torch
-        if distributed is not None and distributed.is_available() and distributed.is_initialized():
-            distributed.destroy_process_group()
+        return 2
+    return 0
+
+
+def end_process_group() -> None:
+    """Leave the process group and wait for its threads.
+
+    A thread of gloo that still holds a tensor when Python ends aborts the process. The group joins its threads when its last
+    reference goes, and what holds it (runner, model, wrapper) refers to itself: only the collector finds it.
+    """
+    distributed = sys.modules.get('torch.distributed')  # absent where nothing has imported torch
+    if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        distributed.destroy_process_group()
+        gc.collect()
 
 
 def _end_data_workers() -> None:

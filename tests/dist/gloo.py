@@ -11,6 +11,8 @@ from collections.abc import Callable
 import torch
 import torch.distributed as dist
 
+from openmsra.engine.launch import end_process_group
+
 READ_BY_RUNNERS = ('matplotlib.pyplot', 'yapf.yapflib.yapf_api')  # when they are built, by each process else
 
 
@@ -64,6 +66,6 @@ def _rank(function: Callable, rank: int, world_size: int, port: int, results, ar
     except Exception:  # noqa: BLE001 - the parent process raises it
         answer = (rank, None, traceback.format_exc())
     finally:
-        dist.destroy_process_group()
+        end_process_group()
     # as bytes: the queue would send tensors as handles, which end with this process, perhaps before they are read
     results.put(pickle.dumps(answer))

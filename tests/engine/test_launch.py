@@ -33,6 +33,42 @@ def test_a_data_worker_that_leaves_signals_alone_does_not_keep_a_stopped_tool():
     assert done.returncode == 75 and done.stderr == 'stopped\n'
 
 
+GROUP = """
+import atexit
+import os
+from pathlib import Path
+
+import openmsra.engine.preemption  # as a runner does
+import torch.distributed as dist
+from openmsra.engine.launch import run_tool
+from openmsra.errors import PreemptedError
+
+class Runner:
+    def __init__(self):
+        self.group, self.hooks = dist.group.WORLD, [self]
+
+    def train(self):
+        dist.barrier()
+        {end}
+
+def main(argv):
+    dist.init_process_group('gloo', store=dist.HashStore(), rank=0, world_size=1)
+    Runner().train()
+
+threads = lambda: [task.read_text().strip() for task in Path('/proc/self/task').glob('*/comm')]
+atexit.register(lambda: print([name for name in threads() if 'gloo' in name]))
+run_tool(main)
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir('/proc/self/task'), reason='counts threads as Linux does')
+@pytest.mark.parametrize(('end', 'code'), [('return', 0), ('raise PreemptedError("stopped")', 75)])
+def test_no_thread_of_the_process_group_lives_when_python_ends(end, code):
+    """One that does now and then aborts the process: ``terminate called without an active exception``."""
+    done = subprocess.run([sys.executable, '-c', GROUP.format(end=end)], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (code, '[]\n'), done.stderr
+
+
 FAULTS = """
 import resource
 import torch
