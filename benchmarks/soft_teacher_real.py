@@ -148,8 +148,10 @@ def _training(
 ) -> Training:
     config, changes = ARMS[arm]
     cfg = _config(config, data, seed, folder)
-    trusted, number = dict(zip(TRUST_KEYS, TRUST[trust], strict=True)), list(TRUST).index(trust)
-    cfg.model.semi_train_cfg.update(trusted | dict(rpn_pseudo_thr=trusted['cls_pseudo_thr']) | changes)
+    number = list(TRUST).index(trust)
+    if arm != BASELINE:
+        trusted = dict(zip(TRUST_KEYS, TRUST[trust], strict=True))
+        cfg.model.semi_train_cfg.update(trusted | dict(rpn_pseudo_thr=trusted['cls_pseudo_thr']) | changes)
     cfg.optim_wrapper.optimizer.lr = rate
     cfg.train_cfg.update(max_iters=steps, val_interval=steps)
     cfg.param_scheduler[1].milestones = [round(steps * 650 / 800)]
