@@ -360,7 +360,7 @@ def _start(runner, last_epoch: bool = False):
 def _trees_of(paper: str) -> set[str]:
     return {
         'autoformer': {'imagenet', 'cifar10', 'cifar100', 'stanford_cars', 'flowers102', 'oxford_pets'},
-        'ckdn': {'PIPAL', 'kadid10k', 'tid2013', 'live', 'csiq', 'bsds500'},
+        'ckdn': {'PIPAL', 'kadid10k', 'tid2013', 'live', 'csiq', 'bsds500', 'sr4kiqa'},
         'ftcn': {'ffpp', 'celebdf', 'dfdc'},
         'maskco': {'imagenet', 'coco', 'cc3m', 'camvid', 'cifar10'},
         'mcn': {'ucf101', 'hmdb51', 'kinetics400'},

@@ -142,6 +142,27 @@ def bsds500(root: Path) -> None:
     np.savez(root / 'versions.npz', **arrays)
 
 
+def sr4kiqa(root: Path) -> None:
+    """What ``download_data.py`` makes of it: ``pairs.csv``, ``restored``, ``degraded``, ``reference``; two scenes without one."""
+    picture, rng = Pictures(), np.random.default_rng(0)
+    lines = ['name,scene,method,scale,mos,mos_norm,split,fold,crop,y,x,restored,degraded,reference,psnr']
+    for number in range(8):
+        scene, split = f'Scene{number + 1}', 'test' if number in (1, 4) else 'train'
+        reference = f'reference/{scene}_c0.jpg' if number < 6 else ''
+        if reference:
+            picture(root / reference, (384, 384), number)
+        for scale in (2, 4):
+            degraded = f'degraded/{scene}_x{scale}_c0.png'
+            picture(root / degraded, (384 // scale, 384 // scale), number)
+            for method in ('Bicubic', 'EDSR', 'NN'):
+                name, mos = f'{scene}_{method}_x{scale}', round(rng.uniform(1, 5), 1)
+                picture(root / f'restored/{name}_c0.jpg', (384, 384), 8 + number % 3)
+                row = [f'{name}.jpg', scene, method, scale, mos, round((mos - 1) / 4, 3), split, number % 4, 0, 24 * number, 48]
+                row += [f'restored/{name}_c0.jpg', degraded, reference, round(18 + 3 * mos, 3) if reference else '']
+                lines.append(','.join(map(str, row)))
+    write_lines(root / 'pairs.csv', lines)
+
+
 def fir_actions(root: Path) -> None:
     """``full/*.mp4`` with their lists and ``clips/ACTION/*.mp4`` with theirs; the names tell the recording."""
     lists, actions = dict(train=[], test=[]), ('fall', 'fallen', 'liedown', 'sit', 'sitdown', 'sleeping', 'standup', 'walk')
@@ -611,6 +632,7 @@ TREES: dict[str, Callable[[Path], None]] = {
     'cifar100': cifar100,
     'deeppcb': deeppcb,
     'fir_actions': fir_actions,
+    'sr4kiqa': sr4kiqa,
     'stanford_cars': stanford_cars,
     'flowers102': flowers102,
     'oxford_pets': oxford_pets,

@@ -8,6 +8,7 @@ where the server allows it. --from takes a folder that holds the repository alre
 import argparse
 import hashlib
 import json
+import re
 import shutil
 import tarfile
 import tempfile
@@ -19,6 +20,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from openmsra.common.annotations import read_text
 from openmsra.common.images import read_rgb, write_rgb
@@ -44,13 +46,36 @@ FIR_PARTS = dict(  # recordings: date, time, room
 )  # fmt: skip
 FIR_WORDS = dict(falling='fall', falled='fallen', lying='liedown')
 FIR_LONGEST = 240  # frames of a clip
+SR_SIDE = 384  # pixels of a crop
+SR_CROPS = dict(  # scene -> top and left; multiples of 24, so that crops begin at a whole pixel of the inputs of every scale
+    Animal1=(1128, 2328), Animal2=(336, 1176), Animal3=(792, 1440), Building1=(1200, 1704), Building2=(1680, 1104),
+    Building5=(1056, 2376), CityStreetDay1=(1104, 1920), CityStreetDay2=(624, 1488), CityStreetNight=(912, 2136),
+    Face1=(504, 1104), Face3=(1128, 1896), Face5=(432, 1416), Nature4=(1200, 1584), Nature6=(120, 3216), Nature9=(1584, 2400),
+    People1=(720, 2760), People4=(408, 3192), People5=(1080, 1872), TextCompIn1=(840, 2280), TextCompIn3=(696, 1656),
+    TextCompOut1=(1248, 1296), TextCompOut3=(1008, 1488), TextSimpIn2=(48, 912), TextSimpOut2=(1392, 768),
+)  # fmt: skip
+SR_TEST = (
+    'Animal2', 'Building5', 'CityStreetDay2', 'Face3', 'Nature6', 'People4', 'TextCompOut1', 'TextSimpIn2',
+)  # fmt: skip
+# as files are named -> scales. Taken are images of less than 4 MiB, 463 of the 766 with a score: the others are over 1 GB of PNG
+SR_METHODS = dict(
+    Bicubic=(2, 3, 4, 8), Bilinear=(2, 3, 4, 8), ICBI=(2, 4, 8), NEDI=(2, 4, 8), NN=(2, 3, 4, 8), result_c_DCSCN=(2,),
+)  # fmt: skip
+SR_OTHERS = dict(Animal3=(  # of the other scenes these are larger
+    'Animal3_EDSR_Lx2_f256b32_DIV2K_official.png', 'Animal3_EDSR_Lx3_f256b32_DIV2K_official.png',
+    'Animal3_EDSR_Lx4_f256b32_DIV2K_official.png', 'Animal3_EDVR_L_x4_REDS_SR_official.png',
+    'Animal3_test_vsrTransformer_x4_reds.png', 'DPSR_x2_03_d_01.png', 'DPSR_x2_03_g_01.png', 'DPSR_x2_03_m_01.png',
+))  # fmt: skip
+SR_ABSENT = ('TextSimpOut2_ICBI_x2.jpg',)  # neither in the repository nor among the scores
+SR_UNREFERENCED = ('Nature4', 'Nature6', 'Nature9', 'TextSimpOut2')  # references of 4 MiB and more
+SR_NARROWER = ('ICBI', 'NEDI')  # their results lack scale - 1 rows and columns, half of them at the top and the left
 
 
 class Source(NamedTuple):
     """Where a data set comes from.
 
-    ``folders`` are what is needed of the repository, '.' all that is not hidden; ``files`` and ``digest`` say how many files
-    these hold and what their names and contents are (see :func:`digest_of`). ``convert`` writes the layout that the configs read.
+    ``folders`` are what is needed of the repository, files too; ``files`` and ``digest`` say how many files these hold and what
+    their names and contents are (see :func:`digest_of`). ``convert`` writes the layout that the configs read.
     """
 
     repository: str
@@ -198,11 +223,60 @@ def _clips_of(frames: list[np.ndarray], fields: list[str]) -> Iterable[tuple[lis
             yield clip, word
 
 
-def copy_as_it_is(source: Path, target: Path) -> None:
-    """The folders of the source; no config of ours reads this layout yet."""
-    for path in sorted(source.iterdir()):
-        if not path.name.startswith('.'):
-            (shutil.copytree if path.is_dir() else shutil.copy)(path, target / path.name)
+def convert_sr4kiqa(source: Path, target: Path) -> None:
+    """One crop of each scene: ``restored/*_c0.jpg``, ``degraded/SCENE_xN_c0.png``, ``reference/SCENE_c0.jpg``, ``pairs.csv``.
+
+    ``degraded`` are the inputs of the methods, 1 / N of the size: the pixels that the nearest-neighbour result repeats. In the
+    table 'fold' is one of four over scenes, 'psnr' is that of the crop in dB. Scenes without a reference have no 'psnr'.
+    """
+    scores = {name: fields for name, *fields in (line.split(',') for line in read_text(source / 'MOS.csv').splitlines())}
+    rows = []
+    for number, (scene, names) in enumerate(_sr_images().items()):
+        split, reference = 'test' if scene in SR_TEST else 'train', None
+        if scene not in SR_UNREFERENCED:
+            reference = _sr_crop(source / f'reference/{scene}_GT.jpg', scene)
+            _write_jpeg(target / f'reference/{scene}_c0.jpg', reference)
+        for scale in SR_METHODS['NN']:
+            repeated = _sr_crop(source / scene / f'{scene}_NN_x{scale}.jpg', scene)
+            # the mean of each block: JPEG changed the repeated pixels
+            small = cv2.resize(repeated, None, fx=1 / scale, fy=1 / scale, interpolation=cv2.INTER_AREA)
+            _write_image(target / f'degraded/{scene}_x{scale}_c0.png', small)
+        for name in names:
+            method, scale = _sr_method(name)
+            pixels = _sr_crop(source / scene / name, scene, (scale - 1) // 2 if method in SR_NARROWER else 0)
+            stem = Path(name).stem if name.startswith(scene) else f'{scene}_{Path(name).stem}'
+            files = [f'restored/{stem}_c0.jpg', f'degraded/{scene}_x{scale}_c0.png']
+            files += ['', ''] if reference is None else [f'reference/{scene}_c0.jpg', _psnr(pixels, reference)]
+            _write_jpeg(target / files[0], pixels)
+            # the scaled score is taken as it is there: the other one is rounded to two digits
+            scaled, score = map(float, scores[name])
+            rows.append((name, scene, method, scale, score, scaled, split, number % 4, 0, *SR_CROPS[scene], *files))
+    head = 'name,scene,method,scale,mos,mos_norm,split,fold,crop,y,x,restored,degraded,reference,psnr\n'
+    (target / 'pairs.csv').write_text(head + ''.join(f'{",".join(map(str, row))}\n' for row in rows), encoding='utf-8')
+
+
+def _sr_images() -> dict[str, list[str]]:
+    """The scored images that are taken, by scene."""
+    endings = [f'{method}_x{scale}.jpg' for method, scales in SR_METHODS.items() for scale in scales]
+    usual = {scene: {f'{scene}_{ending}' for ending in endings} - {*SR_ABSENT} for scene in sorted(SR_CROPS)}
+    return {scene: sorted(names | {*SR_OTHERS.get(scene, ())}) for scene, names in usual.items()}
+
+
+def _sr_method(name: str) -> tuple[str, int]:
+    """Method and scale of the image of that name: ``EDSR`` and 2 of ``Animal3_EDSR_Lx2_f256b32_DIV2K_official.png``."""
+    method, scale = re.search(r'([A-Za-z]+)(?:_L)?_?x(\d)', name).groups()
+    return method, int(scale)
+
+
+def _sr_crop(file: Path, scene: str, lacking: int = 0) -> np.ndarray:
+    """The crop of a scene out of an image that lacks so many rows at the top and columns at the left."""
+    top, left = (begin - lacking for begin in SR_CROPS[scene])
+    return read_rgb(file)[top : top + SR_SIDE, left : left + SR_SIDE]
+
+
+def _psnr(pixels: np.ndarray, reference: np.ndarray) -> float:
+    error = np.square(pixels.astype(float) - reference).mean()
+    return round(float(10 * np.log10(255**2 / error)), 3) if error else np.inf
 
 
 SOURCES = {
@@ -264,13 +338,17 @@ SOURCES = {
     'sr4kiqa': Source(
         repository='mb21100/SR4KIQA',
         commit='779bae361d583d7bd578ff2904ed8e700bec6c8a',
-        folders=('.',),
-        files=791,
-        digest='16d74b37a7312681bf6c9673ef0328da14b535a5c707a0d2efee60854652e844',
-        megabytes=333,
+        folders=(
+            'MOS.csv',
+            *(f'reference/{scene}_GT.jpg' for scene in SR_CROPS if scene not in SR_UNREFERENCED),
+            *(f'{scene}/{name}' for scene, names in _sr_images().items() for name in names),
+        ),
+        files=484,
+        digest='a4140f38fd6023ec1dc9099af29b1c9906625f21b3fabf78ec1e7ff6f2ee2e86',
+        megabytes=1600,  # at least; what is taken has 333
         licence='none stated',
-        content='super-resolved images with human scores',
-        convert=copy_as_it_is,
+        content='463 super-resolved images of 24 scenes with human scores, cropped to 384 pixels',
+        convert=convert_sr4kiqa,
     ),
     'fir_actions': Source(
         repository='noahzhy/FIR-Image-Action-Dataset',
@@ -372,7 +450,7 @@ def unpack(archive: Path, target: Path, folders: Iterable[str]) -> Path:
     wanted = tuple(folders)
 
     def needed(name: str) -> bool:
-        return any(path == '.' and not name.startswith('.') or name == path or name.startswith(f'{path}/') for path in wanted)
+        return any(name == path or name.startswith(f'{path}/') for path in wanted)
 
     try:
         with tarfile.open(archive) as content:
@@ -397,7 +475,7 @@ def verify(name: str, folder: Path) -> None:
     files = sorted(path for each in source.folders for path in _files(folder / each))
     if len(files) != source.files:
         raise DataError(
-            f'{folder}: {len(files)} files in {", ".join(source.folders)}, {source.files} at the commit {source.commit[:7]} of '
+            f'{folder}: {len(files)} files in {_named(source.folders)}, {source.files} at the commit {source.commit[:7]} of '
             f'{source.repository}: another version, or not complete.'
         )
     if digest_of((path.relative_to(folder).as_posix(), _blob(path)) for path in files) != source.digest:
@@ -405,6 +483,11 @@ def verify(name: str, folder: Path) -> None:
             f'{folder}: files differ from those at the commit {source.commit[:7]} of {source.repository}: another version, '
             'damaged, or changed on the way (line ends of text files, say).'
         )
+
+
+def _named(folders: tuple[str, ...]) -> str:
+    """As many as are worth reading."""
+    return ', '.join(folders) if len(folders) < 5 else f'{", ".join(folders[:3])} and {len(folders) - 3} more'
 
 
 def _files(place: Path) -> list[Path]:
@@ -453,6 +536,12 @@ def _write_json(file: Path, content: dict) -> None:
 def _write_image(file: Path, pixels: np.ndarray) -> None:
     file.parent.mkdir(parents=True, exist_ok=True)
     write_rgb(file, pixels)
+
+
+def _write_jpeg(file: Path, pixels: np.ndarray) -> None:
+    """As good as needed for the judgement of quality: finely quantised, colours not halved."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(file, quality=93, subsampling=0)
 
 
 def main(argv: list[str] | None = None) -> None:

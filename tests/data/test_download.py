@@ -1,5 +1,6 @@
 """Downloads of the small public data sets, on stand-ins of their repositories behind a server on this machine."""
 
+import csv
 import io
 import json
 import os
@@ -12,6 +13,7 @@ import cv2
 import numpy as np
 import pytest
 
+from openmsra.common.images import read_rgb
 from openmsra.common.video import read_video, write_video
 from openmsra.errors import DataError, ToolError
 from tools import download_data
@@ -225,3 +227,73 @@ def test_actions_are_cut_out_of_recordings(tmp_path, monkeypatch):
     assert frames.shape == (11, 120, 160, 3), 'frames 18 to 40 of the camera, every second one'
     np.testing.assert_allclose(frames.mean((1, 2, 3)) / 4, np.arange(18, 40, 2), atol=1.8)
     assert 'active' in (out / 'clips.csv').read_text()
+
+
+@pytest.fixture
+def sr4kiqa(tmp_path, monkeypatch) -> Path:
+    """The layout of SR4KIQA with two small scenes. All results are alike, but those of ICBI and NEDI lack their margins."""
+    monkeypatch.setattr(download_data, 'SR_SIDE', 48)
+    monkeypatch.setattr(download_data, 'SR_CROPS', dict(Animal1=(24, 48), Nature4=(24, 24)))
+    monkeypatch.setattr(download_data, 'SR_TEST', ('Nature4',))
+    monkeypatch.setattr(download_data, 'SR_OTHERS', dict(Animal1=('Animal1_EDSR_Lx2_official.png', 'DPSR_x2_01_d_01.png')))
+    root, rng, lines = tmp_path / 'repository', np.random.default_rng(0), []
+    for scene in ('Animal1', 'Nature4'):
+        grey = cv2.resize(rng.integers(0, 255, (12, 15), np.uint8), (120, 96), interpolation=cv2.INTER_CUBIC)
+        whole = np.repeat(grey[..., None], 3, 2)
+        _picture(root / f'reference/{scene}_GT.jpg', whole)
+        for method, scale in ((method, scale) for method, scales in download_data.SR_METHODS.items() for scale in scales):
+            first, last = ((scale - 1) // 2, scale // 2) if method in ('ICBI', 'NEDI') else (0, 0)
+            pixels = whole[first : 96 - last, first : 120 - last]
+            if method == 'NN':
+                pixels = whole[::scale, ::scale].repeat(scale, 0).repeat(scale, 1)
+            _picture(root / f'{scene}/{scene}_{method}_x{scale}.jpg', pixels)
+            lines.append(f'{scene}_{method}_x{scale}.jpg,0.777777778,4.11')
+        for name in download_data.SR_OTHERS.get(scene, ()):
+            _picture(root / scene / name, whole)
+            lines.append(f'{name},0.5,3')
+    (root / 'MOS.csv').write_bytes('\r\n'.join([*lines, 'of_4_MiB.png,0.5,3', '']).encode())
+    return root
+
+
+def test_scored_images_become_pairs(sr4kiqa, tmp_path):
+    out = tmp_path / 'out'
+    download_data.convert_sr4kiqa(sr4kiqa, out)
+    rows = list(csv.DictReader((out / 'pairs.csv').read_text().splitlines()))
+    assert len(rows) == 2 * 19 + 2
+    assert [row['name'] for row in rows if row['method'] == 'EDSR'] == ['Animal1_EDSR_Lx2_official.png']
+    expected = dict(name='Animal1_result_c_DCSCN_x2.jpg', scene='Animal1', method='DCSCN', scale='2', mos='4.11', fold='0')
+    expected |= dict(mos_norm='0.777777778', split='train', crop='0', y='24', x='48', degraded='degraded/Animal1_x2_c0.png')
+    expected |= dict(restored='restored/Animal1_result_c_DCSCN_x2_c0.jpg', reference='reference/Animal1_c0.jpg')
+    assert expected.items() <= next(row for row in rows if row['name'] == expected['name']).items()
+    assert next(row['restored'] for row in rows if row['method'] == 'DPSR') == 'restored/Animal1_DPSR_x2_01_d_01_c0.jpg'
+    assert {(row['split'], row['fold'], row['reference'], row['psnr']) for row in rows[21:]} == {('test', '1', '', '')}
+    psnr = {row['name']: float(row['psnr']) for row in rows[:21]}
+    assert psnr['Animal1_EDSR_Lx2_official.png'] > 35 > psnr['Animal1_NN_x2.jpg'] > psnr['Animal1_NN_x8.jpg'] > 5
+    files = {path.relative_to(out).as_posix() for path in out.rglob('*.*')}
+    assert files == {'pairs.csv', *(row[role] for row in rows for role in ('restored', 'degraded', 'reference') if row[role])}
+
+
+def test_crops_show_the_same_place(sr4kiqa, tmp_path):
+    """Those of the methods that lack a margin too; the inputs are the pixels that were repeated."""
+    out = tmp_path / 'out'
+    download_data.convert_sr4kiqa(sr4kiqa, out)
+    for scene, (top, left) in download_data.SR_CROPS.items():
+        whole = read_rgb(sr4kiqa / f'reference/{scene}_GT.jpg').astype(float)
+        shown = whole[top : top + 48, left : left + 48]
+        for method, scale in ((method, scale) for method in ('Bicubic', 'ICBI', 'NEDI') for scale in (2, 4, 8)):
+            crop = read_rgb(out / f'restored/{scene}_{method}_x{scale}_c0.jpg')
+            assert crop.shape == (48, 48, 3) and np.abs(crop - shown).mean() < 2
+            assert np.abs(crop[1:] - shown[:-1]).mean() > 4, 'the picture does not tell a shift'
+        for scale in (2, 3, 4, 8):
+            small = read_rgb(out / f'degraded/{scene}_x{scale}_c0.png')
+            assert small.shape == (48 // scale, 48 // scale, 3)
+            assert np.abs(small - shown[::scale, ::scale]).mean() < 3
+
+
+def test_every_scored_image_that_is_taken_is_named():
+    source = download_data.SOURCES['sr4kiqa']
+    images = [path for path in source.folders if path != 'MOS.csv' and not path.startswith('reference/')]
+    assert (len(images), len(set(source.folders))) == (463, source.files)
+    methods = {download_data._sr_method(Path(path).name) for path in images}
+    assert {('EDSR', 3), ('EDVR', 4), ('vsrTransformer', 4), ('DPSR', 2), ('DCSCN', 2), ('NN', 8)} <= methods
+    assert len(methods) == 25
