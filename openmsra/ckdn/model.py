@@ -110,12 +110,14 @@ class CKDN(BaseModel):
         self.folded = False
 
     def init_weights(self) -> None:
+        """Random or ImageNet weights; those that ``init_cfg`` names come last."""
         init_convolutions(self)
         if self.equal_branches:
             self.dte_1.load_state_dict(self.qse_1.state_dict())
             self.dte_2.load_state_dict(self.qse_2.state_dict())
         if self.imagenet_weights is not None:
             load_imagenet(self, self.design, self.imagenet_weights)
+        super().init_weights()
 
     def prepare_inference(self) -> None:
         """Called once weights are loaded for inference: remove what only training needs (C' and f'), unless

@@ -48,7 +48,9 @@ class FTCN(BaseModel):
         self.clip_len, self.size, self.official_init = clip_len, size, official_init
 
     def init_weights(self) -> None:
+        """Random weights; those that ``init_cfg`` names come last."""
         init_weights(self.resnet, self.official_init)
+        super().init_weights()
 
     def forward(self, inputs: Tensor, data_samples: list[BaseDataElement] | None = None, mode: str = 'tensor'):
         """Run on normalised clips (B, 3, T, H, W).

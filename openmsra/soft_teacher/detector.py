@@ -5,6 +5,7 @@ from mmdet.models.data_preprocessors import MultiBranchDataPreprocessor
 from mmdet.models.detectors import SemiBaseDetector, SingleStageDetector
 from mmdet.models.utils import rename_loss_dict, reweight_loss_dict
 from mmdet.structures import DetDataSample
+from mmengine.model import initialize
 from torch import Tensor, nn
 
 from openmsra.errors import ConfigError, DataError
@@ -88,9 +89,11 @@ class SoftTeacher(SemiBaseDetector):
         return self
 
     def init_weights(self) -> None:
-        """Initialise the student; the teacher starts as its copy."""
+        """Initialise the student; the teacher starts as its copy. What ``init_cfg`` says of both comes last."""
         self.student.init_weights()
         self.teacher.load_state_dict(self.student.state_dict())
+        if self.init_cfg:
+            initialize(self, self.init_cfg)
 
     def complete_checkpoint(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Weights of a plain detector become those of student and teacher; weights of both stay as they are.

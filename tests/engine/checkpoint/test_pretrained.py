@@ -1,6 +1,7 @@
 """Weights to start from: nothing in the file is executed, and a file that does not fit is an error, for each library's loader."""
 
 import os
+from pathlib import Path
 from urllib.error import URLError
 
 import mmengine.runner
@@ -8,12 +9,18 @@ import pytest
 import torch
 from mmengine.config import ConfigDict
 from mmengine.model import BaseModule
+from mmengine.registry import DefaultScope
 from mmengine.runner.checkpoint import CheckpointLoader, _load_checkpoint_with_prefix
 from torch import nn
 
 from openmsra import compat
+from openmsra.apis import init_model
 from openmsra.engine.checkpoint import pretrained
+from openmsra.engine.checkpoint.io import load_file
+from openmsra.engine.config.files import load_config
 from openmsra.errors import CheckpointError
+from openmsra.needs import has_operators
+from openmsra.registry import MODELS
 
 
 class _Gadget:
@@ -156,3 +163,24 @@ def test_unknown_name_and_address_are_named():
         _initialized('open-mmlab://detectron2/resnet50_cafe')
     with pytest.raises(CheckpointError, match='copy the file to a local folder'):
         _initialized('s3://bucket/file.pth')
+
+
+INSTANT = sorted(Path('configs').glob('*/*_instant.py'))
+
+
+@pytest.mark.parametrize('config', INSTANT, ids=lambda path: path.parent.name)
+def test_init_cfg_of_a_whole_model_is_what_it_starts_from(config, tmp_path):
+    """A model with an ``init_weights`` of its own must not pass over the file that the user names."""
+    if config.parent.name == 'soft_teacher' and not has_operators():
+        pytest.skip("needs mmcv's compiled operators: make install-full")
+    file = tmp_path / 'weights.pth'
+    torch.manual_seed(1)
+    torch.save(dict(state_dict=init_model(config).state_dict()), file)
+    cfg = load_config(config, {'model.init_cfg': dict(type='Pretrained', checkpoint=str(file))})
+    torch.manual_seed(2)
+    with DefaultScope.overwrite_default_scope('openmsra'):
+        model = MODELS.build(cfg.model)
+        model.init_weights()
+    expected = load_file(file)['state_dict']
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, expected[name]), name
