@@ -129,7 +129,12 @@ def _search(folder: Path, scenes: Path) -> dict[str, float]:
             for arm in SEARCHED
         }
         file.write_text(json.dumps(figures, indent=1))
-    figures = json.loads(file.read_text())
+    return best_rates(folder)
+
+
+def best_rates(folder: Path) -> dict[str, float]:
+    """The rate of each arm that the search in ``folder`` found."""
+    figures = json.loads((folder / 'search.json').read_text())
     best = {arm: float(max(rows, key=rows.get)) for arm, rows in figures.items()}
     return best | dict.fromkeys(CKDN_ARMS, best['DR + pristine score'])
 

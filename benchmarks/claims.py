@@ -1,5 +1,7 @@
 """Reproduce the central claim of a paper:  python benchmarks/claims.py PAPER [--seeds 3] [--miniature]
 
+ckdn_human is the second experiment of CKDN, on people's scores; it starts from the networks of the first.
+
 On real data; it goes on where it was stopped and writes benchmarks/results/claims_real_PAPER.json, the tables and the figure of
 the page. The data are looked for in the folder that OPENMSRA_DATA names, or in data/; python tools/download_data.py gets them.
 With --miniature on toys made by us.
@@ -23,13 +25,17 @@ from openmsra.engine.launch import run_tool  # noqa: E402
 
 
 def main(argv: list[str] | None = None) -> None:
-    papers = sorted(path.name.removesuffix('_claims.py') for path in Path(__file__).parent.glob('*_claims.py'))
+    toys, experiments = (
+        {path.name.removesuffix(end) for path in Path(__file__).parent.glob(f'*{end}')} for end in ('_claims.py', '_real.py')
+    )
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('paper', choices=papers)
+    parser.add_argument('paper', choices=sorted(toys | experiments))
     parser.add_argument('--seeds', type=int, default=3)
     parser.add_argument('--miniature', action='store_true', help='the toy experiment in the place of that on real data')
     parser.add_argument('--processes', type=int, default=2, help='of the toy experiment: runs side by side, one thread each')
     args = parser.parse_args(argv)
+    if args.paper not in (toys if args.miniature else experiments):
+        parser.error(f'{args.paper} has no experiment {"in miniature" if args.miniature else "on real data"}')
     os.environ['OMP_NUM_THREADS'] = '1'
     torch.set_num_threads(1)
     real = not args.miniature

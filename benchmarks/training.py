@@ -29,8 +29,9 @@ class Training(NamedTuple):
 
     @property
     def checkpoint(self) -> Path:
-        """The newest checkpoint."""
-        return Path((self.work_dir / 'last_checkpoint').read_text().strip())
+        """The newest checkpoint; mmengine writes down where it was, but a run may have been moved."""
+        written = Path((self.work_dir / 'last_checkpoint').read_text().strip())
+        return written if written.exists() else self.work_dir / written.name
 
 
 def tool_environment() -> dict[str, str]:

@@ -19,7 +19,7 @@ from openmsra.ckdn.data.fr_datasets import FRLabelDataset  # noqa: E402
 from openmsra.ckdn.data.pipal import PIPALDataset  # noqa: E402
 from openmsra.ckdn.data.preprocessor import PairDataPreprocessor  # noqa: E402
 from openmsra.ckdn.data.table import ScoredTable  # noqa: E402
-from openmsra.ckdn.data.transforms import LoadPair, PackPair, ResizeCropPair  # noqa: E402
+from openmsra.ckdn.data.transforms import LoadPair, PackPair, RandomCropPair, ResizeCropPair  # noqa: E402
 from openmsra.ckdn.data.versions import PhotoVersions  # noqa: E402
 from openmsra.ckdn.hooks import CollapseWatchHook, TwoStageHook  # noqa: E402
 from openmsra.ckdn.inferencer import CKDNInferencer  # noqa: E402
@@ -40,6 +40,7 @@ __all__ = [
     'PackPair',
     'PairDataPreprocessor',
     'PhotoVersions',
+    'RandomCropPair',
     'ResizeCropPair',
     'ScoredTable',
     'SyntheticDegraded',

@@ -5,6 +5,8 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from mmengine.logging import print_log
+
 from openmsra.ckdn.data.pipal import ROLES, ScoredImages, require_files
 from openmsra.common.annotations import inside, read_text
 from openmsra.errors import AnnotationError, DataError
@@ -28,6 +30,7 @@ class ScoredTable(ScoredImages):
             'val'), else scenes: the last ``val_fraction`` of their sorted names are 'val'.
         val_fraction: see ``split``.
         pristine: whether the pristine images are used in training; ``None`` uses them where every row has one.
+        skip_without: optional columns ('pristine', ...) without which a row is left out; the log says how many.
 
     Raises:
         MissingFileError: the table or an image is not there.
@@ -45,6 +48,7 @@ class ScoredTable(ScoredImages):
         columns: dict[str, str] | None = None,
         val_fraction: float = 0.2,
         pristine: bool | None = None,
+        skip_without: Sequence[str] = (),
         roles: tuple[str, ...] | None = None,
         **kwargs,
     ) -> None:
@@ -52,10 +56,13 @@ class ScoredTable(ScoredImages):
             raise ValueError(f'ScoredTable: score_range={tuple(score_range)} is empty.')
         self.table, self.score_range, self.val_fraction = Path(ann_file), tuple(score_range), val_fraction
         self.columns = {name: name for name in (*NEEDED, *OPTIONAL)} | dict(columns or {})
-        self.rows = read_table(self.table, self.columns, Path(data_root), self.score_range)
+        rows = read_table(self.table, self.columns, Path(data_root), self.score_range)
+        self.rows = _complete(rows, skip_without, self.table)
         whole = all('pristine_path' in row for row in self.rows)
         if pristine and not whole:
-            raise AnnotationError(f'{ann_file}: not every row has a pristine image; set pristine=False.')
+            raise AnnotationError(
+                f"{ann_file}: not every row has a pristine image; set pristine=False, or skip_without=['pristine']."
+            )
         if roles is None:
             roles = tuple(role for role in ROLES[split] if role != 'pristine' or (whole if pristine is None else pristine))
         super().__init__(split=split, roles=roles, data_root=data_root, pipeline=pipeline, **kwargs)
@@ -76,6 +83,19 @@ class ScoredTable(ScoredImages):
         chosen = [{key: value for key, value in row.items() if key != 'split'} for row in chosen]
         require_files(chosen)
         return chosen
+
+
+def _complete(rows: list[dict], needed: Sequence[str], table: Path) -> list[dict]:
+    """The rows that have everything in ``needed``."""
+    if unknown := set(needed) - set(OPTIONAL):
+        raise ValueError(f'ScoredTable: skip_without takes {OPTIONAL}, got {sorted(unknown)}.')
+    keys = [f'{name}_path' if name in ROLES['train'] else name for name in needed]
+    complete = [row for row in rows if all(key in row for key in keys)]
+    if len(complete) < len(rows):
+        print_log(f'{table}: {len(rows) - len(complete)} of {len(rows)} rows have no {" or ".join(needed)}; left out.', 'current')
+    if not complete:
+        raise DataError(f'{table}: no row has {" and ".join(needed)}.')
+    return complete
 
 
 def read_table(table: Path, columns: dict[str, str], root: Path, score_range: Sequence[float]) -> list[dict]:

@@ -99,6 +99,37 @@ class ResizeCropPair(BaseTransform):
         return results
 
 
+@TRANSFORMS.register_module()
+class RandomCropPair(BaseTransform):
+    """A square at one random place of all roles, half of the time mirrored. The roles must have one size (ResizeCropPair).
+
+    Args:
+        crop: side of the square in pixels.
+
+    Raises:
+        ImageError: roles of different sizes, or smaller than the square.
+    """
+
+    def __init__(self, crop: int) -> None:
+        self.crop = crop
+
+    def transform(self, results: dict) -> dict:
+        roles = [role for role in ROLES if role in results]
+        sizes = {results[role].size for role in roles}
+        width, height = min(sizes)
+        if len(sizes) > 1 or min(width, height) < self.crop:
+            raise ImageError(
+                f'{results.get("restored_path")}: RandomCropPair takes images of one size from {self.crop} pixels, '
+                f'got {sorted(sizes)}; put ResizeCropPair before it.'
+            )
+        left, top = np.random.randint(width - self.crop + 1), np.random.randint(height - self.crop + 1)
+        mirrored = np.random.randint(2)
+        for role in roles:
+            part = results[role].crop((left, top, left + self.crop, top + self.crop))
+            results[role] = part.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if mirrored else part
+        return results
+
+
 def to_tensor(image: Image.Image) -> torch.Tensor:
     """RGB image to uint8 (3, H, W)."""
     return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
