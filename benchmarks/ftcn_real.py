@@ -56,16 +56,16 @@ from openmsra.registry import DATASETS
 CONFIGS = ROOT / 'configs' / 'ftcn'
 FTCN, TT, POOLED, PLAIN, FRAMES = 'FTCN', 'FTCN-TT', 'FTCN, average pools', 'plain 3D', 'plain 2D'
 ARMS = {
-    FRAMES: 'r2d-avg_tiny_1xb8-240i_faces',
-    PLAIN: 'r3d-avg_tiny_1xb8-240i_faces',
-    FTCN: 'ftcn-avg_tiny_1xb8-240i_faces',
-    POOLED: 'ftcn-avg_tiny-meanpool_1xb8-240i_faces',
-    TT: 'ftcn-tt_tiny_1xb8-240i_faces',
+    FRAMES: 'r2d-avg_tiny_1xb8-320i_faces',
+    PLAIN: 'r3d-avg_tiny_1xb8-320i_faces',
+    FTCN: 'ftcn-avg_tiny_1xb8-320i_faces',
+    POOLED: 'ftcn-avg_tiny-meanpool_1xb8-320i_faces',
+    TT: 'ftcn-tt_tiny_1xb8-320i_faces',
 }
 RANDOM, SHARPNESS, CHANGE = 'random weights', 'sharpness alone', 'change between frames alone'
 STATISTICS = (SHARPNESS, CHANGE)
-STEPS, SEARCH_STEPS, SEARCH_SEED, PROCESSES = 240, 120, 100, 2
-RATES = (3e-4, 1e-3, 3e-3)
+STEPS, SEARCH_STEPS, SEARCH_SEED, PROCESSES = 320, 160, 100, 2
+RATES = (1e-3, 3e-3, 1e-2)
 SEARCHED = (FRAMES, PLAIN, FTCN, TT)  # average pools take the rate of FTCN
 CLEAN, SEEN, COHERENT, SOFT = 'unseen generators', 'seen forgeries', 'the same in all frames', 'blurred to one level'
 ROBUSTNESS = {'compression': (1, 3, 5), 'blur': (1, 3, 5), 'noise': (1, 3, 5), 'pixelation': (1, 3, 5)}
@@ -149,10 +149,11 @@ def _search(folder: Path) -> dict[str, float]:
 
 def _conditions(level: float) -> dict[str, dict]:
     """Arguments of :func:`_windows` for everything that is tested; ``level`` is the sharpness to which clips are blurred."""
+    forgeries = _config(FTCN).forgeries
     conditions = {
         CLEAN: dict(count=WINDOWS[CLEAN]),
-        SEEN: dict(count=WINDOWS[SEEN], forge=True, steps=[dict(type='ForgeFace', seed=1)]),
-        COHERENT: dict(count=WINDOWS[COHERENT], forge=True, steps=[dict(type='ForgeFace', seed=1, jitter=(0, 0))]),
+        SEEN: dict(count=WINDOWS[SEEN], forge=True, steps=[dict(forgeries, seed=1)]),
+        COHERENT: dict(count=WINDOWS[COHERENT], forge=True, steps=[dict(forgeries, seed=1, jitter=(0, 0))]),
         SOFT: dict(count=WINDOWS[SOFT], steps=[dict(type='SoftenClip', sharpness=level)]),
     }
     for kind, levels in ROBUSTNESS.items():
