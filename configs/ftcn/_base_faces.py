@@ -26,9 +26,7 @@ train_dataloader = dict(
 evaluation = dict(batch_size=8, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=False))
 val_dataloader = dict(
     evaluation,
-    dataset=dict(
-        faces, split='val', forge=True, held_out=held_out, pipeline=[dict(forgeries, seed=0), dict(type='PackClip')]
-    ),
+    dataset=dict(faces, split='val', forge=True, held_out=held_out, pipeline=[dict(forgeries, seed=0), dict(type='PackClip')]),
 )
 test_dataloader = dict(evaluation, dataset=dict(faces, split='test', pipeline=[dict(type='PackClip')]))
 

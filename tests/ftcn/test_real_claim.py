@@ -88,6 +88,7 @@ def test_window_scores_become_video_scores():
     assert figures['TPR1'] == pytest.approx(100 / 3)
 
 
+@pytest.mark.reliability
 def test_all_of_it_on_generated_videos(tmp_path, monkeypatch):
     """One arm of the search trains through the real tools, the others keep random weights; a second call reads all from files."""
     faces(tmp_path / 'data/faces')
