@@ -1,0 +1,51 @@
+"""The experiment on BSDS500: what its trainings see and how its verdicts follow, without a training."""
+
+import numpy as np
+import pytest
+
+from benchmarks import ckdn_real
+from benchmarks.ckdn_real import ARMS, CKDN_ARMS, FEW, FEW_ARMS, ORACLE, SWAPPED
+
+PHOTOGRAPHS = np.array(['a', 'a', 'b', 'c'])
+
+
+def test_few_labels_and_pairs_of_all_scenes_reach_the_training(tmp_path):
+    rates = {arm: [1e-3] for arm in FEW_ARMS}
+    whole, few = (
+        ckdn_real._training(rates, 0, tmp_path / name, tmp_path / 'scenes.npz', data).config
+        for name, data in (('whole', {}), ('few', FEW))
+    )
+    assert few.train_dataloader.dataset == dict(whole.train_dataloader.dataset, labelled=0.1, extra_pairs=True)
+    assert few.model.arms == whole.model.arms and len(few.model.arms) == len(FEW_ARMS)
+
+
+def figures(srcc: dict[str, float], arms) -> tuple[dict, dict]:
+    values = {arm: [np.full(4, srcc.get(arm, 0.9))] * 2 for arm in arms}
+    return {arm: [100 * float(x.mean()) for x in runs] for arm, runs in values.items()}, values
+
+
+def verdicts(srcc: dict[str, float], few: dict[str, float]) -> list[bool]:
+    rows, values = figures(srcc, (*ARMS, SWAPPED))
+    result = ckdn_real._verdicts(rows | {ORACLE: [0.0]}, values, CKDN_ARMS[0], PHOTOGRAPHS)
+    ckdn_real._add_few(result, *figures(few, FEW_ARMS), CKDN_ARMS[0], PHOTOGRAPHS)
+    return [row['holds'] for row in result['statements']]
+
+
+@pytest.mark.parametrize(
+    ('srcc', 'few', 'holds'),
+    [
+        ({}, {}, [True] + [False] * 6),
+        ({'no reference': 0.6}, {'DR + pristine score': 0.8}, [True, True, False, False, False, True, False]),
+        ({SWAPPED: 0.6, 'DR': 0.85}, {'DR': 0.8}, [True, False, True, True, False, False, True]),
+        ({'full reference': 0.8, 'no reference': 0.2}, {'DR': 0.8}, [False] * 7),
+    ],
+)
+def test_statements_follow_the_thresholds(srcc, few, holds):
+    assert verdicts(srcc, few) == holds
+
+
+def test_rates_of_the_alignment_are_those_of_its_arm_without(tmp_path):
+    (tmp_path / 'search.json').write_text(
+        '{"DR": {"0.001": 0.5, "0.002": 0.7}, "DR + pristine score": {"0.001": 0.9, "0.002": 0.7}}'
+    )
+    assert ckdn_real.best_rates(tmp_path) == {'DR': 2e-3, 'DR + pristine score': 1e-3} | dict.fromkeys(CKDN_ARMS, 1e-3)
