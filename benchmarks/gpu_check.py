@@ -361,9 +361,9 @@ def _trees_of(paper: str) -> set[str]:
     return {
         'autoformer': {'imagenet', 'cifar10', 'cifar100', 'stanford_cars', 'flowers102', 'oxford_pets'},
         'ckdn': {'PIPAL', 'kadid10k', 'tid2013', 'live', 'csiq', 'bsds500', 'sr4kiqa'},
-        'ftcn': {'ffpp', 'celebdf', 'dfdc'},
+        'ftcn': {'ffpp', 'celebdf', 'dfdc', 'faces'},
         'maskco': {'imagenet', 'coco', 'cc3m', 'camvid', 'cifar10'},
-        'mcn': {'ucf101', 'hmdb51', 'kinetics400'},
+        'mcn': {'ucf101', 'hmdb51', 'kinetics400', 'fir_actions'},
         'soft_teacher': {'coco', 'bccd', 'deeppcb'},
     }[paper]
 

@@ -1,8 +1,21 @@
 """The GPU check on a CPU: every stage runs, and its file says what it should."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
+
+from benchmarks.gpu_check import _trees_of
+from openmsra.needs import NEEDS
+from tests.trees import TREES
+
+
+@pytest.mark.parametrize('paper', NEEDS)
+def test_trees_of_all_data_that_the_recipes_of_a_paper_name_are_planted(paper):
+    texts = [file.read_text(encoding='utf-8') for file in Path('configs', paper).glob('*.py')]
+    named = {name for text in texts for name in re.findall(r'data/(\w+)', text)}
+    assert _trees_of(paper) == named & set(TREES)
 
 
 @pytest.mark.reliability
