@@ -48,9 +48,8 @@ from benchmarks.real_data import (
     replace_part,
     seen,
     statement_lines,
-    train_only,
 )
-from benchmarks.side_by_side import arm_key, load_arm, rates_apart
+from benchmarks.side_by_side import arm_key, load_arm
 from benchmarks.training import Training, train_all
 from openmsra.apis import init_model
 from openmsra.ckdn.data import quality
@@ -116,15 +115,21 @@ def _source(name: str) -> str:
 
 
 def _write_tables(folder: Path) -> None:
-    """For each test fold, and for each other fold that chooses the rates, the table with its parts."""
+    """For each test fold the table with its parts, and that in which the fold that chooses the rates is left out too."""
     rows = _images()
-    for test, left_out in product(range(FOLDS), (None, *range(FOLDS))):
+    whole, searched = [(test, None) for test in range(FOLDS)], [(test, _choosing(test)) for test in range(FOLDS)]
+    for test, left_out in whole + searched:
         judged = test if left_out is None else left_out
         parts = {str(test): 'unused', str(judged): 'val'}
         with _table(folder, test, left_out).open('w', encoding='utf-8', newline='') as file:
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
             writer.writerows(dict(row, split=parts.get(row['fold'], 'train')) for row in rows)
+
+
+def _choosing(test: int) -> int:
+    """The fold that chooses the rates of a test fold."""
+    return (test + 1) % FOLDS
 
 
 def _images() -> list[dict[str, str]]:
@@ -154,7 +159,7 @@ def _started(name: str, seed: int, folder: Path) -> dict:
     model = _model(name)
     if name.endswith(BSDS):
         source = folder.parent / 'ckdn_real'
-        run_folder = source / f'{ckdn_real.STEPS}i_seed{seed}'
+        run_folder = ckdn_real.run_folder_of(seed, source)
         if not (run_folder / 'done').exists():
             raise MissingFileError(f'{run_folder}: the networks trained on BSDS500 are not there; run claims.py ckdn first.')
         key = arm_key(_source(name), ckdn_real.best_rates(source)[_source(name)])
@@ -170,15 +175,9 @@ def _training(folder: Path, test: int, left_out: int | None, seed: int, rates: d
         start: seed of the networks of BSDS500 that it starts from.
     """
     cfg = _config(_table(folder, test, left_out))
-    chosen = {arm_key(name, rate): (name, rate) for name, values in rates.items() for rate in values}
-    arms = {key: _started(name, start, folder) for key, (name, _) in chosen.items()}
-    cfg.model = dict(type='ScoresSideBySide', arms=arms, seed=seed)
     cfg.train_dataloader.batch_size = BATCH
     cfg.train_dataloader.update(num_workers=0, persistent_workers=False)
-    optimizer = rates_apart({key: rate for key, (_, rate) in chosen.items()}, dict(type='AdamW', weight_decay=1e-4))
-    cfg.optim_wrapper = dict(optimizer, type='AmpOptimWrapper', dtype='bfloat16')
-    train_only(cfg, STEPS, start_factor=0.04)
-    cfg.custom_imports.imports.append('benchmarks.ckdn_real')
+    ckdn_real.to_side_by_side(cfg, rates, lambda name: _started(name, start, folder), STEPS, seed)
     return Training(cfg, folder / f'{_table(folder, test, left_out).stem}_seed{seed}', seed)
 
 
@@ -191,13 +190,13 @@ def _search(folder: Path, start: int) -> list[dict[str, float]]:
     file = folder / 'search.json'
     if not file.exists():
         both = dict.fromkeys(_names(), list(RATES))
-        trainings = [_training(folder, fold, (fold + 1) % FOLDS, SEARCH_SEED, both, start) for fold in range(FOLDS)]
+        trainings = [_training(folder, fold, _choosing(fold), SEARCH_SEED, both, start) for fold in range(FOLDS)]
         train_all(trainings, PROCESSES)
         images, found = _images(), []
         for fold, training in enumerate(trainings):
             figures: dict[str, dict[str, float]] = {}
             for name, rate in product(_names(), RATES):
-                values = _scores(arm_key(name, rate), name, training, folder, fold, (fold + 1) % FOLDS)
+                values = _scores(arm_key(name, rate), name, training, folder, fold, _choosing(fold))
                 accuracy = _pair_accuracies(*_in_order([values], images))
                 figures.setdefault(name, {})[f'{rate:g}'] = 100 * float(np.mean(list(accuracy.values())))
             found.append(figures)

@@ -23,11 +23,12 @@ pristine patch, which the alignment takes without a score. Rates and weight are 
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.registry import DefaultScope
 from torch import nn
@@ -56,15 +57,11 @@ ARMS: dict[str, dict] = {  # changes of the model of the real config
 CKDN_ARMS = tuple(arm for arm in ARMS if arm.startswith('CKDN'))
 FEW_ARMS = ('DR', 'DR + pristine score', *CKDN_ARMS)
 FEW = dict(labelled=0.1, extra_pairs=True)  # of the training set
-SWAPPED, ORACLE, CHOSEN = 'full reference given D', 'version oracle (sees no image)', 'CKDN'
+SWAPPED, ORACLE = 'full reference given D', 'version oracle (sees no image)'
 RATES = (5e-4, 1e-3, 2e-3)
 SEARCHED = ('no reference', 'DR', 'DR + pristine score', 'full reference')  # the CKDN arms take the rate of DR + pristine score
-STEPS, BATCH, SEARCH_SEED, PROCESSES = (
-    600,
-    64,
-    100,
-    2,
-)  # the search is as long as the runs: after 150 steps the order of rates was chance
+STEPS, BATCH = 600, 64  # the search is as long as the runs: after 150 steps the order of rates was chance
+SEARCH_SEED, PROCESSES = 100, 2
 THRESHOLDS = dict(full_reference=85.0, oracle=10.0, dr_over_nr=20.0, dr_over_swapped=20.0)
 
 
@@ -135,23 +132,28 @@ def _model(arm: str) -> dict:
     return dict(cfg.model.to_dict(), **ARMS[arm])
 
 
-def _run_folder(seed: int, folder: Path) -> Path:
+def run_folder_of(seed: int, folder: Path) -> Path:
+    """Where the arms of a seed are trained."""
     return folder / f'{STEPS}i_seed{seed}'
 
 
 def _training(rates: dict[str, list[float]], seed: int, folder: Path, scenes: Path, data: dict) -> Training:
     """A training of arms side by side, at one or several rates each; ``data`` changes the training set."""
     cfg = load_config(CONFIGS / 'ckdn_r18-s1_1xb64-1500i_bsds500.py')
-    chosen = {arm_key(arm, rate): (arm, rate) for arm, values in rates.items() for rate in values}
-    arms = {key: _model(arm) for key, (arm, _) in chosen.items()}
-    cfg.model = dict(type='ScoresSideBySide', arms=arms, seed=seed)
     cfg.train_dataloader.dataset.update(ann_file=str(scenes), **data)
     cfg.train_dataloader.batch_size = BATCH
+    to_side_by_side(cfg, rates, _model, STEPS, seed)
+    return Training(cfg, run_folder_of(seed, folder), seed)
+
+
+def to_side_by_side(cfg: Config, rates: dict[str, list[float]], model: Callable[[str], dict], steps: int, seed: int) -> None:
+    """Set a config to train the ``model`` of every arm at each of its rates, in bfloat16."""
+    chosen = {arm_key(arm, rate): (arm, rate) for arm, values in rates.items() for rate in values}
+    cfg.model = dict(type='ScoresSideBySide', arms={key: model(arm) for key, (arm, _) in chosen.items()}, seed=seed)
     optimizer = rates_apart({key: rate for key, (_, rate) in chosen.items()}, dict(type='AdamW', weight_decay=1e-4))
     cfg.optim_wrapper = dict(optimizer, type='AmpOptimWrapper', dtype='bfloat16')
-    train_only(cfg, STEPS, start_factor=0.04)
+    train_only(cfg, steps, start_factor=0.04)
     cfg.custom_imports.imports.append('benchmarks.ckdn_real')
-    return Training(cfg, _run_folder(seed, folder), seed)
 
 
 def _search(folder: Path, scenes: Path, data: dict | None = None) -> dict[str, float]:
@@ -177,7 +179,7 @@ def best_rates(folder: Path) -> dict[str, float]:
 @torch.inference_mode()
 def _srcc(arm: str, rate: float, seed: int, folder: Path, scenes: Path, part: str, swapped: bool = False) -> np.ndarray:
     """SRCC in every scene (S,) of a part, 0 where an arm scores all versions alike."""
-    run_folder = _run_folder(seed, folder)
+    run_folder = run_folder_of(seed, folder)
     name = f'{arm_key(arm, rate)}_{part}{"_swapped" if swapped else ""}.npy'
     if not (run_folder / name).exists():
         cfg = load_config(CONFIGS / 'ckdn_r18-s1_1xb64-1500i_bsds500.py')
