@@ -1,7 +1,7 @@
 """AutoFormer on CIFAR-10: is weight entanglement better than classical sharing, and does its search find better networks?
 
 4,000 training images (400 a class); 500 others, which no arm trains on, choose the rate of each arm and score the searches;
-2,000 test images judge. A space of some 10^10 networks around width 96 to 192 and depth 6 to 10.
+1,500 test images judge. A space of some 10^10 networks around width 96 to 192 and depth 6 to 10.
 
 Stated before the runs, in points of test accuracy over the seeds:
 
@@ -13,6 +13,7 @@ Stated before the runs, in points of test accuracy over the seeds:
 """
 
 import json
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -31,10 +32,10 @@ from benchmarks.real_data import (
     seen,
     statement_lines,
 )
-from benchmarks.training import Training, train_all
+from benchmarks.training import Training, kept, side_by_side, train_all
 from openmsra.apis import init_model
 from openmsra.autoformer import SearchSpace, arch_rng, extract_subnet
-from openmsra.autoformer.search.budgets import Budgets, growing_cost
+from openmsra.autoformer.search.budgets import Budgets, Cost, growing_cost
 from openmsra.autoformer.search.evolution import Evolution, EvolutionSettings
 from openmsra.autoformer.search.latency import LatencySettings, LatencyTable, cached_latency
 from openmsra.autoformer.search.ranking import rank_correlation
@@ -44,12 +45,13 @@ from openmsra.engine.config.files import load_config
 CONFIGS = ROOT / 'configs' / 'autoformer'
 SUPERNET, ALONE = 'autoformer-w192_supernet_1xb128-20e_cifar10.py', 'autoformer-w192_vit_1xb128-20e_cifar10.py'
 ARMS = {'entangled': ('entangled', 1), 'classical': ('classical', 1), 'classical, 4 x steps': ('classical', 4)}
-IMAGES = dict(train=(400, 'train'), val=(50, 'train'), test=(200, 'test'))  # of each class, from which part
-BATCH, EPOCHS, SEARCH_EPOCHS, SEARCH_SEED = 32, 8, 3, 100
+SEARCHED = ('entangled', 'classical')
+IMAGES = dict(train=(400, 'train'), val=(50, 'train'), test=(150, 'test'))  # of each class, from which part
+BATCH, EPOCHS, SEARCH_EPOCHS, SEARCH_SEED = 32, 6, 2, 100
 RATES = (5e-4, 1e-3, 2e-3)
 CANDIDATES, RETRAINED = 30, 10
 UNIFORM = dict(embed_dim=128, depth=8, num_heads=[3] * 8, mlp_ratio=[3.0] * 8)
-SEARCH = dict(generations=6, population=20, parents=5, mutations=10, crossovers=10)
+SEARCH = dict(generations=5, population=16, parents=5, mutations=8, crossovers=8)
 BUDGETS, SLACK = ('latency', 'params'), 0.05  # a search may spend as much as the uniform network, and this share less
 THRESHOLDS = dict(sharing=15.0)
 PROCESSES = 2
@@ -63,8 +65,8 @@ def run(seeds: list[int], folder: Path) -> dict:
     rates = _search_rates(folder)
     train_all([_supernet(arm, rates[arm], seed, folder) for seed in seeds for arm in ARMS], PROCESSES)
     table = _latency(rates, seeds[0], folder)
-    sharing = {arm: [_sharing(arm, rates[arm], seed, folder) for seed in seeds] for arm in ARMS}
-    searches = [_searches(rates['entangled'], seed, table, folder) for seed in seeds]
+    sharing = _sharings(rates, seeds, folder)
+    searches = side_by_side(lambda seed: _searches(rates['entangled'], seed, table, folder), seeds, processes=PROCESSES)
     ranked = [_alone(arch, rates['entangled'], seeds[0], folder) for arch in _from_cheap_to_dear()]
     named = {seed: _named(row) for seed, row in zip(seeds, searches, strict=True)}
     alone = {seed: [_alone(arch, rates['entangled'], seed, folder) for arch in named[seed].values()] for seed in seeds}
@@ -102,18 +104,20 @@ def _write_data(folder: Path) -> None:
 
 def _search_rates(folder: Path) -> dict[str, float]:
     """The rate of each kind of sharing whose short training is best on the validation images, over ten sub-networks."""
-    file = folder / 'search.json'
-    arms = ('entangled', 'classical')
-    if not file.exists():
-        runs = {(arm, rate): _supernet(arm, rate, SEARCH_SEED, folder, SEARCH_EPOCHS) for arm in arms for rate in RATES}
+
+    def search() -> dict[str, dict[str, float]]:
+        runs = {(arm, rate): _supernet(arm, rate, SEARCH_SEED, folder, SEARCH_EPOCHS) for arm in SEARCHED for rate in RATES}
         train_all(runs.values(), PROCESSES)
-        found: dict[str, dict[str, float]] = {}
-        for (arm, rate), training in runs.items():
-            score = np.mean(inherited(_net(training), _candidates(10), _split('val', folder)))
-            found.setdefault(arm, {})[f'{rate:g}'] = float(score)
-        file.write_text(json.dumps(found, indent=1))
-    found = json.loads(file.read_text())
-    best = {arm: float(max(figures, key=figures.get)) for arm, figures in found.items()}
+        split, found = _split('val', folder), {}
+
+        def score(training: Training) -> float:
+            return float(np.mean(inherited(_net(training), _candidates(10), split)))
+
+        for (arm, rate), value in zip(runs, side_by_side(score, runs.values(), processes=PROCESSES), strict=True):
+            found.setdefault(arm, {})[f'{rate:g}'] = value
+        return found
+
+    best = {arm: float(max(figures, key=figures.get)) for arm, figures in kept(folder / 'search.json', search).items()}
     return {arm: best[sharing] for arm, (sharing, _) in ARMS.items()}
 
 
@@ -139,7 +143,9 @@ def _config(name: str, rate: float, epochs: int, folder: Path):
     cfg.optim_wrapper.optimizer.lr = rate
     cfg.train_dataloader.batch_size = BATCH
     cfg.train_cfg.update(max_epochs=epochs, val_interval=epochs)
-    cfg.param_scheduler[1].end = epochs
+    warm_up, decay = cfg.param_scheduler
+    warm_up.end = decay.begin = 1
+    decay.end = epochs
     cfg.default_hooks.checkpoint = dict(type='CheckpointHook', interval=1, max_keep_ckpts=1)
     return cfg
 
@@ -184,35 +190,38 @@ def _latency(rates: dict, seed: int, folder: Path) -> LatencyTable:
     )
 
 
-def _sharing(arm: str, rate: float, seed: int, folder: Path) -> dict:
-    training = _supernet(arm, rate, seed, folder)
-    file = training.work_dir / 'subnets.json'
-    if not file.exists():
-        net = _net(training)
-        accuracies = inherited(net, _candidates(CANDIDATES), _split('test', folder))
-        parameters = sum(parameter.numel() for parameter in net.parameters())
-        file.write_text(json.dumps(dict(seed=seed, accuracies=accuracies, parameters=parameters)))
-    return json.loads(file.read_text())
+def _sharings(rates: dict, seeds: list[int], folder: Path) -> dict[str, list[dict]]:
+    """Accuracies on the test images of the same sub-networks of every arm and seed."""
+    split = _split('test', folder)
+
+    def measured(arm: str, seed: int) -> dict:
+        training = _supernet(arm, rates[arm], seed, folder)
+
+        def measure() -> dict:
+            net = _net(training)
+            parameters = sum(parameter.numel() for parameter in net.parameters())
+            return dict(seed=seed, accuracies=inherited(net, _candidates(CANDIDATES), split), parameters=parameters)
+
+        return kept(training.work_dir / 'subnets.json', measure)
+
+    jobs = list(product(ARMS, seeds))
+    rows = dict(zip(jobs, side_by_side(measured, *zip(*jobs, strict=True), processes=PROCESSES), strict=True))
+    return {arm: [rows[arm, seed] for seed in seeds] for arm in ARMS}
 
 
 def _searches(rate: float, seed: int, table: LatencyTable, folder: Path) -> dict:
     """By budget and strategy: the best network, its validation and its inherited test accuracy, its costs."""
     training = _supernet('entangled', rate, seed, folder)
-    file = training.work_dir / 'searches.json'
-    if not file.exists():
+
+    def search() -> dict:
         net, val, test = _net(training), _split('val', folder), _split('test', folder)
         costs = dict(latency=table.as_cost(net.space))
         costs['params'] = growing_cost(lambda archs: np.array([net.count_params(arch) for arch in archs], float), net.space)
         found: dict[str, dict] = dict(seed=seed)
         for budget in BUDGETS:
-            most = float(costs[budget].of([UNIFORM])[0])
             bests = dict(uniform=UNIFORM)
             for strategy in ('evolution', 'random'):
-                budgets = Budgets({budget: ((1 - SLACK) * most, most)}, {budget: costs[budget]})
-                search = Evolution(net.space, budgets, EvolutionSettings(strategy=strategy, **SEARCH), seed)
-                while not search.finished and (pending := search.propose()):
-                    search.tell(inherited(net, pending, val))
-                bests[strategy] = search.best(1)[0].arch
+                bests[strategy] = _best(net, strategy, budget, costs[budget], val, seed)
             archs = list(bests.values())
             figures = zip(bests, archs, inherited(net, archs, val), inherited(net, archs, test), strict=True)
             found[budget] = {
@@ -224,8 +233,19 @@ def _searches(rate: float, seed: int, table: LatencyTable, folder: Path) -> dict
                 )
                 for name, arch, validation, tested in figures
             }
-        file.write_text(json.dumps(found))
-    return json.loads(file.read_text())
+        return found
+
+    return kept(training.work_dir / 'searches.json', search)
+
+
+def _best(net: nn.Module, strategy: str, budget: str, cost: Cost, split: dict, seed: int) -> dict:
+    """What a search finds that costs at most as much as the uniform network."""
+    most = float(cost.of([UNIFORM])[0])
+    budgets = Budgets({budget: ((1 - SLACK) * most, most)}, {budget: cost})
+    search = Evolution(net.space, budgets, EvolutionSettings(strategy=strategy, **SEARCH), seed)
+    while not search.finished and (pending := search.propose()):
+        search.tell(inherited(net, pending, split))
+    return search.best(1)[0].arch
 
 
 def _named(row: dict) -> dict[str, dict]:
@@ -241,16 +261,14 @@ def _alone_accuracy(training: Training) -> float:
 
 
 def _ranking(trainings: list[Training], rates: dict, seed: int, folder: Path) -> dict:
-    alone = [_alone_accuracy(training) for training in trainings]
-    rows = {}
-    for arm in ARMS:
+    alone, archs, split = list(map(_alone_accuracy, trainings)), _from_cheap_to_dear(), _split('test', folder)
+
+    def measured(arm: str) -> dict:
         training = _supernet(arm, rates[arm], seed, folder)
-        file = training.work_dir / 'ranking.json'
-        if not file.exists():
-            file.write_text(json.dumps(inherited(_net(training), _from_cheap_to_dear(), _split('test', folder))))
-        values = json.loads(file.read_text())
-        rows[arm] = dict(inherited=values, **rank_correlation(values, alone))
-    return dict(alone=alone, arms=rows)
+        values = kept(training.work_dir / 'ranking.json', lambda: inherited(_net(training), archs, split))
+        return dict(inherited=values, **rank_correlation(values, alone))
+
+    return dict(alone=alone, arms=dict(zip(ARMS, side_by_side(measured, ARMS, processes=PROCESSES), strict=True)))
 
 
 def _verdicts(rows: dict) -> dict:

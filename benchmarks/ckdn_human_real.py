@@ -50,7 +50,7 @@ from benchmarks.real_data import (
     statement_lines,
 )
 from benchmarks.side_by_side import arm_key, load_arm
-from benchmarks.training import Training, train_all
+from benchmarks.training import Training, kept, train_all
 from openmsra.apis import init_model
 from openmsra.ckdn.data import quality
 from openmsra.ckdn.data.transforms import center_crop, load_rgb, to_tensor
@@ -187,8 +187,8 @@ def _model(name: str) -> dict:
 
 def _search(folder: Path, start: int) -> list[dict[str, float]]:
     """For each test fold the rate of each arm that orders best the pairs of the next fold, which is not trained on either."""
-    file = folder / 'search.json'
-    if not file.exists():
+
+    def search() -> list[dict[str, dict[str, float]]]:
         both = dict.fromkeys(_names(), list(RATES))
         trainings = [_training(folder, fold, _choosing(fold), SEARCH_SEED, both, start) for fold in range(FOLDS)]
         train_all(trainings, PROCESSES)
@@ -200,16 +200,17 @@ def _search(folder: Path, start: int) -> list[dict[str, float]]:
                 accuracy = _pair_accuracies(*_in_order([values], images))
                 figures.setdefault(name, {})[f'{rate:g}'] = 100 * float(np.mean(list(accuracy.values())))
             found.append(figures)
-        file.write_text(json.dumps(found, indent=1), encoding='utf-8')
-    found = json.loads(file.read_text(encoding='utf-8'))
+        return found
+
+    found = kept(folder / 'search.json', search)
     return [{name: float(max(rows, key=rows.get)) for name, rows in figures.items()} for figures in found]
 
 
 @torch.inference_mode()
 def _scores(module: str, name: str, training: Training, folder: Path, test: int, left_out: int | None = None) -> dict[str, float]:
     """Scores of the images of the fold that is judged, by their file name, kept in a file beside the run."""
-    file = training.work_dir / f'{module}.json'
-    if not file.exists():
+
+    def measure() -> dict[str, float]:
         cfg = _config(_table(folder, test, left_out))
         cfg.model = _model(name)
         model = load_arm(init_model(cfg), training.work_dir, module).to(memory_format=torch.channels_last)
@@ -219,8 +220,9 @@ def _scores(module: str, name: str, training: Training, folder: Path, test: int,
         for start in range(0, len(dataset), 4):
             batch = pseudo_collate([dataset[i] for i in range(start, min(start + 4, len(dataset)))])
             scores |= {Path(sample.restored_path).name: sample.pred_logit for sample in model.test_step(batch)}
-        file.write_text(json.dumps(scores), encoding='utf-8')
-    return json.loads(file.read_text(encoding='utf-8'))
+        return scores
+
+    return kept(training.work_dir / f'{module}.json', measure)
 
 
 def _in_order(parts: list[dict[str, float]], images: list[dict]) -> tuple[np.ndarray, list[dict]]:

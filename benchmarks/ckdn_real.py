@@ -36,7 +36,7 @@ from torch import nn
 import openmsra.ckdn  # noqa: F401 - registers the parts
 from benchmarks.real_data import ROOT, cell, data_folder, gap_lines, over_seeds, replace_part, seen, statement_lines, train_only
 from benchmarks.side_by_side import SideBySide, arm_key, load_arm, rates_apart
-from benchmarks.training import Training, train, train_all
+from benchmarks.training import Training, kept, train, train_all
 from openmsra.apis import init_model
 from openmsra.ckdn.data.versions import write_scenes
 from openmsra.ckdn.metrics import correlations, version_oracle
@@ -158,14 +158,16 @@ def to_side_by_side(cfg: Config, rates: dict[str, list[float]], model: Callable[
 
 def _search(folder: Path, scenes: Path, data: dict | None = None) -> dict[str, float]:
     """The rate of each arm whose training with another seed ranks the validation scenes best."""
-    file, searched = folder / 'search.json', [arm for arm in SEARCHED if not data or arm in FEW_ARMS]
-    if not file.exists():
+    searched = [arm for arm in SEARCHED if not data or arm in FEW_ARMS]
+
+    def search() -> dict[str, dict[str, float]]:
         train(_training({arm: list(RATES) for arm in searched}, SEARCH_SEED, folder, scenes, data or {}))
-        figures = {
+        return {
             arm: {f'{rate:g}': float(_srcc(arm, rate, SEARCH_SEED, folder, scenes, 'val').mean()) for rate in RATES}
             for arm in searched
         }
-        file.write_text(json.dumps(figures, indent=1))
+
+    kept(folder / 'search.json', search)
     return best_rates(folder)
 
 

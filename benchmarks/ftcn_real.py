@@ -21,9 +21,7 @@ Stated before the runs, in points of AUC of videos, intervals over people:
 * average pools, which see no order statistics of neighbouring pixels, cost at most 5.
 """
 
-import json
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,7 +44,7 @@ from benchmarks.real_data import (
     statement_lines,
     train_only,
 )
-from benchmarks.training import Training, train_all
+from benchmarks.training import Training, kept, side_by_side, train_all
 from openmsra.apis import init_model
 from openmsra.engine.config.files import load_config
 from openmsra.ftcn.data.perturb import sharpness
@@ -127,8 +125,8 @@ def _training(arm: str, rate: float, seed: int, steps: int, folder: Path, search
 
 def _search(folder: Path) -> dict[str, float]:
     """The rate of each arm that tells forgeries of people best who were not trained on; equal AUC: the lower loss."""
-    file = folder / 'search.json'
-    if not file.exists():
+
+    def search() -> dict[str, dict[str, dict]]:
         trainings = {
             (arm, rate): _training(arm, rate, SEARCH_SEED, SEARCH_STEPS, folder, search=True)
             for arm in SEARCHED
@@ -141,8 +139,9 @@ def _search(folder: Path) -> dict[str, float]:
             right = np.where(windows.labels, scores, 1 - scores)
             auc = detection_figures(windows.labels, scores)['AUC']
             found.setdefault(arm, {})[f'{rate:g}'] = dict(AUC=auc, loss=-float(np.log(right.clip(1e-7)).mean()))
-        file.write_text(json.dumps(found, indent=1), encoding='utf-8')
-    found = json.loads(file.read_text(encoding='utf-8'))
+        return found
+
+    found = kept(folder / 'search.json', search)
     best = {arm: float(max(rows, key=lambda rate: (rows[rate]['AUC'], -rows[rate]['loss']))) for arm, rows in found.items()}
     return best | {POOLED: best[FTCN]}
 
@@ -189,7 +188,7 @@ def _scores(
     jobs = {(arm, k): (arm, training.work_dir, training) for arm, runs in trainings.items() for k, training in enumerate(runs)}
     jobs |= {(RANDOM, k): (FTCN, folder / f'random_seed{seed}', seed) for k, seed in enumerate(seeds)}
 
-    def kept(job: tuple[str, Path, Training | int]) -> np.ndarray:
+    def scored(job: tuple[str, Path, Training | int]) -> np.ndarray:
         arm, work_dir, trained = job
         file = work_dir / f'scores_{_slug(name)}.npy'
         if not file.exists():
@@ -198,8 +197,7 @@ def _scores(
             np.save(file, _network_scores(arm, checkpoint, windows.clips, 0 if checkpoint else trained))
         return np.load(file)
 
-    with ThreadPoolExecutor(PROCESSES) as pool:
-        values = dict(zip(jobs, pool.map(kept, jobs.values()), strict=True))
+    values = dict(zip(jobs, side_by_side(scored, jobs.values(), processes=PROCESSES), strict=True))
     scores = {arm: [values[arm, k] for k in range(len(seeds))] for arm in (RANDOM, *ARMS)}
     return {key: [_statistic(key, windows)] for key in STATISTICS} | scores
 

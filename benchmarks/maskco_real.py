@@ -13,7 +13,7 @@ Stated before the runs, in points of mean class accuracy on cells of the officia
 * the gain is region matching, not mask prediction: region contrast (J = 0) is at least as good as MaskCo (J = 0).
 """
 
-import json
+from collections.abc import Callable
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
@@ -41,7 +41,7 @@ from benchmarks.real_data import (
     train_only,
 )
 from benchmarks.side_by_side import SideBySide, arm_key, load_arm, rates_apart
-from benchmarks.training import Training, train
+from benchmarks.training import Training, kept, train
 from openmsra.apis import init_model
 from openmsra.common.probes import neighbour_classifier
 from openmsra.engine.config.files import load_config
@@ -156,17 +156,18 @@ def _key(arm: str, rate: float) -> str:
 
 def _search(folder: Path) -> dict[str, float]:
     """The rate of each arm whose short training has the best probe on the validation sequence."""
-    file = folder / 'search.json'
-    if not file.exists():
+
+    def search() -> dict[str, dict[str, dict]]:
         run_folder = _pretrain('camvid', {arm: list(RATES) for arm in ARMS}, SEARCH_STEPS, SEARCH_BATCH, SEARCH_SEED, folder)
-        found = {}
+        found: dict[str, dict[str, dict]] = {}
         for arm in ARMS:
             for rate in RATES:
                 model = _loaded('camvid', arm, rate, run_folder)
                 found.setdefault(arm, {})[f'{rate:g}'] = figures_of(_cell_tables(model, 'val').sum(0))
                 print(arm, rate, found[arm][f'{rate:g}'], flush=True)
-        file.write_text(json.dumps(found, indent=1))
-    found = json.loads(file.read_text())
+        return found
+
+    found = kept(folder / 'search.json', search)
     best = {arm: max(figures, key=lambda rate: figures[rate]['mean_class_accuracy']) for arm, figures in found.items()}
     return {arm: float(rate) for arm, rate in best.items()}
 
@@ -180,15 +181,17 @@ def _loaded(kind: str, arm: str, rate: float | None, run_folder: Path, seed: int
     return model.eval()
 
 
-def _cached(stem: Path, measure) -> tuple[dict, np.ndarray | None]:
+def _cached(stem: Path, measure: Callable[[], tuple[dict, np.ndarray | None]]) -> tuple[dict, np.ndarray | None]:
     """A row and its tables by test frame, from files where that was done before."""
-    row, tables = stem.with_suffix('.json'), stem.with_suffix('.npy')
-    if not row.exists():
+    tables = stem.with_suffix('.npy')
+
+    def row() -> dict:
         figures, table = measure()
         if table is not None:
             np.save(tables, table)
-        row.write_text(json.dumps(figures))
-    return json.loads(row.read_text()), np.load(tables) if tables.exists() else None
+        return figures
+
+    return kept(stem.with_suffix('.json'), row), np.load(tables) if tables.exists() else None
 
 
 def _measured(kind: str, arm: str, seed: int, run_folder: Path, folder: Path) -> tuple[dict, np.ndarray | None]:
@@ -277,8 +280,8 @@ def _colour_floor() -> tuple[dict, np.ndarray]:
 
 def _views(folder: Path) -> dict[str, float]:
     """What the views show: share of pairs whose crops have no common majority class, of 1,000 pairs."""
-    file = folder / 'views.json'
-    if not file.exists():
+
+    def measure() -> dict[str, float]:
         cfg = _config('camvid', 'MoCo v2')
         with DefaultScope.overwrite_default_scope('openmsra'):
             frames = DATASETS.build(cfg.train_frames)
@@ -294,10 +297,10 @@ def _views(folder: Path) -> dict[str, float]:
                 majority.append(np.bincount(labels[y : y + h, x : x + w].ravel() + 1, minlength=12)[1:].argmax())
             differ.append(majority[0] != majority[1])
             figures.append(drawn['figures'])
-        result = dict(no_common_majority_class=100 * float(np.mean(differ)))
-        result |= {key: float(np.mean([row[key] for row in figures])) for key in ('overlap', 'redraws')}
-        file.write_text(json.dumps(result))
-    return json.loads(file.read_text())
+        shown = dict(no_common_majority_class=100 * float(np.mean(differ)))
+        return shown | {key: float(np.mean([row[key] for row in figures])) for key in ('overlap', 'redraws')}
+
+    return kept(folder / 'views.json', measure)
 
 
 def _verdicts(rows: dict, confusions: dict[str, list[np.ndarray]]) -> dict:

@@ -20,7 +20,6 @@ Stated before the runs; points of mean class accuracy of the linear probe on the
 
 import copy
 import json
-from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 
@@ -47,7 +46,7 @@ from benchmarks.real_data import (
     train_only,
 )
 from benchmarks.side_by_side import SideBySide, arm_key, load_arm, rates_apart
-from benchmarks.training import Training, train_all
+from benchmarks.training import Training, kept, train_all
 from openmsra.apis import init_model
 from openmsra.common.probes import linear_classifier, normalised, ranking
 from openmsra.engine.config.files import load_config
@@ -100,7 +99,7 @@ def run(seeds: list[int], folder: Path) -> dict:
         for arm in rows:
             rows[arm].append(_measured(arm, settings, seed, training.work_dir))
             print(f'seed {seed}, {arm}: {rows[arm][-1]["class_probe"]:.1f}', flush=True)
-    rows = {PIXELS: [_pixels()]} | rows | {CEILING: [_kept(folder / f'supervised_{STEPS}i.json', partial(_supervised, folder))]}
+    rows = {PIXELS: [_pixels()]} | rows | {CEILING: [kept(folder / f'supervised_{STEPS}i.json', partial(_supervised, folder))]}
     said = dict(seeds=seeds, steps=STEPS, settings=settings, episodes=EPISODES, shots=SHOTS)
     said |= dict(search=dict(rates=RATES, inner_rates=INNER_RATES, steps=SEARCH_STEPS))
     return dict(settings=said, rows=rows, gains=_gains(trainings[0], settings), verdicts=_verdicts(rows, _clips('test')[1]))
@@ -145,8 +144,8 @@ def _training(settings: list[tuple[str, float, float]], steps: int, seed: int, f
 def _search(folder: Path) -> dict[str, dict[str, float]]:
     """Rate and inner rate of each arm: those that serve best when clips of every third training recording are looked up among
     those of the others, by the mean over classes of R@1 and of the probe."""
-    file = folder / 'search.json'
-    if not file.exists():
+
+    def search() -> dict[str, list]:
         plain = [(arm, rate, 0.0) for arm in (CONTRAST, META) for rate in RATES]
         ours = [(OURS, rate, inner) for rate in RATES for inner in INNER_RATES]
         trainings = [
@@ -162,8 +161,9 @@ def _search(folder: Path) -> dict[str, dict[str, float]]:
                 score = (figures['class_R_1'] + figures['class_probe']) / 2
                 found.setdefault(arm, []).append(dict(rate=rate, inner_rate=inner, score=score))
                 print(found[arm][-1], arm, flush=True)
-        file.write_text(json.dumps(found, indent=1))
-    found = json.loads(file.read_text())
+        return found
+
+    found = kept(folder / 'search.json', search)
     best = {arm: max(rows, key=lambda row: row['score']) for arm, rows in found.items()}
     best[SAME] = best[OURS]  # not searched on its own
     return {arm: dict(rate=best[arm]['rate'], inner_rate=best[arm]['inner_rate']) for arm in ARMS}
@@ -235,13 +235,7 @@ def _measured(arm: str, settings: dict, seed: int, run_folder: Path) -> dict:
         figures = _judged(model) | dict(seed=seed, agreement=_agreement(model, run_folder.parent))
         return figures | dict(few_shot=_few_shot(model, settings[OURS]['inner_rate']))
 
-    return _kept(run_folder / f'{arm_key(arm, *chosen.values())}.json', measure)
-
-
-def _kept(file: Path, measure: Callable[[], dict]) -> dict:
-    if not file.exists():
-        file.write_text(json.dumps(measure()))
-    return json.loads(file.read_text())
+    return kept(run_folder / f'{arm_key(arm, *chosen.values())}.json', measure)
 
 
 def _judged(model: nn.Module) -> dict:

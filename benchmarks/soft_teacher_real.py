@@ -24,7 +24,7 @@ from mmengine.config import Config
 
 from benchmarks.real_data import ROOT, at_data, cell, data_folder, gap_lines, over_seeds, replace_part, seen, statement_lines
 from benchmarks.soft_teacher_claims import figures, score
-from benchmarks.training import Training, train_all
+from benchmarks.training import Training, kept, train_all
 from openmsra.common.coco import read_coco
 from openmsra.engine.config.files import load_config
 from openmsra.soft_teacher.data.splits import Plan, subset, write_splits
@@ -96,8 +96,8 @@ def _write_splits(folder: Path, folds: int) -> None:
 
 def _search(folder: Path, seed: int) -> dict[str, float]:
     """The rate of each arm whose short training from a burn-in with other labelled boards is best on the validation boards."""
-    file = folder / 'search.json'
-    if not file.exists():
+
+    def search() -> dict[str, dict[str, float]]:
         burn_in = _burn_in(BOARDS, seed, folder)
         train_all([burn_in], 1)
         trainings = {}
@@ -105,17 +105,17 @@ def _search(folder: Path, seed: int) -> dict[str, float]:
             for rate in RATES:
                 trainings[arm, rate] = _on_validation(_training(BOARDS, arm, rate, seed, folder, SEARCH_STEPS), folder)
         train_all(trainings.values(), PROCESSES)
-        found = {arm: {f'{rate:g}': score(arm, _row(trainings[arm, rate], seed), 'ap') for rate in RATES} for arm in SEARCHED}
-        file.write_text(json.dumps(found, indent=1))
-    found = json.loads(file.read_text())
+        return {arm: {f'{rate:g}': score(arm, _row(trainings[arm, rate], seed), 'ap') for rate in RATES} for arm in SEARCHED}
+
+    found = kept(folder / 'search.json', search)
     best = {arm: float(max(figures, key=figures.get)) for arm, figures in found.items()}
     return dict.fromkeys(ARMS, best[OURS]) | best
 
 
 def _search_trust(rate: float, folder: Path, seed: int) -> dict[str, str]:
     """For each number of labelled boards the pseudo boxes whose short training is best on the validation boards."""
-    file, best = folder / 'trust.json', {}
-    if not file.exists():
+
+    def search() -> dict[str, dict[str, float]]:
         train_all([_burn_in(data, seed, folder) for data in (BOARDS, FEW_MORE)], PROCESSES)
         trainings = {
             (data, name): _on_validation(_training(data, OURS, rate, seed, folder, SEARCH_STEPS, name), folder)
@@ -126,10 +126,9 @@ def _search_trust(rate: float, folder: Path, seed: int) -> dict[str, str]:
         scores: dict[str, dict[str, float]] = {}
         for (data, name), training in trainings.items():
             scores.setdefault(data, {})[name] = score(OURS, _row(training, seed), 'ap')
-        file.write_text(json.dumps(scores, indent=1))
-    for data, found in json.loads(file.read_text()).items():
-        best[data] = max(found, key=found.get)
-    return best
+        return scores
+
+    return {data: max(found, key=found.get) for data, found in kept(folder / 'trust.json', search).items()}
 
 
 def _on_validation(training: Training, folder: Path) -> Training:

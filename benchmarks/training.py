@@ -1,12 +1,13 @@
 """The one way in which benchmarks train: tools/train.py as a user starts it, one thread a run, finished runs are not repeated."""
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
@@ -73,6 +74,21 @@ def train_all(trainings: Iterable[Training], processes: int) -> None:
     with ThreadPoolExecutor(processes) as pool:
         for number, _ in enumerate(pool.map(train, trainings), start=1):
             print(f'{number}/{len(trainings)} runs', flush=True)
+
+
+def side_by_side(function: Callable, *arguments: Iterable, processes: int) -> list:
+    """``map`` with several calls at a time, each on a thread of its own; for work in torch, which leaves the interpreter free."""
+    with ThreadPoolExecutor(processes) as pool:
+        return list(pool.map(function, *arguments))
+
+
+def kept(file: Path, measure: Callable[[], object]) -> Any:
+    """What ``measure()`` gives, or what ``file`` (JSON) holds of an earlier call; the file appears whole or not at all."""
+    if not file.exists():
+        part = file.with_name(f'{file.name}.part')
+        part.write_text(json.dumps(measure(), indent=1), encoding='utf-8')
+        part.replace(file)
+    return json.loads(file.read_text(encoding='utf-8'))
 
 
 def _written(value: object) -> str:
