@@ -24,15 +24,16 @@ class TemporalConv3d(nn.Conv3d):
             return super().forward(x)
         if not Temporal.applies(self.weight.shape, Geometry(self.stride, self.padding, self.dilation)):
             return super().forward(x)
-        if self.in_channels * self.kernel_size[0] < 16:  # a few channels: one product of neighbouring frames
-            return _Products.apply(self._neighbours(x), self.weight.transpose(1, 2).flatten(1)[..., None, None, None])
-        return _Products.apply(x, self.weight)
+        return self._of_few_channels(x) if self.in_channels * self.kernel_size[0] < 16 else _Products.apply(x, self.weight)
 
-    def _neighbours(self, x: Tensor) -> Tensor:
-        """(B, C, T, H, W) to (B, k * C, T, H, W): the frames under the kernel."""
+    def _of_few_channels(self, x: Tensor) -> Tensor:
+        """One product with neighbouring frames under each other: channels-last maps of a few channels are slow to copy."""
         length, frames = self.kernel_size[0], x.shape[2]
-        padded = F.pad(x, (0, 0, 0, 0, length // 2, length // 2))
-        return torch.cat([padded[:, :, k : k + frames] for k in range(length)], 1).contiguous(memory_format=FORMAT)
+        padded = F.pad(x.contiguous(), (0, 0, 0, 0, length // 2, length // 2))
+        columns = torch.cat([padded[:, :, k : k + frames] for k in range(length)], 1).flatten(2)  # (B, k * C, T * H * W)
+        matrix = self.weight.transpose(1, 2).flatten(1)
+        rows = torch.bmm(columns.transpose(1, 2), matrix.t().expand(len(x), -1, -1))
+        return rows.unflatten(1, x.shape[2:]).permute(0, 4, 1, 2, 3)
 
 
 def is_channels_last(x: Tensor) -> bool:

@@ -91,6 +91,7 @@ def test_products_have_the_gradients_of_the_convolution(length, channels, frames
     plain = nn.functional.conv3d(x, ours.weight, padding=ours.padding)
     gradient = torch.randn_like(plain)
     expected = torch.autograd.grad(plain, (x, ours.weight), gradient)
+    assert products.is_channels_last(ours(x)), 'the next layer would take the slow form'
     torch.testing.assert_close(ours(x), plain, rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(torch.autograd.grad(ours(x), (x, ours.weight), gradient), expected, rtol=1e-12, atol=1e-12)
 
