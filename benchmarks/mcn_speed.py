@@ -1,8 +1,8 @@
 """MCN: the meta step, all tasks at once, against the same step task by task; 8 tasks of 4 clips (2 videos) a stage.
 
-    r3d-18, r2plus1d-18, s3d   second order, target 0.75 of the loop with PyTorch's convolutions
+    r3d-18, r2plus1d-18, s3d   second order, target 0.75 of the loop with PyTorch's convolutions and batch norms
     small 2-D                  second order, target 0.55
-    same convolutions          second order against the loop with the same convolutions (openmsra.common.convolution)
+    same convolutions          second order against the loop with the same layers (openmsra.common.convolution, .normalization)
     first order                first against second order, both vectorised, target 0.6
 
 A step is loss and backward pass on clips already on the device; loop and vectorised step have the same loss function. Memory
@@ -17,10 +17,12 @@ import openmsra.mcn  # noqa: F401 - registers the models
 from benchmarks.memory import saved_bytes
 from benchmarks.timing import interleaved, ratio
 from openmsra.common.convolution import Conv2d, Conv3d
+from openmsra.common.normalization import BatchNorm2d, BatchNorm3d
 from openmsra.registry import MODELS
 from tests.references.mcn import meta_gradient
 
 TASKS, VIDEOS = 8, 2
+TORCH_LAYERS = {ours: ours.__mro__[2] for ours in (Conv2d, Conv3d, BatchNorm2d, BatchNorm3d)}
 
 
 class _Small2D(torch.nn.Module):
@@ -57,7 +59,7 @@ def run(repeats: int, device: torch.device) -> dict[str, dict]:
         if device.type != 'cpu' and frames > 1:
             backbone, frames, side = {key: value for key, value in backbone.items() if key != 'blocks'}, 16, 112
         second, first = _model(backbone, 'second', device), _model(backbone, 'first', device)
-        plain = _with_torch_convolutions(_model(backbone, 'second', device))
+        plain = _with_torch_layers(_model(backbone, 'second', device))
         for model in (second, plain):
             model.load_state_dict(first.state_dict())
         clips = torch.randn(TASKS * VIDEOS, 4, 3, frames, side, side, device=device)
@@ -85,10 +87,9 @@ def _model(backbone: dict, order: str, device: torch.device):
     return model
 
 
-def _with_torch_convolutions(model):
+def _with_torch_layers(model):
     for module in model.modules():
-        if isinstance(module, Conv2d | Conv3d):
-            module.__class__ = torch.nn.Conv2d if isinstance(module, Conv2d) else torch.nn.Conv3d
+        module.__class__ = TORCH_LAYERS.get(type(module), type(module))
     return model
 
 

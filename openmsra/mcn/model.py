@@ -12,6 +12,7 @@ from torch.func import functional_call
 from openmsra.common.contrastive import shuffle_over_devices, unshuffle_over_devices
 from openmsra.common.convolution import replace_convolutions
 from openmsra.common.ema import ema_update
+from openmsra.common.normalization import replace_batch_norms
 from openmsra.mcn.features import VideoEncoder
 from openmsra.mcn.heads import MetaHead, Projection
 from openmsra.mcn.losses import contrast_in_batch, contrast_with_stored, same_video_loss
@@ -91,6 +92,7 @@ class MCN(VideoEncoder):
             )
         if inner is not None:  # its gradients are differentiated
             replace_convolutions(self.backbone)
+            replace_batch_norms(self.backbone)
             _forbid_changes_in_place(self.backbone)
         width = self.backbone.feat_dim
         self.projection = Projection(width, **(projection or {}))

@@ -7,6 +7,7 @@ from torch.func import functional_call, grad, vmap
 from torch.utils._pytree import tree_map
 
 from openmsra.common.convolution import replace_convolutions
+from openmsra.common.normalization import replace_batch_norms
 from openmsra.mcn.meta import InnerLoop, meta_objective
 from tests.references import mcn as reference
 
@@ -144,6 +145,7 @@ NORMS = {'none': lambda: None, 'BN': lambda: nn.BatchNorm3d(6), 'GN': lambda: nn
 def test_vectorised_equals_the_loop(norm, order, steps, support_weight, scope):
     net, plain = network(NORMS[norm]()), network(NORMS[norm]())
     replace_convolutions(net)
+    replace_batch_norms(net)
     theta = dict(net.named_parameters())
     adapted = frozenset(name for name in theta if scope and name.startswith(scope))
     inner = InnerLoop(rate=0.5, steps=steps, order=order, adapted=adapted)
