@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
@@ -51,6 +52,21 @@ def read_rgb(
         ImageError: no such file; not an image, damaged or cut off (nothing is filled up with grey); too small or too large;
             floating-point or 32-bit values, whose range is not known; transparent where that is refused.
     """
+    return _read(source, background, smallest, largest)
+
+
+def read_bgr(source: str | Path | bytes) -> np.ndarray:
+    """:func:`read_rgb` with the channels in OpenCV's order."""
+    return _read(source, bgr=True)
+
+
+def _read(
+    source: str | Path | bytes,
+    background: tuple[int, int, int] | None = (255, 255, 255),
+    smallest: int = 1,
+    largest: int = LARGEST,
+    bgr: bool = False,
+) -> np.ndarray:
     name = 'image' if isinstance(source, bytes) else source
     if not isinstance(source, bytes) and not Path(source).is_file():
         raise ImageError(f'{source}: there is no such image file.')
@@ -60,6 +76,8 @@ def read_rgb(
             image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_formats())
         with image:
             _check_size(name, image, smallest, largest)
+            if (pixels := _decoded_by_opencv(image, bgr)) is not None:
+                return pixels
             deep_grey = image.mode == 'I' and image.format in ('PNG', 'PPM')  # Pillow's mode for 16 bits in these formats
             image.load()
             orientation = _orientation(image)  # only now: of a TIFF, loading turns the pixels and drops the tag
@@ -69,7 +87,8 @@ def read_rgb(
                 raise ImageError(f'{name}: pixel format {image.mode}, deeper than 16 bits; convert it to 8-bit RGB first.')
             if orientation in TURNS:
                 image = image.transpose(TURNS[orientation])
-            return np.array(_flattened(name, image, background))
+            pixels = np.array(_flattened(name, image, background))
+            return cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR) if bgr else pixels
     except ImageError:
         raise
     except Image.DecompressionBombError:
@@ -78,6 +97,31 @@ def read_rgb(
         raise ImageError(f'{name}: not an image that Pillow can read.') from None
     except Exception as error:  # noqa: BLE001 - on damaged files Pillow raises OSError, SyntaxError, ValueError, struct.error, ...
         raise ImageError(f'{name}: truncated or damaged ({error}).') from None
+
+
+def _decoded_by_opencv(image: Image.Image, bgr: bool) -> np.ndarray | None:
+    """Pixels of an opened, upright, whole colour JPEG: Pillow's, in less time. ``None``: Pillow shall judge."""
+    if image.format != 'JPEG' or image.mode != 'RGB' or _orientation(image) in TURNS:
+        return None
+    image.fp.seek(0)
+    content = image.fp.read()
+    if not _is_whole(content):  # OpenCV would fill it up with grey
+        return None
+    order = cv2.IMREAD_COLOR_BGR if bgr else cv2.IMREAD_COLOR_RGB
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), order | cv2.IMREAD_IGNORE_ORIENTATION)
+    return pixels if pixels is not None and pixels.shape[1::-1] == image.size else None
+
+
+def _is_whole(content: bytes) -> bool:
+    """Whether the scan of a JPEG file is followed by the mark of its end; marks in thumbnails do not count."""
+    place = 2
+    while place + 4 <= len(content) and content[place] == 0xFF:
+        mark = content[place + 1]
+        if mark == 0xDA:  # start of scan
+            return content.find(b'\xff\xd9', place) >= 0
+        alone = mark == 0xFF or mark == 0x01 or 0xD0 <= mark <= 0xD8  # filling, or a mark without a segment
+        place += (1 if mark == 0xFF else 2) if alone else 2 + int.from_bytes(content[place + 2 : place + 4], 'big')
+    return False
 
 
 def upright_size(path: str | Path) -> tuple[int, int]:
@@ -143,6 +187,12 @@ def write_rgb(path: str | Path, pixels: np.ndarray) -> None:
         OSError: the file cannot be written (OpenCV would only return ``False``).
     """
     Image.fromarray(np.ascontiguousarray(pixels)).save(path)
+
+
+def channels_first(pixels: np.ndarray) -> np.ndarray:
+    """(..., H, W, 3) uint8 as a copy (3, ..., H, W); OpenCV takes channels apart in half the time of a transposed copy."""
+    rows = np.ascontiguousarray(pixels).reshape(-1, *pixels.shape[-2:])
+    return np.stack(cv2.split(rows)).reshape(-1, *pixels.shape[:-1])
 
 
 def list_images(places: Place | Iterable[Place], recursive: bool = True) -> list[Path]:

@@ -3,7 +3,7 @@
 import cv2
 from mmcv.transforms import LoadImageFromFile as MMCVLoadImageFromFile
 
-from openmsra.common.images import read_rgb
+from openmsra.common.images import read_bgr
 from openmsra.registry import TRANSFORMS
 
 
@@ -24,11 +24,9 @@ class LoadImageFromFile(MMCVLoadImageFromFile):
         super().__init__(color_type=color_type, **kwargs)
 
     def transform(self, results: dict) -> dict:
-        pixels = read_rgb(results['img_path'])
+        image = read_bgr(results['img_path'])
         if self.color_type == 'grayscale':
-            image = cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None]
-        else:
-            image = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+            image = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)[..., None]
         results['img'] = image.astype('float32') if self.to_float32 else image
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results

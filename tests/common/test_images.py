@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from openmsra.common.files import visible_folders
-from openmsra.common.images import SUFFIXES, colour_pixels, list_images, read_rgb, upright_size
+from openmsra.common.images import SUFFIXES, channels_first, colour_pixels, list_images, read_bgr, read_rgb, upright_size
 from openmsra.common.video import list_videos
 from openmsra.errors import ImageError, MissingFileError
 
@@ -190,3 +190,28 @@ def test_only_formats_of_the_list_are_opened(tmp_path):
     for read in (read_rgb, upright_size):
         with pytest.raises(ImageError, match='photo.jpg: not an image that Pillow can read'):
             read(tmp_path / 'photo.jpg')
+
+
+@pytest.mark.parametrize('shape', [(5, 7, 3), (2, 5, 7, 3)])
+def test_channels_come_first(shape):
+    pixels = RNG.integers(0, 256, (*shape[:-1], 6), np.uint8)[..., ::2]  # not contiguous
+    np.testing.assert_array_equal(channels_first(pixels), np.moveaxis(pixels, -1, 0))
+
+
+def test_opencv_reads_what_pillow_reads_and_no_more(monkeypatch):
+    """JPEG files, whole or not, in every way in which they are written; a thumbnail's end is not that of the file."""
+    inner = encoded(SMOOTH[:8, :8], 'JPEG')
+    options = [dict(), dict(progressive=True), dict(subsampling=0, quality=100), dict(restart_marker_blocks=2)]
+    files = [encoded(SMOOTH, 'JPEG', **row) for row in options]
+    files.append(files[0][:2] + b'\xff\xe2' + (len(inner) + 2).to_bytes(2, 'big') + inner + files[0][2:])
+    for content in files:
+        with monkeypatch.context() as patch:
+            patch.setattr('openmsra.common.images._decoded_by_opencv', lambda *_: None)
+            expected = read_rgb(content)
+        with monkeypatch.context() as patch:
+            patch.setattr('openmsra.common.images._flattened', None)  # Pillow does not decode
+            np.testing.assert_array_equal(read_rgb(content), expected)
+            np.testing.assert_array_equal(read_bgr(content), expected[..., ::-1])
+        for share in (0.6, 0.9):
+            with pytest.raises(ImageError, match='truncated or damaged'):
+                read_rgb(content[: int(share * len(content))])
