@@ -179,7 +179,11 @@ def shrunk(frame: np.ndarray, short_side: int | None) -> np.ndarray:
     if short_side is None or min(height, width) <= short_side:
         return frame
     size = [round(side * short_side / min(height, width)) for side in (width, height)]
-    return cv2.resize(frame, size, interpolation=cv2.INTER_AREA)
+    while min(height, width) >= 2 * short_side and not (height % 2 or width % 2):  # by 2: ten times as fast
+        height, width = height // 2, width // 2
+        frame = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
+    near = min(height, width) < 2 * short_side
+    return cv2.resize(frame, size, interpolation=cv2.INTER_LINEAR if near else cv2.INTER_AREA)
 
 
 def _seek_with_decord(
@@ -204,7 +208,8 @@ def _seek_with_decord(
             if frames.shape[-1] != 3:
                 return None  # see _decord
             parts.append(np.stack([shrunk(frame, short_side) for frame in frames]) if short_side else frames)
-        return np.concatenate(parts)[order]
+        frames = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return frames if np.array_equal(order, np.arange(len(frames))) else frames[order]
     except (decord.DECORDError, RuntimeError):
         return None
 

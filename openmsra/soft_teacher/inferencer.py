@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import torch
 from mmcv.transforms import Compose
@@ -175,4 +176,4 @@ def draw(image: np.ndarray, row: dict, score_thr: float) -> np.ndarray:
 
 def read_bgr(item: Path | np.ndarray) -> np.ndarray:
     """Pixels (H, W, 3) of a file or array."""
-    return colour_pixels(item) if isinstance(item, np.ndarray) else np.ascontiguousarray(read_rgb(item)[..., ::-1])
+    return colour_pixels(item) if isinstance(item, np.ndarray) else cv2.cvtColor(read_rgb(item), cv2.COLOR_RGB2BGR)

@@ -9,7 +9,7 @@ from mmcv.transforms import BaseTransform
 from mmengine.structures import BaseDataElement
 from PIL import Image
 
-from openmsra.common.images import read_rgb
+from openmsra.common.images import channels_first, read_rgb
 from openmsra.errors import ImageError
 from openmsra.registry import TRANSFORMS
 
@@ -58,6 +58,14 @@ def check_pair(restored: Image.Image, reference: Image.Image, name: str) -> None
         )
 
 
+def _identical(first: Image.Image, second: Image.Image) -> bool:
+    """Whether all pixels are equal; images that differ do so in their middle rows most of the time."""
+    middle = (0, first.height // 2, first.width, first.height // 2 + 1)
+    return first.size == second.size and all(
+        a.tobytes() == b.tobytes() for a, b in ((first.crop(middle), second.crop(middle)), (first, second))
+    )
+
+
 @TRANSFORMS.register_module()
 class LoadPair(BaseTransform):
     """Reads ``{role}_path`` of every role given into ``{role}`` as an RGB image."""
@@ -69,7 +77,7 @@ class LoadPair(BaseTransform):
         references = [role for role in ROLES[1:] if role in results]
         for role in references:
             check_pair(results['restored'], results[role], str(results.get('restored_path', role)))
-        if 'degraded' in results and results['restored'].tobytes() == results['degraded'].tobytes():
+        if 'degraded' in results and _identical(results['restored'], results['degraded']):
             warnings.warn(f'{results.get("restored_path")}: restored and degraded image are identical.', stacklevel=2)
         return results
 
@@ -132,7 +140,7 @@ class RandomCropPair(BaseTransform):
 
 def to_tensor(image: Image.Image) -> torch.Tensor:
     """RGB image to uint8 (3, H, W)."""
-    return torch.from_numpy(np.array(image)).permute(2, 0, 1).contiguous()
+    return torch.from_numpy(channels_first(np.asarray(image)))
 
 
 @TRANSFORMS.register_module()

@@ -10,7 +10,7 @@ from mmcv.transforms import BaseTransform
 from mmengine.structures import BaseDataElement
 
 from openmsra.common.annotations import read_json_lines, require_inside
-from openmsra.common.images import SUFFIXES, images_of, read_rgb
+from openmsra.common.images import SUFFIXES, channels_first, images_of, read_rgb
 from openmsra.engine.data.rows import LongList
 from openmsra.errors import DataError, ImageError, MissingFileError
 from openmsra.ftcn.faces.align import align_clip
@@ -208,7 +208,7 @@ class AugmentClip(BaseTransform):
             clip = clip[:, :, ::-1].copy()
         if np.random.rand() < self.light:
             gain, offset = 1 + np.random.uniform(-0.1, 0.1), np.random.uniform(-25, 25)
-            clip = np.clip(clip * gain + offset, 0, 255).astype(np.uint8)
+            clip = np.clip(np.arange(256) * gain + offset, 0, 255).astype(np.uint8)[clip]  # a table of all values
         if np.random.rand() < self.scale:
             share = np.random.uniform(64 / 224, 1)
             small = max(1, round(share * width)), max(1, round(share * height))
@@ -234,5 +234,5 @@ class PackClip(BaseTransform):
     def transform(self, results: dict) -> dict:
         keys = ('video', 'method', 'gt_label', 'person', 'frames')
         sample = BaseDataElement(**{key: results[key] for key in keys if key in results}, track=results.get('track', 0))
-        inputs = torch.from_numpy(np.ascontiguousarray(results['clip'].transpose(3, 0, 1, 2)))
+        inputs = torch.from_numpy(channels_first(results['clip']))
         return dict(inputs=inputs, data_samples=sample)

@@ -9,6 +9,7 @@ from mmcv.transforms import BaseTransform
 from mmengine.dataset import Compose
 
 from openmsra.common.boxes import area, intersect
+from openmsra.common.images import channels_first
 from openmsra.maskco.data.geometry import View, common_region, random_crop, random_negatives, random_regions
 from openmsra.registry import TRANSFORMS
 
@@ -174,7 +175,7 @@ class PackProbe(BaseTransform):
 
 
 def _tensor(image: np.ndarray) -> torch.Tensor:
-    return torch.from_numpy(np.ascontiguousarray(image.transpose(2, 0, 1)))
+    return torch.from_numpy(channels_first(image))
 
 
 def _boxes(boxes: np.ndarray) -> torch.Tensor:

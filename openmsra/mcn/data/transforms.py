@@ -1,17 +1,21 @@
 """Augmentation of clips with one draw for all frames: what changes from frame to frame would look like motion."""
 
+from functools import reduce
+
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 
 from openmsra.registry import TRANSFORMS
 
-GREY = np.array([0.299, 0.587, 0.114], np.float32)
+Affine = tuple[np.ndarray, np.ndarray]  # (3, 3) and (3,)
+GREY = np.array([0.299, 0.587, 0.114])
+GREY_MAP: Affine = (np.tile(GREY, (3, 1)), np.zeros(3))
 
 
 @TRANSFORMS.register_module()
 class ClipJitter(BaseTransform):
-    """Brightness, contrast, saturation and hue in this order, then grey and blur; the same for all frames of a clip.
+    """Brightness, contrast, saturation, hue and grey in this order, as one map of colours, then blur; the same for all frames.
 
     mmaction2's ``ColorJitter`` draws its order once a run and takes the contrast's mean of each frame.
 
@@ -38,31 +42,42 @@ class ClipJitter(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Changes ``imgs``, T frames (H, W, 3) uint8."""
-        clip = np.stack(results['imgs'])
+        clip, colours = np.stack(results['imgs']), []
         if np.random.rand() < self.jitter_prob:
-            clip = self._jitter(clip)
+            colours.append(self._jitter(clip))
         if np.random.rand() < self.grey_prob:
-            clip = np.repeat((clip @ GREY)[..., None], 3, -1)
+            colours.append(GREY_MAP)
+        if colours:  # affine maps, taken as one: a pass over the clip costs more than all else
+            matrix, offset = reduce(_then, colours)
+            clip = cv2.transform(clip.reshape(-1, *clip.shape[2:]), np.column_stack([matrix, offset])).reshape(clip.shape)
         if np.random.rand() < self.blur_prob:
             sigma = np.random.uniform(*self.blur)
-            clip = np.stack([cv2.GaussianBlur(frame, (0, 0), sigma) for frame in clip])
-        return dict(results, imgs=list(np.clip(clip, 0, 255).astype(np.uint8)))
+            clip = [cv2.GaussianBlur(frame, (0, 0), sigma) for frame in clip]
+        return dict(results, imgs=list(clip))
 
-    def _jitter(self, clip: np.ndarray) -> np.ndarray:
+    def _jitter(self, clip: np.ndarray) -> Affine:
+        """The map of colours (R, G, B); only the contrast's mean depends on the clip (T, H, W, 3)."""
         brightness, contrast, saturation = (np.random.uniform(1 - x, 1 + x) for x in self.ranges)
         turns = np.random.uniform(-self.hue, self.hue)
-        clip = clip * np.float32(brightness)
-        mean = (clip @ GREY).mean()
-        clip = (clip - mean) * np.float32(contrast) + mean
-        if saturation != 1:
-            grey = (clip @ GREY)[..., None]
-            clip = (clip - grey) * np.float32(saturation) + grey
-        return clip @ hue_rotation(turns).T if turns else clip
+        mean = brightness * (GREY @ np.mean([cv2.mean(frame)[:3] for frame in clip], 0))
+        saturated = saturation * np.eye(3) + (1 - saturation) * np.tile(GREY, (3, 1))
+        steps = [
+            (brightness * np.eye(3), np.zeros(3)),
+            (contrast * np.eye(3), np.full(3, (1 - contrast) * mean)),
+            (saturated, np.zeros(3)),
+            (hue_rotation(turns), np.zeros(3)),
+        ]
+        return reduce(_then, steps)
+
+
+def _then(first: Affine, second: Affine) -> Affine:
+    """The map x -> M x + o that applies one and then the other."""
+    return second[0] @ first[0], second[0] @ first[1] + second[1]
 
 
 def hue_rotation(turns: float) -> np.ndarray:
-    """Matrix (3, 3) that turns RGB colours about the grey axis; it is linear, so one product serves a whole clip."""
+    """Matrix (3, 3) that turns RGB colours about the grey axis; it is linear."""
     cosine, sine = np.cos(2 * np.pi * turns), np.sin(2 * np.pi * turns)
     axis = np.sqrt(1 / 3)
     cross = np.array([[0, -axis, axis], [axis, 0, -axis], [-axis, axis, 0]])
-    return (cosine * np.eye(3) + sine * cross + (1 - cosine) / 3).astype(np.float32)
+    return cosine * np.eye(3) + sine * cross + (1 - cosine) / 3

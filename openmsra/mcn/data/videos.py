@@ -12,6 +12,7 @@ from mmengine.logging import print_log
 from mmengine.structures import BaseDataElement
 
 from openmsra.common.annotations import read_text, require_inside
+from openmsra.common.images import channels_first
 from openmsra.common.video import read_frames, video_header
 from openmsra.engine.data.rows import LongList
 from openmsra.errors import AnnotationError, MissingFileError
@@ -105,7 +106,7 @@ class ClipDataset(LongList):
             filename=row['video'],
         )
         images = np.stack(self.pipeline(results)['imgs'])
-        return torch.from_numpy(np.ascontiguousarray(images.transpose(3, 0, 1, 2)))
+        return torch.from_numpy(channels_first(images))
 
 
 def video_id(video: str) -> int:

@@ -49,8 +49,8 @@ class LoadCheckedImage(LoadImageFromFile):
     def transform(self, results: dict) -> dict:
         """Read ``img_path`` to ``img`` (H, W, 3), uint8 BGR."""
         stated = results.get('width'), results.get('height')
-        image = read_annotated(results['img_path'], None if None in stated else stated)[..., ::-1]
-        results['img'] = np.ascontiguousarray(image, 'float32' if self.to_float32 else None)
+        image = cv2.cvtColor(read_annotated(results['img_path'], None if None in stated else stated), cv2.COLOR_RGB2BGR)
+        results['img'] = image.astype(np.float32) if self.to_float32 else image
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results
 
@@ -76,8 +76,8 @@ class OneColourOp(BaseTransform):
     def transform(self, results: dict) -> dict:
         """Change ``img`` (H, W, 3), uint8 BGR."""
         name, level = self._draw()
-        image = Image.fromarray(np.ascontiguousarray(results['img'][..., ::-1]))
-        results['img'] = np.ascontiguousarray(np.asarray(COLOUR_OPS[name](image, level))[..., ::-1])
+        image = Image.fromarray(cv2.cvtColor(results['img'], cv2.COLOR_BGR2RGB))
+        results['img'] = cv2.cvtColor(np.asarray(COLOUR_OPS[name](image, level)), cv2.COLOR_RGB2BGR)
         return results
 
 
