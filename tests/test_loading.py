@@ -5,7 +5,6 @@ import pytest
 from benchmarks import loading
 from openmsra import compat
 
-
 SLOW = ('mcn', 'ftcn')  # they write videos and cut faces first
 
 
