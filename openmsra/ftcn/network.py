@@ -5,7 +5,7 @@ Modules carry the names of the released weights, so that converting a checkpoint
 
 import math
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -35,11 +35,10 @@ class MaxPool(nn.MaxPool3d):
 
     def forward(self, x: Tensor) -> Tensor:
         (time, *picture), (_, *stride), padding = self.kernel_size, self.stride, self.padding
+        if time == 1:
+            return _over_pictures(F.max_pool2d, x, picture, stride, padding[1:] if padding else 0)
         if products.is_channels_last(x):  # on a CPU the one form is deterministic and, channels-last, the faster one
             return super().forward(x)
-        if time == 1:
-            pooled = F.max_pool2d(x.flatten(1, 2), picture, stride, padding[1:] if padding else 0)
-            return pooled.unflatten(1, x.shape[1:3])
         return F.max_pool2d(x.flatten(3), (time, 1)).unflatten(3, x.shape[3:])
 
 
@@ -53,10 +52,15 @@ class AveragePool(nn.AvgPool3d):
         super().__init__(tuple(kernel), stride and tuple(stride), tuple(padding), count_include_pad=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        if products.is_channels_last(x):
-            return super().forward(x)
         sizes = [sides[1:] for sides in (self.kernel_size, self.stride, self.padding)]
-        return F.avg_pool2d(x.flatten(1, 2), *sizes, count_include_pad=False).unflatten(1, x.shape[1:3])
+        return _over_pictures(F.avg_pool2d, x, *sizes, count_include_pad=False)
+
+
+def _over_pictures(pool: Callable[..., Tensor], x: Tensor, *sizes, **options) -> Tensor:
+    """A pool of two dimensions on all pictures of (B, C, T, H, W); channels-last maps stay so."""
+    if products.is_channels_last(x):
+        return pool(x.transpose(1, 2).flatten(0, 1), *sizes, **options).unflatten(0, (len(x), -1)).transpose(1, 2)
+    return pool(x.flatten(1, 2), *sizes, **options).unflatten(1, x.shape[1:3])
 
 
 POOLS = dict(max=MaxPool, average=AveragePool)

@@ -97,7 +97,13 @@ def test_products_have_the_gradients_of_the_convolution(length, channels, frames
 
 
 @pytest.mark.parametrize(
-    'options', [dict(), dict(overlapping_pool=False, temporal_pool=False), dict(spatial_kernels=(1, 1, 3, 1, 1))]
+    'options',
+    [
+        dict(),
+        dict(overlapping_pool=False, temporal_pool=False),
+        dict(spatial_kernels=(1, 1, 3, 1, 1)),
+        dict(spatial_pool='average'),
+    ],
 )
 def test_a_training_step_has_the_gradients_of_the_plain_network(options, monkeypatch):
     steps = []

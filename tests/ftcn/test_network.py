@@ -12,7 +12,7 @@ from torch import nn
 
 from openmsra.engine.checkpoint.io import load_file, load_weights
 from openmsra.errors import CheckpointError
-from openmsra.ftcn import FTCN
+from openmsra.ftcn import FTCN, products
 from openmsra.ftcn.heads import TransformerHead
 from openmsra.ftcn.network import AveragePool, MaxPool
 from tests.references.ckdn_fill import fill_ckdn
@@ -237,12 +237,13 @@ def test_bad_options_are_refused():
 @pytest.mark.parametrize(
     'sizes', [((1, 2, 2),), ((1, 3, 3), (1, 2, 2), (0, 1, 1)), ((2, 1, 1),)], ids=['picture', 'overlapping', 'time']
 )
-def test_max_pools_in_two_dimensions_are_those_in_three(sizes):
+@pytest.mark.parametrize('layout', [torch.contiguous_format, products.FORMAT], ids=['', 'channels-last'])
+def test_max_pools_in_two_dimensions_are_those_in_three(sizes, layout):
     """With many ties, whose gradient goes to one of them."""
-    x = torch.randint(-2, 3, (2, 3, 4, 8, 6)).float().requires_grad_()
-    y = x.detach().clone().requires_grad_()
+    x = torch.randint(-2, 3, (2, 3, 4, 8, 6)).float().contiguous(memory_format=layout).requires_grad_()
+    y = x.detach().contiguous().requires_grad_()
     ours, theirs = MaxPool(*sizes)(x), torch.nn.MaxPool3d(*sizes)(y)
-    assert torch.equal(ours, theirs)
+    assert torch.equal(ours, theirs) and ours.is_contiguous(memory_format=layout)
     weights = torch.randn_like(ours)
     (ours * weights).sum().backward()
     (theirs * weights).sum().backward()
@@ -254,7 +255,9 @@ def test_average_pools_in_two_dimensions_are_those_in_three(sizes):
     x = torch.randn(2, 3, 4, 8, 6)
     theirs = torch.nn.AvgPool3d(*sizes, count_include_pad=False)(x)
     torch.testing.assert_close(AveragePool(*sizes)(x), theirs)
-    torch.testing.assert_close(AveragePool(*sizes)(x.contiguous(memory_format=torch.channels_last_3d)), theirs)
+    last = AveragePool(*sizes)(x.contiguous(memory_format=products.FORMAT))
+    torch.testing.assert_close(last, theirs)
+    assert products.is_channels_last(last), 'all layers behind it would take the slow form'
 
 
 def test_average_pools_see_no_order_of_neighbouring_pixels():
