@@ -16,6 +16,7 @@ from openmsra.soft_teacher.hooks import num_classes
 from openmsra.soft_teacher.mean_teacher import MeanTeacher, WeightSchedule, progress_of_run
 from openmsra.soft_teacher.precision import keep_coordinates_in_float32
 from openmsra.soft_teacher.pseudo_labels import PseudoLabels
+from openmsra.soft_teacher.roi_align import use_products
 from openmsra.soft_teacher.settings import check_head_settings, read_settings
 from openmsra.soft_teacher.two_stage import TwoStageBranch
 from openmsra.suggest import did_you_mean
@@ -72,6 +73,7 @@ class SoftTeacher(SemiBaseDetector):
         super().__init__(detector, semi_train_cfg or {}, dict(semi_test_cfg or {}), data_preprocessor, init_cfg)
         self.freeze(self.teacher)
         keep_coordinates_in_float32(self)
+        use_products(self)
         self.data_preprocessor.num_classes = num_classes(self.student)
         self.mean_teacher = MeanTeacher(**(mean_teacher or {}))
         self.iteration: int | None = None
