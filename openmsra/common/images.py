@@ -5,6 +5,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -70,13 +71,18 @@ def _read(
     name = 'image' if isinstance(source, bytes) else source
     if not isinstance(source, bytes) and not Path(source).is_file():
         raise ImageError(f'{source}: there is no such image file.')
+    jpeg = _whole_jpeg(source)
+    if jpeg and not jpeg.exif:
+        _check_size(name, jpeg.size, smallest, largest)
+        if (pixels := jpeg.decoded(bgr)) is not None:
+            return pixels
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', Image.DecompressionBombWarning)  # the bound here is ``largest``
             image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_formats())
         with image:
-            _check_size(name, image, smallest, largest)
-            if (pixels := _decoded_by_opencv(image, bgr)) is not None:
+            _check_size(name, image.size, smallest, largest)
+            if jpeg and _orientation(image) not in TURNS and (pixels := jpeg.decoded(bgr)) is not None:
                 return pixels
             deep_grey = image.mode == 'I' and image.format in ('PNG', 'PPM')  # Pillow's mode for 16 bits in these formats
             image.load()
@@ -99,29 +105,40 @@ def _read(
         raise ImageError(f'{name}: truncated or damaged ({error}).') from None
 
 
-def _decoded_by_opencv(image: Image.Image, bgr: bool) -> np.ndarray | None:
-    """Pixels of an opened, upright, whole colour JPEG: Pillow's, in less time. ``None``: Pillow shall judge."""
-    if image.format != 'JPEG' or image.mode != 'RGB' or _orientation(image) in TURNS:
-        return None
-    image.fp.seek(0)
-    content = image.fp.read()
-    if not _is_whole(content):  # OpenCV would fill it up with grey
-        return None
-    order = cv2.IMREAD_COLOR_BGR if bgr else cv2.IMREAD_COLOR_RGB
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), order | cv2.IMREAD_IGNORE_ORIENTATION)
-    return pixels if pixels is not None and pixels.shape[1::-1] == image.size else None
+class _Jpeg(NamedTuple):
+    """A JPEG file of three channels that goes on to its end."""
+
+    content: bytes
+    size: tuple[int, int]
+    exif: bool  # it may have been taken sideways
+
+    def decoded(self, bgr: bool) -> np.ndarray | None:
+        """The pixels as they are stored, equal to Pillow's in less time; ``None``: Pillow shall judge."""
+        order = cv2.IMREAD_COLOR_BGR if bgr else cv2.IMREAD_COLOR_RGB
+        pixels = cv2.imdecode(np.frombuffer(self.content, np.uint8), order | cv2.IMREAD_IGNORE_ORIENTATION)
+        return pixels if pixels is not None and pixels.shape[1::-1] == self.size else None
 
 
-def _is_whole(content: bytes) -> bool:
-    """Whether the scan of a JPEG file is followed by the mark of its end; marks in thumbnails do not count."""
-    place = 2
-    while place + 4 <= len(content) and content[place] == 0xFF:
-        mark = content[place + 1]
-        if mark == 0xDA:  # start of scan
-            return content.find(b'\xff\xd9', place) >= 0
+def _whole_jpeg(source: str | Path | bytes) -> _Jpeg | None:
+    """``None`` for other formats and colours, and where the end is missing, which OpenCV would make up in grey."""
+    if isinstance(source, bytes):
+        content = source
+    else:
+        with open(source, 'rb') as file:
+            content = file.read(2)
+            content += file.read() if content == b'\xff\xd8' else b''
+    place, size, exif = 2, None, False
+    while content[:2] == b'\xff\xd8' and place + 4 <= len(content) and content[place] == 0xFF:
+        mark, segment = content[place + 1], content[place + 4 : place + 10]
+        if mark == 0xDA:  # the scan begins; marks of the end before it are those of thumbnails
+            return _Jpeg(content, size, exif) if size and content.find(b'\xff\xd9', place) >= 0 else None
+        if 0xC0 <= mark <= 0xC3 and len(segment) == 6:  # bits, height, width, channels
+            height, width = (int.from_bytes(part, 'big') for part in (segment[1:3], segment[3:5]))
+            size = (width, height) if segment[::5] == b'\x08\x03' else None
+        exif |= mark == 0xE1
         alone = mark == 0xFF or mark == 0x01 or 0xD0 <= mark <= 0xD8  # filling, or a mark without a segment
         place += (1 if mark == 0xFF else 2) if alone else 2 + int.from_bytes(content[place + 2 : place + 4], 'big')
-    return False
+    return None
 
 
 def upright_size(path: str | Path) -> tuple[int, int]:
@@ -136,7 +153,7 @@ def upright_size(path: str | Path) -> tuple[int, int]:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', Image.DecompressionBombWarning)
             with Image.open(path, formats=_formats()) as image:
-                _check_size(path, image, 1, LARGEST)
+                _check_size(path, image.size, 1, LARGEST)
                 return image.size[::-1] if _orientation(image) in SIDEWAYS else image.size
     except ImageError:
         raise
@@ -248,12 +265,12 @@ def _formats() -> list[str]:
     return sorted({known[suffix] for suffix in SUFFIXES if suffix in known})
 
 
-def _check_size(name: str | Path, image: Image.Image, smallest: int, largest: int) -> None:
-    size = f'{name}: {image.width}x{image.height} pixels'
-    if min(image.size) < smallest:
-        raise ImageError(f'{size}; at least {smallest} per side are needed.')
-    if image.width * image.height > largest:
-        raise ImageError(f'{size}; at most {largest} are read, scale it down first.')
+def _check_size(name: str | Path, size: tuple[int, int], smallest: int, largest: int) -> None:
+    said = f'{name}: {size[0]}x{size[1]} pixels'
+    if min(size) < smallest:
+        raise ImageError(f'{said}; at least {smallest} per side are needed.')
+    if size[0] * size[1] > largest:
+        raise ImageError(f'{said}; at most {largest} are read, scale it down first.')
 
 
 def _orientation(image: Image.Image) -> int:

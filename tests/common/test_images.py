@@ -201,12 +201,14 @@ def test_channels_come_first(shape):
 def test_opencv_reads_what_pillow_reads_and_no_more(monkeypatch):
     """JPEG files, whole or not, in every way in which they are written; a thumbnail's end is not that of the file."""
     inner = encoded(SMOOTH[:8, :8], 'JPEG')
+    upright = Image.Exif()
+    upright[0x0112] = 1
     options = [dict(), dict(progressive=True), dict(subsampling=0, quality=100), dict(restart_marker_blocks=2)]
-    files = [encoded(SMOOTH, 'JPEG', **row) for row in options]
+    files = [encoded(SMOOTH, 'JPEG', **row) for row in [*options, dict(exif=upright)]]
     files.append(files[0][:2] + b'\xff\xe2' + (len(inner) + 2).to_bytes(2, 'big') + inner + files[0][2:])
     for content in files:
         with monkeypatch.context() as patch:
-            patch.setattr('openmsra.common.images._decoded_by_opencv', lambda *_: None)
+            patch.setattr('openmsra.common.images._whole_jpeg', lambda *_: None)
             expected = read_rgb(content)
         with monkeypatch.context() as patch:
             patch.setattr('openmsra.common.images._flattened', None)  # Pillow does not decode
