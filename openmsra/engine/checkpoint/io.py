@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import threading
 import zipfile
 from collections.abc import Iterator
 from copy import copy
@@ -25,6 +26,7 @@ ALLOWED = (
     np._core.multiarray.scalar,
     *{type(np.dtype(kind)) for kind in ('float64', 'float32', 'int64', 'int32', 'bool')},
 )
+_ALLOWING = threading.Lock()  # torch's list of what is allowed belongs to all threads, and each takes back what it found
 
 
 def load_file(path: str | Path, map_location: str | torch.device = 'cpu', trust: bool = False) -> dict[str, Any]:
@@ -43,7 +45,7 @@ def load_file(path: str | Path, map_location: str | torch.device = 'cpu', trust:
         raise DamagedCheckpointError(f'{path}: there is no such checkpoint file.')
     _check_archive(path)
     try:
-        with torch.serialization.safe_globals(list(ALLOWED)):
+        with _ALLOWING, torch.serialization.safe_globals(list(ALLOWED)):
             checkpoint = torch.load(path, map_location=map_location, weights_only=not trust)
     except pickle.UnpicklingError as error:
         reason = str(error).partition('Unsupported')[2].partition('.')[0].strip() or _first_line(error)

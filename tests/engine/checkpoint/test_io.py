@@ -1,13 +1,16 @@
 """Checkpoints are read without executing anything and loaded whole or not at all."""
 
 import os
+import time
+from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
 import torch
 from mmengine.logging import HistoryBuffer
 from torch import nn
 
-from openmsra.engine.checkpoint.io import PlainStateHook, compact, load_file, load_weights, save_file
+from openmsra.engine.checkpoint.io import ALLOWED, PlainStateHook, compact, load_file, load_weights, save_file
 from openmsra.errors import CheckpointError
 
 
@@ -71,3 +74,18 @@ def test_weights_load_whole_or_not_at_all():
     assert torch.equal(model.weight, before)
     load_weights(model, dict(weight=torch.ones(3, 2), bias=torch.ones(3)), 'y.pth')
     assert model.weight.sum() == 6
+
+
+def test_threads_do_not_take_each_others_permission(tmp_path, monkeypatch):
+    """torch keeps one list of what is allowed for all threads; a load that ends must not end the permission of another."""
+    file, load = tmp_path / 'training.pth', torch.load
+    torch.save(dict(state_dict={}, norm=np.float64(1.0)), file)
+
+    def slow(*args, **kwargs):
+        time.sleep(0.02)
+        return load(*args, **kwargs)
+
+    monkeypatch.setattr(torch, 'load', slow)
+    with ThreadPoolExecutor(4) as pool:
+        assert [row['norm'] for row in pool.map(load_file, [file] * 12)] == [1.0] * 12
+    assert not set(ALLOWED) & set(torch.serialization.get_safe_globals())
