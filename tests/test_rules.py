@@ -20,7 +20,8 @@ SOURCES = sorted([*(ROOT / 'openmsra').rglob('*.py'), *(ROOT / 'tools').rglob('*
 ONLY_IN = {
     'Image.open': {'openmsra/common/images.py', 'openmsra/ckdn/data/degrade.py'},  # the latter: JPEG in memory
     'cv2.imread': set(),
-    'cv2.imdecode': {'openmsra/ftcn/data/clips.py', 'openmsra/ftcn/data/perturb.py'},  # JPEG in memory
+    # the reader, for whole JPEG files; JPEG in memory
+    'cv2.imdecode': {'openmsra/common/images.py', 'openmsra/ftcn/data/clips.py', 'openmsra/ftcn/data/perturb.py'},
     'mmcv.imread': set(),
     'cv2.VideoCapture': {'openmsra/common/video.py', 'openmsra/miniatures/forgeries.py'},
     'av.open': {'openmsra/common/video.py', 'openmsra/ftcn/data/perturb.py'},  # the latter: H.264 in memory
