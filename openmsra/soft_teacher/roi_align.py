@@ -27,7 +27,7 @@ class RoIAlign(MMCVRoIAlign):
         """(B, C, H, W) and (R, 5), number of the image and x1, y1, x2, y2, to (R, C, P, Q)."""
         usual = self.pool_mode == 'avg' and not self.use_torchvision and input.dtype in (torch.float32, torch.float64)
         if input.device.type != 'cpu' or not usual or not len(rois):
-            return super().forward(input, rois)
+            return super().forward(input.contiguous(), rois)  # the operator reads memory as if it were, whatever the strides say
         shares = bin_shares(
             rois[:, 1:].to(input.dtype), input.shape[2:], self.output_size, self.spatial_scale, self.sampling_ratio, self.aligned
         )
