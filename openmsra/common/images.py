@@ -71,12 +71,12 @@ def _read(
     name = 'image' if isinstance(source, bytes) else source
     if not isinstance(source, bytes) and not Path(source).is_file():
         raise ImageError(f'{source}: there is no such image file.')
-    jpeg = _whole_jpeg(source)
-    if jpeg and not jpeg.exif:
-        _check_size(name, jpeg.size, smallest, largest)
-        if (pixels := jpeg.decoded(bgr)) is not None:
-            return pixels
     try:
+        jpeg = _whole_jpeg(source)
+        if jpeg and not jpeg.exif:
+            _check_size(name, jpeg.size, smallest, largest)
+            if (pixels := jpeg.decoded(bgr)) is not None:
+                return pixels
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', Image.DecompressionBombWarning)  # the bound here is ``largest``
             image = Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_formats())

@@ -122,6 +122,17 @@ def test_what_cannot_be_read_is_named(tmp_path):
         read_rgb(encoded(NOISE[..., 0].astype(np.float32), 'TIFF'))
 
 
+def test_a_file_that_cannot_be_opened_is_named(tmp_path, monkeypatch):
+    (tmp_path / 'a.jpg').write_bytes(encoded(SMOOTH, 'JPEG'))
+
+    def refuse(*_):
+        raise PermissionError(13, 'Permission denied')
+
+    monkeypatch.setattr('builtins.open', refuse)
+    with pytest.raises(ImageError, match=r'a\.jpg: .*Permission denied'):
+        read_rgb(tmp_path / 'a.jpg')
+
+
 @pytest.mark.parametrize('side', [15_000, 60_000])
 def test_a_header_that_claims_a_huge_image_is_refused_before_it_is_decoded(side):
     from tests.reliability.corrupt import _png_header
