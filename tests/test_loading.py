@@ -5,7 +5,7 @@ import pytest
 from benchmarks import loading
 from openmsra import compat
 
-SLOW = ('mcn', 'ftcn')  # they write videos and cut faces first
+SLOW = ('autoformer', 'soft_teacher', 'mcn', 'ftcn')  # they import a library each, write videos or cut faces first
 
 
 @pytest.mark.parametrize('paper', [pytest.param(p, marks=pytest.mark.reliability if p in SLOW else ()) for p in loading.PAPERS])
