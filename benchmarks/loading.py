@@ -3,7 +3,7 @@
     autoformer     ImageNet, DeiT's augmentation: mmpretrain's DeiT recipe
     maskco         ImageNet, two views: mmpretrain's MoCo v2 recipe
     soft_teacher   COCO, labelled and unlabelled images: mmdet's Soft Teacher recipe
-    ckdn           three images of a pair: PIL and torchvision, as the official code does it
+    ckdn           the four images of a sample: PIL and torchvision, with the official preprocessing
     mcn            four clips of a video, decoded, cropped, resized and flipped: mmaction2's transforms
     ftcn           a clip of a face: mmaction2's transforms for frames (ours aligns each frame too)
 
@@ -101,9 +101,7 @@ def autoformer(folder: Path) -> Iterator[Row]:
 def maskco(folder: Path) -> Iterator[Row]:
     """Two views of an image."""
     files = photographs(folder, (500, 375))
-    cfg = load_config(
-        ROOT / 'configs/maskco/maskco_resnet50_8xb32-200e_in1k.py', {'train_dataloader.dataset.data_root': str(folder)}
-    )
+    cfg = recipe('maskco', 'maskco_resnet50_8xb32-200e_in1k.py', data_root=str(folder))
     theirs = pipeline('mmpretrain', get_config('mmpretrain::mocov2/mocov2_resnet50_8xb32-coslr-200e_in1k.py'))
     yield 'two views of an image of ImageNet', 'mmpretrain, MoCo v2', dataset(cfg), _of_images(theirs, files)
 

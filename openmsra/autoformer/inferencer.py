@@ -11,7 +11,7 @@ from mmpretrain.datasets import remove_transform
 
 from openmsra.autoformer.evaluation import resolve_subnets
 from openmsra.autoformer.supernet import AutoFormerSupernet
-from openmsra.common.images import named_images, read_rgb, require_pixels
+from openmsra.common.images import named_images, read_bgr, require_pixels
 from openmsra.engine.inferencer import Inferencer
 from openmsra.errors import ConfigError, DataError
 from openmsra.registry import INFERENCERS, TRANSFORMS
@@ -139,6 +139,5 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 def _read(file: Path, channels: int) -> np.ndarray:
     """BGR or, for a network of one channel, grey pixels (H, W, C), 8 bit."""
-    conversion = cv2.COLOR_RGB2GRAY if channels == 1 else cv2.COLOR_RGB2BGR
-    pixels = cv2.cvtColor(read_rgb(file), conversion)
-    return pixels[..., None] if channels == 1 else pixels
+    pixels = read_bgr(file)
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)[..., None] if channels == 1 else pixels

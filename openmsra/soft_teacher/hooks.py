@@ -12,7 +12,7 @@ from openmsra.engine.checkpoint.io import save_file
 from openmsra.engine.inferencer import numbered_name
 from openmsra.errors import ConfigError
 from openmsra.registry import HOOKS
-from openmsra.soft_teacher.inferencer import draw, plain_row, read_bgr
+from openmsra.soft_teacher.inferencer import bgr_pixels, draw, plain_row
 
 
 @HOOKS.register_module()
@@ -74,7 +74,7 @@ class DetectionPictures(Hook):
             self.images += 1
             if number % self.interval == 0:
                 row = plain_row(sample, runner.test_dataloader.dataset.metainfo['classes'])
-                picture = draw(read_bgr(Path(sample.img_path)), row, self.score_thr)
+                picture = draw(bgr_pixels(Path(sample.img_path)), row, self.score_thr)
                 write_rgb(self.out_dir / numbered_name(number, sample.img_path, '.png'), picture[..., ::-1])
 
 

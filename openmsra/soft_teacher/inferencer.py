@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from mmcv.transforms import Compose
@@ -14,7 +13,7 @@ from mmengine.registry import DefaultScope
 from pycocotools import mask as rle
 
 from openmsra.common.coco import read_coco
-from openmsra.common.images import colour_pixels, named_images, read_rgb
+from openmsra.common.images import colour_pixels, named_images, read_bgr
 from openmsra.engine.inferencer import Inferencer
 from openmsra.errors import DataError
 from openmsra.registry import DATASETS, INFERENCERS
@@ -86,7 +85,7 @@ class SoftTeacherInferencer(Inferencer):
 
     def preprocess(self, item: Path | np.ndarray) -> dict:
         """The image through the pipeline of a validation."""
-        return self.pipeline(dict(img=read_bgr(item), img_id=0))
+        return self.pipeline(dict(img=bgr_pixels(item), img_id=0))
 
     def forward(self, batch: list[dict]) -> list:
         """Data samples with ``pred_instances`` in pixels of the images."""
@@ -98,7 +97,7 @@ class SoftTeacherInferencer(Inferencer):
 
     def draw(self, item: Path | np.ndarray, row: dict, *, score_thr: float = 0.3) -> np.ndarray:
         """The image with boxes, names, scores and masks of a result."""
-        return draw(read_bgr(item).copy(), row, score_thr)[..., ::-1]
+        return draw(bgr_pixels(item).copy(), row, score_thr)[..., ::-1]
 
     def __call__(self, inputs: Image | list[Image], *args, out_dir: str | Path | None = None, **kwargs) -> list[dict]:
         """See :class:`~openmsra.engine.inferencer.Inferencer`."""
@@ -174,6 +173,6 @@ def draw(image: np.ndarray, row: dict, score_thr: float) -> np.ndarray:
     return image
 
 
-def read_bgr(item: Path | np.ndarray) -> np.ndarray:
+def bgr_pixels(item: Path | np.ndarray) -> np.ndarray:
     """Pixels (H, W, 3) of a file or array."""
-    return colour_pixels(item) if isinstance(item, np.ndarray) else cv2.cvtColor(read_rgb(item), cv2.COLOR_RGB2BGR)
+    return colour_pixels(item) if isinstance(item, np.ndarray) else read_bgr(item)
