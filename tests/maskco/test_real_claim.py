@@ -1,0 +1,73 @@
+"""The experiment on CamVid: how its verdicts follow and what it draws and writes, without a training."""
+
+import numpy as np
+import pytest
+
+from benchmarks import maskco_real
+from benchmarks.maskco_real import ARMS, COLOURS, CONTROL_ARMS, RANDOM
+from openmsra.maskco.evaluation.cell_probe import figures_of
+
+MASKCO, MOCO, NO_HEAD, REGION = ('MaskCo, J = 0', 'MoCo v2', 'MaskCo without its head, J = 0', 'region contrast, J = 0')
+FRAMES = 20
+
+
+def confusions(right: float) -> np.ndarray:
+    """Of 100 cells of each of two classes in every frame, so many are told; (frames, K, K)."""
+    table = np.zeros((FRAMES, 11, 11), int)
+    for own, other in ((0, 1), (1, 0)):
+        table[:, own, own], table[:, own, other] = round(right), 100 - round(right)
+    return table
+
+
+def result(accuracy: dict[str, float], knn: dict[str, float] | None, seeds: int = 3) -> dict:
+    """Of seeds that differ by a point; an arm that is not named is at 60."""
+    tables = {arm: [confusions(accuracy.get(arm, 60) + seed) for seed in range(seeds)] for arm in (RANDOM, *ARMS)}
+    rows = {arm: [dict(seed=seed, **figures_of(table.sum(0))) for seed, table in enumerate(runs)] for arm, runs in tables.items()}
+    control = {arm: [dict(knn=knn.get(arm, 50) + seed, linear=40.0) for seed in range(seeds)] for arm in CONTROL_ARMS if knn}
+    rows = dict(camvid=rows, cifar10=control)
+    return dict(rows=rows, verdicts=maskco_real._verdicts(rows, tables))
+
+
+@pytest.mark.parametrize(
+    ('accuracy', 'knn', 'holds'),
+    [
+        ({RANDOM: 57}, {MASKCO: 50}, [True, False, True, False, True]),
+        ({RANDOM: 58}, {MASKCO: 52}, [False, False, False, False, True]),
+        ({RANDOM: 30, MOCO: 57, NO_HEAD: 59}, {MASKCO: 51}, [True, True, True, True, True]),
+        ({RANDOM: 30, MOCO: 58, REGION: 59}, {MASKCO: 49}, [True, False, True, False, False]),
+        ({RANDOM: 30, MOCO: 57}, None, [True, True, None, False, True]),
+    ],
+)
+def test_statements_follow_the_thresholds(accuracy, knn, holds):
+    assert [row['holds'] for row in result(accuracy, knn)['verdicts']['statements']] == holds
+
+
+def test_intervals_over_frames_hold_the_difference():
+    gap = result({MOCO: 57}, None)['verdicts']['gaps'][f'{MASKCO} - {MOCO}']
+    assert gap['values'] == pytest.approx([3.0] * 3) and gap['frames_interval'] == pytest.approx([3.0, 3.0])
+
+
+def test_page_names_every_arm(tmp_path):
+    found = result({MOCO: 57}, {MASKCO: 50})
+    found['rows']['camvid'][COLOURS] = found['rows']['camvid'][RANDOM][:1]
+    text = maskco_real.table(found)
+    assert all(f'| {arm} | 6' in text or f'| {arm} | 58.0' in text for arm in ARMS) and '**no**' in text
+    maskco_real.draw(found, tmp_path / 'figure.png')
+    assert (tmp_path / 'figure.png').stat().st_size > 5000
+
+
+def test_arms_differ_in_config_and_negatives(tmp_path, monkeypatch):
+    """What each network of a seed is trained with, from the config that the tool gets."""
+    for name in ('camvid', 'cifar10'):
+        (tmp_path / name).mkdir()
+    monkeypatch.setenv('OPENMSRA_DATA', str(tmp_path))
+    trained = []
+    monkeypatch.setattr(maskco_real, 'train', trained.append)
+    folder = maskco_real._pretrain('camvid', {arm: [1e-3, 2e-3] for arm in ARMS}, 5, 8, 0, tmp_path)
+    (training,) = trained
+    model = training.config.model
+    assert training.work_dir == folder and len(model.arms) == 2 * len(ARMS)
+    for arm, (_, negatives) in ARMS.items():
+        assert [model.negatives[maskco_real._key(arm, rate)] for rate in (1e-3, 2e-3)] == [negatives] * 2
+    assert model.arms[maskco_real._key(MASKCO, 1e-3)] == model.arms[maskco_real._key('MaskCo, J = 4', 1e-3)]
+    assert len({str(model.arms[maskco_real._key(arm, 1e-3)]) for arm in (MASKCO, MOCO, NO_HEAD, REGION)}) == 4
