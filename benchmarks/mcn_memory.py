@@ -53,10 +53,8 @@ def step_bytes(config: str | Path, options: dict | None = None) -> int:
 
 @contextmanager
 def _without_questions() -> Iterator[None]:
-    """What asks for values, of which fake tensors have none: whether the losses are finite, which iteration it is,
-    which rows of a memory bank are free."""
+    """What asks for values, of which fake tensors have none: which iteration it is, which rows of a memory bank are free."""
     with (
-        patch('openmsra.mcn.meta._refuse_divergence', lambda *arguments: None),
         patch('openmsra.mcn.negatives.MemoryBank._rows', lambda bank, ids: torch.zeros_like(ids)),
         patch('openmsra.mcn.model.MCN._iterations_done', property(lambda self: 1_000_001)),  # after a warm-up, no gain measured
     ):

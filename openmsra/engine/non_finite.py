@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from mmengine.dist import all_gather_object, all_reduce, get_world_size
 from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
 from mmengine.optim import AmpOptimWrapper as MMEngineAmpOptimWrapper
 from mmengine.optim import OptimWrapper as MMEngineOptimWrapper
 from mmengine.structures import BaseDataElement
@@ -162,6 +163,9 @@ class NonFiniteLossHook(Hook):
     With a loss scaler (float16) an activation that overflows now and then is normal: such batches are skipped with a warning, and
     the run ends when there are ``max_overflows`` of them in a row, or when the scale has fallen so far that no gradient is left.
 
+    A model may know more: ``explain_non_finite(figures)`` is given what its iteration logs, as numbers, and returns why the loss
+    is not finite and what to do, or an empty text.
+
     Args:
         max_skips: how many batches of a run may be skipped; then, and with 0 at once, the run stops. Skipping copies the buffers
             (BatchNorm statistics, queues) before each step, so that they come back as they were.
@@ -208,7 +212,8 @@ class NonFiniteLossHook(Hook):
 
     def _fault_here(self, runner, refused: str, data_batch: Any, outputs: dict, save: bool) -> str | None:
         """What is wrong on this process, its batch saved if asked for; ``None`` if its loss is finite and another's is not."""
-        values = {name: float(value) for name, value in outputs.items() if 'loss' in name}
+        figures = {name: float(value) for name, value in outputs.items()}
+        values = {name: value for name, value in figures.items() if 'loss' in name}
         terms = {name: value for name, value in values.items() if not np.isfinite(value)}
         if refused == 'gradient':
             terms = {'the norm of the gradients': float('nan')}
@@ -222,7 +227,10 @@ class NonFiniteLossHook(Hook):
         listed = ', '.join(f'{name} is {value}' for name, value in terms.items())
         more = f' and {len(names) - 8} more' if len(names) > 8 else ''
         saved = f'; batch saved in {path}' if save else ''
-        return f'{listed} on process {runner.rank} (samples {", ".join(names[:8])}{more}{saved})'
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        explain = getattr(model, 'explain_non_finite', None)
+        reason = explain(figures) if explain and refused == 'loss' else ''
+        return f'{listed} on process {runner.rank} (samples {", ".join(names[:8])}{more}{saved}){reason and f": {reason}"}'
 
 
 def _require_scale(scale: float) -> None:

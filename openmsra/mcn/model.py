@@ -1,6 +1,7 @@
 """MCN: contrastive and meta branch inside a two-stage update; its baselines are options of the same class."""
 
 import copy
+import math
 import re
 
 import torch
@@ -60,8 +61,8 @@ class MCN(VideoEncoder):
 
     changes_its_graph = True  # which parameters have a gradient: no static_graph
     not_compiled_because = (
-        'its inner step decides by values (warm-up, divergence) and its convolutions have a second derivative of their own: '
-        'its graph breaks in 48 places'
+        'its inner step decides by values (warm-up) and its convolutions have a second derivative of their own: '
+        'its graph breaks in 47 places'
     )
 
     def __init__(
@@ -164,7 +165,6 @@ class MCN(VideoEncoder):
 
         Raises:
             ValueError: videos that do not form tasks, float16 or SyncBN with an inner step.
-            FloatingPointError: the inner step diverges.
         """
         iteration = self._iterations_done
         warm = iteration < self.warmup_iters
@@ -184,6 +184,16 @@ class MCN(VideoEncoder):
         self.iteration += 1
         self._counted = (self.iteration._version, iteration + 1)
         return dict(loss=losses.objective, **figures)
+
+    def explain_non_finite(self, figures: dict[str, float]) -> str:
+        """Why the loss with these figures of :meth:`loss` is not finite and what to do; empty where that is not known."""
+        support, query = figures['support'], figures['query']
+        if not self.inner.steps or not math.isfinite(support) or math.isfinite(query):
+            return ''
+        return (
+            f'the inner step diverges: the loss is {support:.4g} before and {query} after {self.inner.steps} step(s) of rate '
+            f'{self.inner.rate:g}; lower model.inner.rate'
+        )
 
     @property
     def _iterations_done(self) -> int:

@@ -1,6 +1,7 @@
 """The model: baselines, scopes, statistics, negatives, bad input; two processes equal one."""
 
 import copy
+from pathlib import Path
 from types import SimpleNamespace
 from unittest.mock import MagicMock
 
@@ -11,14 +12,17 @@ from mmengine.structures import BaseDataElement
 
 import openmsra.mcn  # noqa: F401 - registers the model
 from benchmarks.mcn_memory import CONFIGS, GIB, step_bytes
+from openmsra.errors import NonFiniteLossError
 from openmsra.mcn.hooks import AdaptationWatch
 from openmsra.mcn.negatives import KeyQueue, MemoryBank
 from openmsra.registry import MODELS
 from tests.dist.gloo import run_on_processes
+from tests.reliability import runs
 
 TINY = dict(type='TinyVideoNet', widths=(4, 8), strides=((1, 2, 2), (2, 2, 2)), norm_cfg=dict(type='GN', num_groups=2))
 BN = dict(TINY, norm_cfg=dict(type='BN3d'))
 INNER = dict(rate=0.1)
+INSTANT = Path(__file__).parents[2] / 'configs/mcn/mcn_tiny_1xb16-2e_motions_instant.py'
 
 
 def build(**options):
@@ -330,6 +334,25 @@ def test_watch_counts_the_clips_of_all_data_sets(parts, warned):
     runner.model = build(inner=None, negatives=dict(kind='queue', length=17))
     AdaptationWatch().before_train(runner)
     assert runner.logger.warning.called == warned
+
+
+def test_inner_step_that_diverges_ends_the_run_on_all_processes_and_is_named(tmp_path):
+    """Of two processes one alone diverges."""
+    for answer in run_on_processes(_diverging, 2, tmp_path):
+        assert 'loss is nan on process 1' in answer['error'] and 'on process 0' not in answer['error']
+        assert 'the inner step diverges: the loss is ' in answer['error'] and 'lower model.inner.rate' in answer['error']
+        assert not answer['stepped']
+
+
+def _diverging(rank: int, world_size: int, folder) -> dict:
+    cfg = runs.short_config(INSTANT, folder, batches=2, epochs=1)
+    cfg.model.inner.rate = 1e38 if rank else 1e-3
+    runner, error = runs.build(cfg), ''
+    try:
+        runner.train()
+    except NonFiniteLossError as raised:
+        error = str(raised)
+    return dict(error=error, stepped=bool(runner.optim_wrapper.optimizer.state))  # momentum, from the first step on
 
 
 def test_watch_names_an_inner_rate_that_harms():

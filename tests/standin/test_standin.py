@@ -12,7 +12,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[2]
 # host synchronisations in one training step, at most: lower a number when the code has become better, never raise it;
 # README.md says where they come from
-SYNCHRONISATIONS = {'autoformer': 2.0, 'ckdn': 1.0, 'ftcn': 1.0, 'maskco': 1.0, 'mcn': 2.2, 'soft_teacher': 106.4}
+SYNCHRONISATIONS = {'autoformer': 2.0, 'ckdn': 1.0, 'ftcn': 1.0, 'maskco': 1.0, 'mcn': 1.2, 'soft_teacher': 106.4}
 CONFIG = {paper: next(ROOT.glob(f'configs/{paper}/*_instant.py')).relative_to(ROOT) for paper in SYNCHRONISATIONS}
 OPTIONS = {
     'soft_teacher': (
