@@ -50,7 +50,7 @@ from benchmarks.real_data import (
     statement_lines,
 )
 from benchmarks.side_by_side import arm_key, load_arm
-from benchmarks.training import Training, kept, train_all
+from benchmarks.training import Training, kept, kept_array, train_all
 from openmsra.apis import init_model
 from openmsra.ckdn.data import quality
 from openmsra.ckdn.data.transforms import center_crop, load_rgb, to_tensor
@@ -234,11 +234,8 @@ def _in_order(parts: list[dict[str, float]], images: list[dict]) -> tuple[np.nda
 
 def _fixed_scores(images: list[dict], folder: Path) -> dict[str, np.ndarray]:
     """What needs no training: the formulas (N,), higher is better, and the mean score of the scale, and the scale and method."""
-    file = folder / 'formulas.npz'
-    if not file.exists():
-        np.savez(file, **{name: np.array(values) for name, values in zip(FORMULAS, zip(*map(_formulas, images)))})
-    with np.load(file) as stored:
-        scores = {name: stored[name] for name in FORMULAS}
+    formulas = kept_array(folder / 'formulas.npy', lambda: np.array([_formulas(row) for row in images]))
+    scores = dict(zip(FORMULAS, formulas.T, strict=True))
     for name, keys in ((SCALE, ('scale',)), (METHOD, ('scale', 'method'))):
         scores[name] = _told_by(images, keys)
     return scores

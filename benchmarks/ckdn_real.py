@@ -36,7 +36,7 @@ from torch import nn
 import openmsra.ckdn  # noqa: F401 - registers the parts
 from benchmarks.real_data import ROOT, cell, data_folder, gap_lines, over_seeds, replace_part, seen, statement_lines, train_only
 from benchmarks.side_by_side import SideBySide, arm_key, load_arm, rates_apart
-from benchmarks.training import Training, kept, train, train_all
+from benchmarks.training import Training, kept, kept_array, train, train_all
 from openmsra.apis import init_model
 from openmsra.ckdn.data.versions import write_scenes
 from openmsra.ckdn.metrics import correlations, version_oracle
@@ -178,27 +178,29 @@ def best_rates(folder: Path) -> dict[str, float]:
     return best | dict.fromkeys(CKDN_ARMS, best['DR + pristine score'])
 
 
-@torch.inference_mode()
 def _srcc(arm: str, rate: float, seed: int, folder: Path, scenes: Path, part: str, swapped: bool = False) -> np.ndarray:
     """SRCC in every scene (S,) of a part, 0 where an arm scores all versions alike."""
-    run_folder = run_folder_of(seed, folder)
-    name = f'{arm_key(arm, rate)}_{part}{"_swapped" if swapped else ""}.npy'
-    if not (run_folder / name).exists():
-        cfg = load_config(CONFIGS / 'ckdn_r18-s1_1xb64-1500i_bsds500.py')
-        cfg.model = _model(arm)
-        model = load_arm(init_model(cfg), run_folder, arm_key(arm, rate))
-        with DefaultScope.overwrite_default_scope('openmsra'):
-            dataset = DATASETS.build(dict(cfg.test_dataloader.dataset, ann_file=str(scenes), split=part))
-        groups: dict[str, list[tuple[float, float]]] = {}
-        for start in range(0, len(dataset), 96):
-            batch = pseudo_collate([dataset[i] for i in range(start, min(start + 96, len(dataset)))])
-            if swapped:
-                batch['inputs']['pristine'] = batch['inputs']['degraded']
-            for sample in model.test_step(batch):
-                groups.setdefault(sample.scene, []).append((sample.pred_score, sample.gt_score))
-        figures = [correlations(*np.array(group).T) for group in groups.values()]
-        np.save(run_folder / name, np.array([figure['SRCC'] if figure else 0.0 for figure in figures]))
-    return np.load(run_folder / name)
+    run_folder, key = run_folder_of(seed, folder), arm_key(arm, rate)
+    file = run_folder / f'{key}_{part}{"_swapped" if swapped else ""}.npy'
+    return kept_array(file, lambda: _srcc_of(arm, run_folder, key, scenes, part, swapped))
+
+
+@torch.inference_mode()
+def _srcc_of(arm: str, run_folder: Path, key: str, scenes: Path, part: str, swapped: bool) -> np.ndarray:
+    cfg = load_config(CONFIGS / 'ckdn_r18-s1_1xb64-1500i_bsds500.py')
+    cfg.model = _model(arm)
+    model = load_arm(init_model(cfg), run_folder, key)
+    with DefaultScope.overwrite_default_scope('openmsra'):
+        dataset = DATASETS.build(dict(cfg.test_dataloader.dataset, ann_file=str(scenes), split=part))
+    groups: dict[str, list[tuple[float, float]]] = {}
+    for start in range(0, len(dataset), 96):
+        batch = pseudo_collate([dataset[i] for i in range(start, min(start + 96, len(dataset)))])
+        if swapped:
+            batch['inputs']['pristine'] = batch['inputs']['degraded']
+        for sample in model.test_step(batch):
+            groups.setdefault(sample.scene, []).append((sample.pred_score, sample.gt_score))
+    figures = [correlations(*np.array(group).T) for group in groups.values()]
+    return np.array([figure['SRCC'] if figure else 0.0 for figure in figures])
 
 
 def _rows(scenes: Path) -> list[dict]:

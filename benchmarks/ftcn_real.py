@@ -44,7 +44,7 @@ from benchmarks.real_data import (
     statement_lines,
     train_only,
 )
-from benchmarks.training import Training, kept, side_by_side, train_all
+from benchmarks.training import Training, kept, kept_array, side_by_side, train_all
 from openmsra.apis import init_model
 from openmsra.engine.config.files import load_config
 from openmsra.ftcn.data.perturb import sharpness
@@ -190,12 +190,9 @@ def _scores(
 
     def scored(job: tuple[str, Path, Training | int]) -> np.ndarray:
         arm, work_dir, trained = job
-        file = work_dir / f'scores_{_slug(name)}.npy'
-        if not file.exists():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            checkpoint = trained.checkpoint if isinstance(trained, Training) else None
-            np.save(file, _network_scores(arm, checkpoint, windows.clips, 0 if checkpoint else trained))
-        return np.load(file)
+        checkpoint = trained.checkpoint if isinstance(trained, Training) else None
+        seed = 0 if checkpoint else trained
+        return kept_array(work_dir / f'scores_{_slug(name)}.npy', lambda: _network_scores(arm, checkpoint, windows.clips, seed))
 
     values = dict(zip(jobs, side_by_side(scored, jobs.values(), processes=PROCESSES), strict=True))
     scores = {arm: [values[arm, k] for k in range(len(seeds))] for arm in (RANDOM, *ARMS)}

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 from mmengine.config import Config
 
 from openmsra.engine.config.check import runner_keys
@@ -85,10 +86,25 @@ def side_by_side(function: Callable, *arguments: Iterable, processes: int) -> li
 def kept(file: Path, measure: Callable[[], object]) -> Any:
     """What ``measure()`` gives, or what ``file`` (JSON) holds of an earlier call; the file appears whole or not at all."""
     if not file.exists():
-        part = file.with_name(f'{file.name}.part')
-        part.write_text(json.dumps(measure(), indent=1), encoding='utf-8')
-        part.replace(file)
+        text = json.dumps(measure(), indent=1)
+        _write_whole(file, lambda part: part.write_text(text, encoding='utf-8'))
     return json.loads(file.read_text(encoding='utf-8'))
+
+
+def kept_array(file: Path, measure: Callable[[], np.ndarray]) -> np.ndarray:
+    """As :func:`kept`, for an array in a ``.npy`` file."""
+    if not file.exists():
+        array = measure()
+        _write_whole(file, lambda part: np.save(part, array))
+    return np.load(file)
+
+
+def _write_whole(file: Path, write: Callable[[Path], object]) -> None:
+    """``write`` to a file beside it, which then takes its place."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    part = file.with_name(f'{file.stem}.part{file.suffix}')
+    write(part)
+    part.replace(file)
 
 
 def _written(value: object) -> str:

@@ -1,11 +1,14 @@
 """What the claims on real data share: places of data, intervals, parts of pages."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from mmengine.config import Config
 
 from benchmarks import mcn_real
 from benchmarks.real_data import at_data, data_folder, over_items, over_seeds, replace_part
+from benchmarks.training import kept, kept_array
 from openmsra.errors import MissingFileError
 
 
@@ -68,3 +71,18 @@ def test_verdicts_follow_the_statements():
     assert [row['holds'] for row in mcn_real._verdicts(rows, labels)['statements']] == [True, False, False, False, False]
     page = mcn_real.table(dict(rows=rows, verdicts=verdicts))
     assert f'| {mcn_real.RANDOM} | 50.0 ± 0.0 |' in page and '| yes |' in page
+
+
+@pytest.mark.parametrize('keep, suffix', [(kept, '.json'), (kept_array, '.npy')])
+def test_what_was_measured_is_kept_whole_or_not_at_all(tmp_path, monkeypatch, keep, suffix):
+    file, figures = tmp_path / 'runs' / f'scores{suffix}', [1.0, 2.5]
+
+    def interrupted(*arguments, **kwargs):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Path, 'replace', interrupted)
+        keep(file, lambda: np.array(figures) if suffix == '.npy' else figures)
+    assert not file.exists()
+    assert list(keep(file, lambda: np.array(figures) if suffix == '.npy' else figures)) == figures
+    assert list(keep(file, interrupted)) == figures and [path.name for path in file.parent.iterdir()] == [file.name]
