@@ -14,10 +14,12 @@ import torch
 from openmsra.engine.checkpoint.files import locked
 from openmsra.engine.checkpoint.hook import DurableCheckpointHook
 from openmsra.engine.checkpoint.resume import overruled_settings
+from openmsra.engine.config.files import load_config
+from openmsra.engine.launch import build_runner
 from openmsra.errors import ConfigError, DataError
 from tests.dist.gloo import run_on_processes
 from tests.reliability.killing import heavy_config
-from tests.reliability.runs import build, train
+from tests.reliability.runs import build, each_instant, train
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -165,6 +167,18 @@ def _another(cfg):
     cfg = copy.deepcopy(cfg)
     cfg.experiment_name = uuid.uuid4().hex
     return cfg
+
+
+@pytest.mark.reliability
+@pytest.mark.parametrize('out_dir', [None, 'elsewhere'])
+@each_instant
+def test_validation_without_a_training_gives_the_metrics_and_saves_nothing(path, tmp_path, out_dir):
+    cfg = load_config(path)
+    cfg.work_dir, cfg.launcher, cfg.experiment_name = str(tmp_path / 'run'), 'none', uuid.uuid4().hex
+    cfg.default_hooks.checkpoint.update(out_dir=out_dir and str(tmp_path / out_dir))
+    metrics = build_runner(cfg).val()
+    assert metrics and all(isinstance(value, float | int) for value in metrics.values())
+    assert not list(tmp_path.rglob('*.pth'))
 
 
 def test_requeued_job_starts_from_load_from_and_goes_on_from_its_own_checkpoints(tmp_path):

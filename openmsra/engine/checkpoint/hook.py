@@ -133,7 +133,9 @@ class DurableCheckpointHook(CheckpointHook):
         Raises:
             ConfigError: ``save_best`` names a figure that the validation does not give.
         """
-        for name in self.key_indicators if self.save_best else ():
+        if not self.save_best or not hasattr(self, 'file_backend'):  # a validation without a training saves nothing
+            return
+        for name in self.key_indicators:
             if name != 'auto' and name not in metrics:
                 raise ConfigError(
                     f'default_hooks.checkpoint.save_best={name!r}: the validation gives no such figure. '
