@@ -63,14 +63,14 @@ def run(seeds: list[int], folder: Path) -> dict:
     folder.mkdir(parents=True, exist_ok=True)
     _write_data(folder / 'data')
     rates = _search_rates(folder)
-    train_all([_supernet(arm, rates[arm], seed, folder) for arm, seed in _trained(seeds)], PROCESSES)
+    ranked = [_alone(arch, rates['entangled'], seeds[0], folder) for arch in _from_cheap_to_dear()]
+    train_all([*(_supernet(arm, rates[arm], seed, folder) for arm, seed in _trained(seeds)), *ranked], PROCESSES)
     table = _latency(rates, seeds[0], folder)
     sharing = _sharings(rates, seeds, folder)
     searches = side_by_side(lambda seed: _searches(rates['entangled'], seed, table, folder), seeds, processes=PROCESSES)
-    ranked = [_alone(arch, rates['entangled'], seeds[0], folder) for arch in _from_cheap_to_dear()]
     named = {seed: _named(row) for seed, row in zip(seeds, searches, strict=True)}
     alone = {seed: [_alone(arch, rates['entangled'], seed, folder) for arch in named[seed].values()] for seed in seeds}
-    train_all([*ranked, *(training for rows in alone.values() for training in rows)], PROCESSES)
+    train_all([training for rows in alone.values() for training in rows], PROCESSES)
     standalone = [dict(zip(named[seed], map(_alone_accuracy, alone[seed]), strict=True), seed=seed) for seed in seeds]
     ranking = _ranking(ranked, rates, seeds[0], folder)
     settings = dict(

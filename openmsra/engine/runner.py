@@ -42,6 +42,7 @@ from openmsra.engine.data.loader import keyed, require_batches, require_same_len
 from openmsra.engine.logs import RuntimeInfoHook  # noqa: F401 - registers it
 from openmsra.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from openmsra.engine.non_finite import NonFiniteLossHook
+from openmsra.engine.param_groups import GroupedOptimWrapperConstructor  # noqa: F401 - registers it
 from openmsra.engine.preemption import PreemptionHook, signals_are_requests
 from openmsra.engine.summary import report_results
 from openmsra.engine.watchdog import HungProcessHook

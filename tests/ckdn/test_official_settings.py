@@ -21,7 +21,8 @@ def test_every_official_setting():
     solver, train, (_, crop, _) = cfg.optim_wrapper.optimizer, cfg.train_dataloader, cfg.train_dataloader.dataset.pipeline
     decay = {True: set(), False: set()}  # by whether a parameter has one dimension
     for group in build_optim_wrapper(model, cfg.optim_wrapper).optimizer.param_groups:
-        decay[group['params'][0].ndim == 1].add(group['weight_decay'])
+        for parameter in group['params']:
+            decay[parameter.ndim == 1].add(group['weight_decay'])
     from openmsra.ckdn import ResizeCropPair
 
     crop, loss, (first, second, drop) = ResizeCropPair(), model.losses, (model.fc_[0], model.fc_[3], model.fc_[2])

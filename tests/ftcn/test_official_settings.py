@@ -33,11 +33,11 @@ def test_every_official_setting(cfg, model):
     augment = train.dataset.pipeline[0]
     groups = build_optim_wrapper(model, cfg.optim_wrapper).optimizer.param_groups
     decays = {}
-    for group in groups:
-        (parameter,) = group['params']
-        module = next(m for m in model.modules() if any(p is parameter for p in m.parameters(recurse=False)))
+    decay_of = {id(parameter): group['weight_decay'] for group in groups for parameter in group['params']}
+    for module in model.modules():
         kind = next((kind for kind in (nn.Conv3d, nn.BatchNorm3d, nn.LayerNorm) if isinstance(module, kind)), type(module))
-        decays.setdefault(kind.__name__, set()).add(group['weight_decay'])
+        for parameter in module.parameters(recurse=False):
+            decays.setdefault(kind.__name__, set()).add(decay_of[id(parameter)])
     transformer = model.resnet.head.time_T
     attention, mlp = (layer.fn.fn for layer in transformer.transformer.layers[0])
     rows = [
