@@ -394,7 +394,7 @@ def draw(result: dict, file: Path) -> None:
     for arm, row in ranking['arms'].items():
         right.scatter(row['inherited'], ranking['alone'], label=arm, s=18)
     right.set(xlabel='inherited (%)', ylabel='trained alone (%)', title='ten networks, from cheap to dear')
-    right.legend(fontsize=8)
+    right.legend(fontsize=8, loc='upper center', bbox_to_anchor=(0.5, -0.18), ncol=len(ARMS))  # beside no dot
     for axis in (left, right):
         axis.spines[['top', 'right']].set_visible(False)
     figure.savefig(file, dpi=110)
