@@ -14,15 +14,14 @@ from openmsra.engine.param_groups import GroupedOptimWrapperConstructor
 from openmsra.registry import MODELS
 from tests.test_configs import INSTANT, _marked
 
+PARAMWISE = dict(norm_decay_mult=0.0, bias_lr_mult=2.0, bias_decay_mult=0.0, custom_keys={'head': dict(lr_mult=0.5)})
+
 
 @pytest.fixture(autouse=True)
 def _scope():
     """As in a run."""
     with DefaultScope.overwrite_default_scope('openmsra'):
         yield
-
-
-PARAMWISE = dict(norm_decay_mult=0.0, bias_lr_mult=2.0, bias_decay_mult=0.0, custom_keys={'head': dict(lr_mult=0.5)})
 
 
 @pytest.fixture
