@@ -4,7 +4,8 @@ instant   every instant config trains with fixed algorithms, resumes in the midd
           the CPU, and trains with mixed precision
 outputs   loss and gradient of every instant model on the GPU against the CPU, in float32 with and without TF32
 memory    peak memory and time of a training step of every published recipe: its batch, its pipeline, generated pictures (on
-          a card of 80 GB two at a time); on a CPU the bytes that autograd keeps, with bfloat16 for float16
+          a card of 80 GB the papers prepare side by side, and a step has the card alone); on a CPU the bytes that autograd
+          keeps, with bfloat16 for float16
 speed     the rows of benchmarks/*_speed.py
 
 Results go to a JSON file with the name of the card after each step; what fails is noted there and the next step goes on. The data
@@ -12,6 +13,8 @@ are generated. Without mmcv's compiled operators Soft Teacher is left out. With 
 """
 
 import argparse
+import fcntl
+import gc
 import json
 import os
 import platform
@@ -21,8 +24,9 @@ import sys
 import tempfile
 import time
 import traceback
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -159,37 +163,32 @@ class Check:
         return _verdict(self._tool('tools/train.py', config, '--work-dir', folder / dtype, '--amp-dtype', dtype, *few))
 
     def outputs(self) -> None:
-        self._by_paper('outputs', self.papers, self.args.jobs)
+        self._by_paper('outputs', self.args.jobs)
 
     def memory(self) -> None:
-        """On a large card two papers at a time, the longest first; rows then say ``shared``: a step alone is faster."""
+        """Batches and networks of all papers are made at the same time where the card holds their weights beside a step."""
         import torch
 
         large = self.args.device == 'cuda' and torch.cuda.get_device_properties(0).total_memory > 75 * 2**30
-        first = ('mcn', 'soft_teacher')
-        self._by_paper('memory', sorted(self.papers, key=lambda paper: paper not in first), 1 + large)
-        for row in (row for rows in self.result['memory'].values() for row in rows.values()):
-            if large and isinstance(row, dict) and 'peak_gib' in row:
-                row['shared'] = True
+        self._by_paper('memory', self.args.jobs if large else 1)
 
-    def _by_paper(self, stage: str, papers: list[str], jobs: int) -> None:
+    def _by_paper(self, stage: str, jobs: int) -> None:
         rows = self.result[stage] = {}
 
         def part(paper: str) -> None:
-            with tempfile.TemporaryDirectory() as folder:
-                file = Path(folder) / 'rows.json'
-                extra = [*(['--quick'] if self.args.quick else []), '--recipes', self.args.recipes]
-                command = ['benchmarks/gpu_check.py', '--part', stage, paper, '--device', self.args.device, '--out', file, *extra]
-                reserve = self.args.budget_seconds / 4 if stage == 'memory' and 'speed' in self.args.stages else 5
-                done = self._tool(*command, '--budget-seconds', f'{max(self.left - reserve, 5):.0f}')
-                rows[paper] = json.loads(file.read_text()) if file.is_file() else {}
-                if done.returncode:
-                    rows[paper]['failed'] = _verdict(done)
+            file = Path(folder) / f'{paper}.json'
+            extra = [*(['--quick'] if self.args.quick else []), '--recipes', self.args.recipes]
+            command = ['benchmarks/gpu_check.py', '--part', stage, paper, '--device', self.args.device, '--out', file, *extra]
+            reserve = self.args.budget_seconds / 4 if stage == 'memory' and 'speed' in self.args.stages else 5
+            done = self._tool(*command, '--budget-seconds', f'{max(self.left - reserve, 5):.0f}')
+            rows[paper] = json.loads(file.read_text()) if file.is_file() else {}
+            if done.returncode:
+                rows[paper]['failed'] = _verdict(done)
             self.say(f'{stage} {paper}: {len(rows[paper])} rows')
             self.save()
 
-        with ThreadPoolExecutor(jobs) as pool:
-            list(pool.map(part, papers))
+        with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(jobs) as pool:
+            list(pool.map(part, self.papers))
 
     def speed(self) -> None:
         rows = self.result['speed'] = {}
@@ -285,24 +284,45 @@ def memory(paper: str, args: argparse.Namespace) -> None:
                 rows[path.stem] = dict(failed='skipped: the time is used up')
                 continue
             try:
-                rows[path.stem] = _measured_step(cfg, args, Path(folder) / 'work')
+                runner, data = _ready(cfg, args, Path(folder) / 'work')
+                with _alone(args.out.with_name('card')):
+                    try:
+                        rows[path.stem] = _measured_step(runner, data, args)
+                    finally:
+                        del runner, data
+                        _leave_card(args.device)
             except torch.cuda.OutOfMemoryError as error:
                 rows[path.stem] = dict(failed=f'out of memory: {_reason(error)}', batch=cfg.train_dataloader.batch_size)
             except Exception as error:  # noqa: BLE001 - noted, the next goes on
                 rows[path.stem] = dict(failed=_reason(error), trace=traceback.format_exc()[-1500:])
-            if args.device == 'cuda':
-                torch.cuda.empty_cache()
             print(path.stem, rows[path.stem], flush=True)
             args.out.write_text(json.dumps(rows))
         os.chdir(ROOT)
     args.out.write_text(json.dumps(rows))
 
 
-def _measured_step(cfg, args: argparse.Namespace, work_dir: Path) -> dict:
+@contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """One process at a time between here and the end."""
+    with lock.open('w') as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _leave_card(device: str) -> None:
+    """Give the card back what the last step held."""
     import torch
+
+    gc.collect()
+    if device == 'cuda':
+        torch.cuda.synchronize()
+        torch.cuda.empty_cache()
+
+
+def _ready(cfg, args: argparse.Namespace, work_dir: Path) -> tuple:
+    """A runner before its first step, the largest architecture chosen, and a batch."""
     from mmengine.registry import DefaultScope
 
-    from benchmarks.memory import LiveBytes
     from benchmarks.recipes import batch_of, fix_largest, shrink_batch, use_bfloat16, without_weights
     from openmsra.engine.runner import OpenMSRARunner
 
@@ -312,11 +332,20 @@ def _measured_step(cfg, args: argparse.Namespace, work_dir: Path) -> dict:
         shrink_batch(cfg, 2)
     if args.device == 'cpu':
         use_bfloat16(cfg)
-    batch = cfg.train_dataloader.batch_size
     runner = OpenMSRARunner.from_cfg(cfg)
     with DefaultScope.overwrite_default_scope('openmsra'):
-        data = batch_of(_start(runner, last_epoch=True).dataloader, batch)
+        data = batch_of(_start(runner, last_epoch=True).dataloader, cfg.train_dataloader.batch_size)
         fix_largest(runner.model)
+    return runner, data
+
+
+def _measured_step(runner, data, args: argparse.Namespace) -> dict:
+    import torch
+    from mmengine.registry import DefaultScope
+
+    from benchmarks.memory import LiveBytes
+
+    with DefaultScope.overwrite_default_scope('openmsra'):
         wrapper = runner.optim_wrapper
         wrapper.initialize_count_status(runner.model, 0, 10)
         runner.model.train()
@@ -334,6 +363,7 @@ def _measured_step(cfg, args: argparse.Namespace, work_dir: Path) -> dict:
             if args.device == 'cuda':
                 torch.cuda.synchronize()
             seconds.append(time.perf_counter() - begun)
+    batch = runner.cfg.train_dataloader.batch_size
     row = dict(batch=batch, step_seconds=min(seconds), losses={key: float(value) for key, value in losses.items()})
     if args.device == 'cpu':
         row['counted_gib'] = counted.peak / 2**30
