@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
+from mmengine.device import get_device
 from mmengine.dist import all_gather_object, get_rank
 from mmengine.model import is_model_wrapper
 from mmengine.registry import RUNNERS
@@ -39,6 +40,7 @@ from openmsra.engine.data import samplers  # noqa: F401 - registers InfiniteSamp
 from openmsra.engine.data.broken import PHASES, BrokenDataHook
 from openmsra.engine.data.classes import class_names, require_classes, require_same_classes
 from openmsra.engine.data.loader import keyed, require_batches, require_same_lengths
+from openmsra.engine.deterministic import require_fixed_gradients
 from openmsra.engine.logs import RuntimeInfoHook  # noqa: F401 - registers it
 from openmsra.engine.loops import EpochBasedTrainLoop, IterBasedTrainLoop
 from openmsra.engine.non_finite import NonFiniteLossHook
@@ -218,10 +220,11 @@ class OpenMSRARunner(Runner):
         """mmengine's training, alone in its work dir; a signal ends it after its iteration, with a checkpoint.
 
         Raises:
-            ConfigError: another process is training in this work dir.
+            ConfigError: another process is training in this work dir, or fixed algorithms are asked for and a layer has none.
             PreemptedError: SIGTERM, SIGUSR1 or SIGINT reached one of the processes.
         """
         started = time.monotonic()
+        require_fixed_gradients(self._network, get_device())
         with locked(self.work_dir), signals_are_requests() if self._stops_between_iterations else nullcontext():
             model = super().train()
             if get_rank() == 0:

@@ -59,7 +59,8 @@ class RegionPool(nn.Module):
         bins: the vector holds bins x bins cells.
         samples: samples per side of a cell.
         mode: 'matrix' takes the mean of bilinear samples as a product of the map with two small matrices, which is faster
-            and needs no compiled operator; 'mmcv' is mmcv's operator. They agree to 1e-5 (tested).
+            and needs no compiled operator; 'mmcv' is mmcv's operator, whose gradient does not repeat itself on a GPU. They
+            agree to 1e-5 (tested).
     """
 
     def __init__(self, bins: int = 1, samples: int = 4, mode: str = 'matrix') -> None:
@@ -78,7 +79,12 @@ class RegionPool(nn.Module):
 
         Returns:
             (B, N, C * bins * bins).
+
+        Raises:
+            RuntimeError: fixed algorithms are asked for on a GPU, and ``mode`` is 'mmcv'.
         """
+        if self.mode == 'mmcv' and features.device.type != 'cpu' and torch.are_deterministic_algorithms_enabled():
+            raise RuntimeError("RegionPool: mode='mmcv' has no gradient that repeats itself on a GPU; mode='matrix' has.")
         pooled = self._by_operator if self.mode == 'mmcv' else self._by_matrices
         return pooled(features, boxes, size).flatten(2)
 

@@ -1,4 +1,7 @@
-"""RoIAlign on a CPU as two small matrix products for each region; equal to mmcv's operator up to rounding.
+"""RoIAlign as two small matrix products for each region; equal to mmcv's operator up to rounding.
+
+On a CPU it is the faster form. On a GPU mmcv's gradient adds the shares of the regions in an order that changes from run to run
+(``atomicAdd``), and torch does not know of it: there the products are the form with fixed algorithms (``--deterministic``).
 
 What a bin averages are samples on a grid, and bilinear interpolation is linear in each coordinate, so that for a region
 
@@ -15,18 +18,27 @@ from collections.abc import Iterator
 import torch
 from mmcv.ops import RoIAlign as MMCVRoIAlign
 from torch import Tensor, nn
-from torch.amp import custom_bwd, custom_fwd
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
 
 class RoIAlign(MMCVRoIAlign):
-    """mmcv's layer; on a CPU, average pools of single and double precision are matrix products."""
+    """mmcv's layer; average pools of single and double precision are matrix products on a CPU and with fixed algorithms."""
 
     def forward(self, input: Tensor, rois: Tensor) -> Tensor:  # noqa: A002 - mmcv's name
-        """(B, C, H, W) and (R, 5), number of the image and x1, y1, x2, y2, to (R, C, P, Q)."""
+        """(B, C, H, W) and (R, 5), number of the image and x1, y1, x2, y2, to (R, C, P, Q).
+
+        Raises:
+            RuntimeError: fixed algorithms are asked for, and this pool has a gradient without one on the device.
+        """
+        fixed = input.device.type != 'cpu' and torch.are_deterministic_algorithms_enabled()
         usual = self.pool_mode == 'avg' and not self.use_torchvision and input.dtype in (torch.float32, torch.float64)
-        if input.device.type != 'cpu' or not usual or not len(rois):
+        if not usual and fixed and not self.use_torchvision:
+            raise RuntimeError(
+                f'RoIAlign: pool_mode={self.pool_mode!r} in {input.dtype} has no gradient that repeats itself on a GPU: '
+                "pool_mode='avg' and float32 have one with --deterministic; else train without it."
+            )
+        if not (usual and (fixed or input.device.type == 'cpu')) or not len(rois):
             return super().forward(input.contiguous(), rois)  # the operator reads memory as if it were, whatever the strides say
         shares = bin_shares(
             rois[:, 1:].to(input.dtype), input.shape[2:], self.output_size, self.spatial_scale, self.sampling_ratio, self.aligned
@@ -82,27 +94,27 @@ class _RoIAlign(Function):
     """(B, C, H, W), numbers of the images (R,), V and U to (R, C, P, Q)."""
 
     @staticmethod
-    @custom_fwd(device_type='cpu', cast_inputs=torch.float32)  # no autocast inside
     def forward(ctx, x: Tensor, images: Tensor, v: Tensor, u: Tensor) -> Tensor:
         ctx.save_for_backward(images, v, u)
         ctx.size = x.shape
         maps = x.permute(0, 2, 3, 1).contiguous()
         out = x.new_zeros(len(v), v.shape[1], u.shape[1], x.shape[1])
-        for bins, region, rows, columns in _regions(out, maps, images, v, u):
-            strips = torch.mm(rows, region.flatten(1)).unflatten(1, region.shape[1:])  # (P, w, C)
-            torch.bmm(columns.expand(len(strips), -1, -1), strips, out=bins)
+        with torch.autocast(x.device.type, enabled=False):
+            for bins, region, rows, columns in _regions(out, maps, images, v, u):
+                strips = torch.mm(rows, region.flatten(1)).unflatten(1, region.shape[1:])  # (P, w, C)
+                torch.bmm(columns.expand(len(strips), -1, -1), strips, out=bins)
         return out.permute(0, 3, 1, 2).contiguous()
 
     @staticmethod
-    @custom_bwd(device_type='cpu')
     @once_differentiable
     def backward(ctx, g: Tensor) -> tuple:
         images, v, u = ctx.saved_tensors
         batch, channels, *size = ctx.size
         maps = g.new_zeros(batch, *size, channels)
-        for bins, region, rows, columns in _regions(g.permute(0, 2, 3, 1).contiguous(), maps, images, v, u):
-            strips = torch.bmm(columns.t().expand(len(bins), -1, -1), bins)
-            region.flatten(1).addmm_(rows.t(), strips.flatten(1))
+        with torch.autocast(g.device.type, enabled=False):
+            for bins, region, rows, columns in _regions(g.permute(0, 2, 3, 1).contiguous(), maps, images, v, u):
+                strips = torch.bmm(columns.t().expand(len(bins), -1, -1), bins)
+                region.flatten(1).addmm_(rows.t(), strips.flatten(1))
         return maps.permute(0, 3, 1, 2).contiguous(), None, None, None
 
 
