@@ -6,11 +6,11 @@ The official code validates one random draw an epoch, so its curve is noise of t
 from pathlib import Path
 
 from mmengine.evaluator import DumpResults
-from mmengine.model import is_model_wrapper
 from mmengine.runner import TestLoop, ValLoop
 
 from openmsra.autoformer.space import SearchSpace, arch_rng
 from openmsra.common.annotations import read_json
+from openmsra.engine.wrappers import unwrapped
 from openmsra.registry import LOOPS
 
 NAMED = ('smallest', 'middle', 'largest')
@@ -57,7 +57,7 @@ class _SubnetLoop:
 
     def __init__(self, runner, dataloader, evaluator, subnets: list, fp16: bool = False) -> None:
         super().__init__(runner, dataloader, evaluator, fp16)
-        self.supernet = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        self.supernet = unwrapped(runner.model)
         self.subnets = resolve_subnets(self.supernet.space, subnets)
         self.dumps = {metric: Path(metric.out_file_path) for metric in self.evaluator.metrics if isinstance(metric, DumpResults)}
 

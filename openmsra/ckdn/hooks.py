@@ -1,8 +1,8 @@
 """The two training stages, by epoch, and a watch over the branch of references."""
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
+from openmsra.engine.wrappers import unwrapped
 from openmsra.registry import HOOKS
 
 
@@ -14,7 +14,7 @@ class TwoStageHook(Hook):
         self.rank_epochs = rank_epochs
 
     def before_train_epoch(self, runner) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         model.stage = 'rank' if runner.epoch < self.rank_epochs else 'score'
         runner.logger.info(f'CKDN: epoch {runner.epoch + 1} trains the {model.stage} stage')
 

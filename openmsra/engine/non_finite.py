@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from mmengine.dist import all_gather_object, all_reduce, get_world_size
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from mmengine.optim import AmpOptimWrapper as MMEngineAmpOptimWrapper
 from mmengine.optim import OptimWrapper as MMEngineOptimWrapper
 from mmengine.structures import BaseDataElement
@@ -19,6 +18,7 @@ from torch import nn
 from openmsra.engine.checkpoint.io import save_file
 from openmsra.engine.data.loader import Position
 from openmsra.engine.data.samples import describe
+from openmsra.engine.wrappers import unwrapped
 from openmsra.errors import ConfigError, NonFiniteLossError
 from openmsra.registry import HOOKS, OPTIM_WRAPPERS
 
@@ -227,7 +227,7 @@ class NonFiniteLossHook(Hook):
         listed = ', '.join(f'{name} is {value}' for name, value in terms.items())
         more = f' and {len(names) - 8} more' if len(names) > 8 else ''
         saved = f'; batch saved in {path}' if save else ''
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         explain = getattr(model, 'explain_non_finite', None)
         reason = explain(figures) if explain and refused == 'loss' else ''
         return f'{listed} on process {runner.rank} (samples {", ".join(names[:8])}{more}{saved}){reason and f": {reason}"}'

@@ -48,6 +48,7 @@ from openmsra.engine.param_groups import GroupedOptimWrapperConstructor  # noqa:
 from openmsra.engine.preemption import PreemptionHook, signals_are_requests
 from openmsra.engine.summary import report_results
 from openmsra.engine.watchdog import HungProcessHook
+from openmsra.engine.wrappers import unwrapped
 from openmsra.errors import CheckpointError, ConfigError
 
 AUTO_RESUME = 'auto'  # value of the config's resume: the work dir's newest checkpoint; without one, load_from
@@ -192,7 +193,7 @@ class OpenMSRARunner(Runner):
     @property
     def _network(self) -> nn.Module:
         """The model without what distributes it."""
-        return self.model.module if is_model_wrapper(self.model) else self.model
+        return unwrapped(self.model)
 
     def load_or_resume(self) -> None:
         """As the config says; a resume without a path tries the checkpoints of the work dir from the newest to the oldest.

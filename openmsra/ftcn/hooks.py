@@ -4,9 +4,9 @@ from itertools import islice
 
 from mmengine.dist import all_reduce_params
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from torch.optim.swa_utils import update_bn
 
+from openmsra.engine.wrappers import unwrapped
 from openmsra.registry import HOOKS
 
 
@@ -32,7 +32,7 @@ class PreciseBNHook(Hook):
     def after_train_epoch(self, runner) -> None:
         if not self.every_n_epochs(runner, self.interval):
             return
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         batches = islice(runner.train_dataloader, self.num_batches)
         update_bn((model.data_preprocessor(batch, training=True)['inputs'] for batch in batches), model)
         statistics = [value for name, value in model.named_buffers() if name.endswith(('running_mean', 'running_var'))]

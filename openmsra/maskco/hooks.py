@@ -1,8 +1,8 @@
 """The pretext task under watch: a queue or batch that does not suit the contrast, features that collapse."""
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
+from openmsra.engine.wrappers import unwrapped
 from openmsra.registry import HOOKS
 
 
@@ -19,7 +19,7 @@ class PretextWatch(Hook):
         self.std_floor = std_floor
 
     def before_train(self, runner) -> None:
-        queue = _model(runner).queue.shape[1]
+        queue = unwrapped(runner.model).queue.shape[1]
         images = len(runner.train_dataloader.dataset)
         if queue > images:
             runner.logger.warning(
@@ -33,13 +33,9 @@ class PretextWatch(Hook):
             runner.logger.info('MaskCo: one device, so shuffling of BatchNorm has no effect (use SyncBN or GN on several).')
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        queue = _model(runner).queue.shape[1]
+        queue = unwrapped(runner.model).queue.shape[1]
         batch = len(data_batch['inputs'][0]) * data_batch['regions']['key'].shape[1] * runner.world_size
         runner.message_hub.update_scalar('train/queue_fill', min(1.0, (runner.iter + 1) * batch / queue))
         std = float(outputs['query_std'])
         if self.every_n_inner_iters(batch_idx, 50) and std < self.std_floor:
             runner.logger.warning(f'MaskCo: standard deviation {std:.4f} of the query vectors: they collapse.')
-
-
-def _model(runner):
-    return runner.model.module if is_model_wrapper(runner.model) else runner.model

@@ -1,9 +1,9 @@
 """Adaptation under watch."""
 
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from torch import nn
 
+from openmsra.engine.wrappers import unwrapped
 from openmsra.registry import HOOKS
 
 
@@ -19,7 +19,7 @@ class AdaptationWatch(Hook):
         self.patience, self.losses_in_a_row = patience, 0
 
     def before_train(self, runner) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         dataset = runner.train_dataloader.dataset
         clips = sum(len(part) * part.clips for part in getattr(dataset, 'datasets', [dataset]))
         stored = getattr(model.negatives, 'pointer', None)

@@ -4,12 +4,13 @@ from pathlib import Path
 
 from mmdet.models.detectors import SingleStageDetector
 from mmengine.hooks import Hook
-from mmengine.model import BaseTTAModel, is_model_wrapper
+from mmengine.model import BaseTTAModel
 from torch import nn
 
 from openmsra.common.images import write_rgb
 from openmsra.engine.checkpoint.io import save_file
 from openmsra.engine.inferencer import numbered_name
+from openmsra.engine.wrappers import unwrapped
 from openmsra.errors import ConfigError
 from openmsra.registry import HOOKS
 from openmsra.soft_teacher.inferencer import bgr_pixels, draw, plain_row
@@ -33,7 +34,7 @@ class NumClassesHook(Hook):
         self._check(runner, runner.test_dataloader.dataset)
 
     def _check(self, runner, dataset) -> None:
-        classes, head = dataset.metainfo.get('classes'), num_classes(unwrapped(runner).student)
+        classes, head = dataset.metainfo.get('classes'), num_classes(detector_of(runner).student)
         if classes is not None and len(classes) != head:
             names = ', '.join(classes[:5]) + (', ...' if len(classes) > 5 else '')
             raise ConfigError(
@@ -93,7 +94,7 @@ class ExportDetector(Hook):
         if runner.rank == 0:
             path = f'{runner.work_dir}/{self.network}.pth'
             dataset_meta = dict(runner.visualizer.dataset_meta or {})
-            save_file(plain_detector(unwrapped(runner).state_dict(), self.network, dataset_meta), path)
+            save_file(plain_detector(detector_of(runner).state_dict(), self.network, dataset_meta), path)
             runner.logger.info(f'SoftTeacher: wrote the {self.network} as a plain detector to {path}')
 
 
@@ -126,7 +127,7 @@ def plain_detector(state: dict, network: str = 'teacher', dataset_meta: dict | N
     return dict(state_dict=weights, meta=dict(dataset_meta=dataset_meta or {}))
 
 
-def unwrapped(runner):
-    """The detector inside of what distributes it or merges its views."""
-    wrapped = is_model_wrapper(runner.model) or isinstance(runner.model, BaseTTAModel)
-    return runner.model.module if wrapped else runner.model
+def detector_of(runner):
+    """The detector inside of what distributes it and of what merges its views."""
+    model = unwrapped(runner.model)
+    return model.module if isinstance(model, BaseTTAModel) else model

@@ -10,12 +10,12 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 from torch.nn import functional
 
 from openmsra.engine.checkpoint.io import load_file
 from openmsra.engine.config.files import load_config
 from openmsra.engine.runner import OpenMSRARunner
+from openmsra.engine.wrappers import unwrapped
 from openmsra.registry import HOOKS, TRANSFORMS
 from tests.test_configs import INSTANT, _marked
 
@@ -44,7 +44,7 @@ class DropInputs(Hook):
     """Dropout behind the data preprocessor, and noise of the other generators: random numbers of the training process."""
 
     def before_run(self, runner) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         model.data_preprocessor.register_forward_hook(self._drop)
 
     @staticmethod

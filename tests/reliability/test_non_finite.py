@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.hooks import Hook
-from mmengine.model import is_model_wrapper
 
 from openmsra.engine.checkpoint.io import load_file
+from openmsra.engine.wrappers import unwrapped
 from openmsra.errors import NonFiniteLossError
 from openmsra.registry import HOOKS
 from tests.dist.gloo import run_on_processes
@@ -26,7 +26,7 @@ class Poison(Hook):
         self.iteration, self.rank, self.before = iteration, rank, {}
 
     def before_run(self, runner) -> None:
-        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        model = unwrapped(runner.model)
         model.data_preprocessor.register_forward_hook(lambda module, arguments, output: self._poison(runner, output))
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:

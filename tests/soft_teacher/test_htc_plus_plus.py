@@ -1,5 +1,7 @@
 """What HTC++ adds: global attention behind the backbone, and tests with several views of each image."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from openmsra.engine.launch import build_runner
 from openmsra.errors import ConfigError
 from openmsra.soft_teacher.evaluation.multi_scale import BoxTTAModel
 from openmsra.soft_teacher.extensions.global_attention import GlobalAttentionFPN
+from openmsra.soft_teacher.hooks import detector_of
 from tests.soft_teacher.conftest import CONFIG, sample
 
 
@@ -64,6 +67,13 @@ def test_views_are_merged_in_the_image():
     (merged,) = model.test_step(dict(inputs=[[torch.zeros(3, 96, 96)]] * 3, data_samples=views))
     assert merged.pred_instances.labels.tolist() == [1, 2]
     assert merged.pred_instances.bboxes.tolist() == [[10, 20, 40, 50], [60, 60, 80, 80]]
+
+
+def test_hooks_find_the_detector_in_wrappers():
+    detector = _Views()
+    merging = BoxTTAModel(module=detector, tta_cfg={})
+    for model in (detector, merging, torch.nn.DataParallel(merging), torch.nn.DataParallel(detector)):
+        assert detector_of(SimpleNamespace(model=model)) is detector
 
 
 def _views_cfg(scales: list[int], flips: list[float]):

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import torch
 from mmengine import dist
-from mmengine.model import is_model_wrapper
 from mmengine.registry import DATASETS
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
@@ -23,6 +22,7 @@ from openmsra.autoformer.search.report import recipe_of, write_configs, write_re
 from openmsra.autoformer.search.scoring import ScoringSet, inherited_accuracy
 from openmsra.autoformer.supernet import extract_subnet
 from openmsra.common.annotations import read_json
+from openmsra.engine.wrappers import unwrapped
 from openmsra.errors import ConfigError
 from openmsra.registry import LOOPS
 from openmsra.suggest import did_you_mean
@@ -78,7 +78,7 @@ class EvolutionLoop(BaseLoop):
         self.dataset = DATASETS.build(dataloader['dataset'])
         self.loader_settings = {**dataloader, 'drop_last': False, 'dataset': self.dataset}
         self.dataloader = self._load(range(len(self.dataset)))
-        self.supernet = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        self.supernet = unwrapped(runner.model)
         self.evolution_settings = _from_config(EvolutionSettings, evolution or {}, 'train_cfg.evolution')
         self.latency_settings = _from_config(LatencySettings, latency or {}, 'train_cfg.latency')
         self.ranges, self.with_latency = dict(budgets), latency is not None or 'latency' in budgets

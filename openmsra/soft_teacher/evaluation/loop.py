@@ -1,9 +1,9 @@
 """Evaluation of teacher and student in one validation."""
 
 import torch
-from mmengine.model import is_model_wrapper
 from mmengine.runner import ValLoop, autocast
 
+from openmsra.engine.wrappers import unwrapped
 from openmsra.registry import LOOPS
 
 
@@ -73,4 +73,4 @@ class TeacherStudentValLoop(ValLoop):
     def _settings(self) -> dict:
         """``semi_test_cfg`` of the detector."""
         model = self.runner.model
-        return (model.module if is_model_wrapper(model) else model).semi_test_cfg
+        return unwrapped(model).semi_test_cfg

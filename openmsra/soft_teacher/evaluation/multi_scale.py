@@ -7,10 +7,10 @@ from mmdet.models.roi_heads import BaseRoIHead
 from mmdet.models.test_time_augs import DetTTAModel
 from mmdet.structures import DetDataSample
 from mmengine.config import ConfigDict
-from mmengine.model import is_model_wrapper
 from mmengine.runner import TestLoop
 from torch import nn
 
+from openmsra.engine.wrappers import unwrapped
 from openmsra.errors import ConfigError
 from openmsra.registry import LOOPS
 
@@ -40,7 +40,7 @@ class MultiScaleTestLoop(TestLoop):
     def run(self) -> dict[str, float]:
         """The metrics."""
         model = self.runner.model
-        detector = model.module if is_model_wrapper(model) else model
+        detector = unwrapped(model)
         self.runner.model = BoxTTAModel(module=detector, tta_cfg=self.merge_cfg)
         try:
             with without_masks(detector):

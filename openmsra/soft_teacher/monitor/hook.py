@@ -6,7 +6,7 @@ from pathlib import Path
 from mmengine.hooks import Hook
 
 from openmsra.registry import HOOKS
-from openmsra.soft_teacher.hooks import unwrapped
+from openmsra.soft_teacher.hooks import detector_of
 from openmsra.soft_teacher.monitor.pictures import pseudo_label_pictures, save_pictures
 from openmsra.soft_teacher.monitor.quality import class_counts, ground_truth_figures, pseudo_label_figures
 
@@ -33,7 +33,7 @@ class PseudoLabelMonitor(Hook):
         self.idle: Counter = Counter()
 
     def after_train_iter(self, runner, batch_idx: int, data_batch=None, outputs=None) -> None:
-        model = unwrapped(runner)
+        model = detector_of(runner)
         pseudo_labels = model.pseudo_labels
         if pseudo_labels is None:
             return
