@@ -2,9 +2,9 @@
 
 ckdn_human is the second experiment of CKDN, on people's scores; it starts from the networks of the first.
 
-On real data; it goes on where it was stopped and writes benchmarks/results/claims_real_PAPER.json, the tables and the figure of
-the page. The data are looked for in the folder that OPENMSRA_DATA names, or in data/; python tools/download_data.py gets them.
-With --miniature on toys made by us.
+On real data; it goes on where it was stopped, unless its settings have changed since, and writes
+benchmarks/results/claims_real_PAPER.json, the tables and the figure of the page. The data are looked for in the folder that
+OPENMSRA_DATA names, or in data/; python tools/download_data.py gets them. With --miniature on toys made by us.
 """
 
 import argparse
@@ -21,6 +21,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.training import require_same_settings  # noqa: E402
 from openmsra.engine.launch import run_tool  # noqa: E402
 
 
@@ -40,11 +41,9 @@ def main(argv: list[str] | None = None) -> None:
     torch.set_num_threads(1)
     real = not args.miniature
     module, started = importlib.import_module(f'benchmarks.{args.paper}_{"real" if real else "claims"}'), time.time()
-    folder, seeds = ROOT / 'work_dirs' / 'claims', list(range(args.seeds))
-    if real:
-        result = module.run(seeds, folder / f'{args.paper}_real')
-    else:
-        result = module.run(seeds, args.processes, folder / args.paper)
+    folder, seeds = ROOT / 'work_dirs/claims' / (f'{args.paper}_real' if real else args.paper), list(range(args.seeds))
+    require_same_settings(module, folder)
+    result = module.run(seeds, folder) if real else module.run(seeds, args.processes, folder)
     result |= dict(wall_seconds=round(time.time() - started), torch=torch.__version__, machine=platform.machine())
     file = ROOT / 'benchmarks' / 'results' / f'{"claims_real_" if real else ""}{args.paper}.json'
     file.parent.mkdir(exist_ok=True)

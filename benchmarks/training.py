@@ -7,14 +7,17 @@ import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
 from mmengine.config import Config
 
 from openmsra.engine.config.check import runner_keys
+from openmsra.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]
+WITHOUT_EFFECT = ('PROCESSES', 'THRESHOLDS')  # settings of an experiment that no kept figure depends on
 
 
 class Training(NamedTuple):
@@ -81,6 +84,33 @@ def side_by_side(function: Callable, *arguments: Iterable, processes: int) -> li
     """``map`` with several calls at a time, each on a thread of its own; for work in torch, which leaves the interpreter free."""
     with ThreadPoolExecutor(processes) as pool:
         return list(pool.map(function, *arguments))
+
+
+def require_same_settings(experiment: ModuleType, folder: Path) -> None:
+    """Compare the settings of an experiment with those that ``folder`` was begun with, or write them there.
+
+    They are its upper-case names with plain values: arms, rates, numbers of steps. Configs and data are not compared.
+
+    Raises:
+        ConfigError: a setting has another value, so that old figures would stand beside new ones.
+    """
+    now = {name: value for name, value in map(_plain, vars(experiment).items()) if name}
+    then = kept(folder / 'settings.json', lambda: now)
+    changed = [name for name in sorted(now.keys() | then.keys()) if now.get(name) != then.get(name)]
+    if changed:
+        raise ConfigError(
+            f'{folder} was begun with other settings: {", ".join(changed)}. '
+            'Remove it (or what depends on them, and its settings.json), or set them back.'
+        )
+
+
+def _plain(item: tuple[str, object]) -> tuple[str | None, object]:
+    """Name and value as they come back from JSON; no name for what is no setting."""
+    name, value = item
+    try:
+        return (name, json.loads(json.dumps(value))) if name.isupper() and name not in WITHOUT_EFFECT else (None, None)
+    except TypeError:
+        return None, None
 
 
 def kept(file: Path, measure: Callable[[], object]) -> Any:

@@ -1,6 +1,7 @@
 """What the claims on real data share: places of data, intervals, parts of pages."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,8 +9,8 @@ from mmengine.config import Config
 
 from benchmarks import mcn_real
 from benchmarks.real_data import at_data, data_folder, over_items, over_seeds, replace_part
-from benchmarks.training import kept, kept_array
-from openmsra.errors import MissingFileError
+from benchmarks.training import kept, kept_array, require_same_settings
+from openmsra.errors import ConfigError, MissingFileError
 
 
 def test_data_are_looked_for_where_the_variable_says(tmp_path, monkeypatch):
@@ -86,3 +87,18 @@ def test_what_was_measured_is_kept_whole_or_not_at_all(tmp_path, monkeypatch, ke
     assert not file.exists()
     assert list(keep(file, lambda: np.array(figures) if suffix == '.npy' else figures)) == figures
     assert list(keep(file, interrupted)) == figures and [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def test_an_experiment_with_other_settings_does_not_go_on(tmp_path):
+    def experiment(**changed):
+        settings = dict(
+            STEPS=600, RATES=(1e-3, 2e-3), CONFIGS=Path('configs'), THRESHOLDS=dict(gap=1.0), helper=len, ARMS={'DR': {}}
+        )
+        return SimpleNamespace(**settings | changed)
+
+    for _ in range(2):
+        require_same_settings(experiment(), tmp_path / 'new')
+    require_same_settings(experiment(CONFIGS=Path('elsewhere'), THRESHOLDS=dict(gap=2.0)), tmp_path / 'new')
+    for changed in (dict(STEPS=400), dict(RATES=(1e-3,)), dict(MORE=1)):
+        with pytest.raises(ConfigError, match=next(iter(changed))):
+            require_same_settings(experiment(**changed), tmp_path / 'new')
