@@ -30,6 +30,8 @@ ADDING = {
 def require_fixed_gradients(model: nn.Module, device: str) -> None:
     """Refuse to train a model whose gradients do not repeat themselves, where fixed algorithms are asked for.
 
+    A layer may say of itself whether they do, by an attribute ``has_fixed_gradient``; else it is known by its file in mmcv.
+
     Args:
         device: kind of device that trains it; on 'cpu' mmcv's operators add in a fixed order.
 
@@ -38,15 +40,15 @@ def require_fixed_gradients(model: nn.Module, device: str) -> None:
     """
     if device == 'cpu' or not torch.are_deterministic_algorithms_enabled():
         return
-    layers = {name: type(layer) for name, layer in model.named_modules() if _adds(type(layer))}
+    layers = {name: type(layer) for name, layer in model.named_modules() if not _has_fixed_gradient(layer)}
     if layers:
         name, kind = next(iter(layers.items()))
         raise ConfigError(
-            f"--deterministic: {len(layers)} layer(s) of the model are mmcv's and have no gradient that repeats itself on a GPU: "
+            f'--deterministic: {len(layers)} layer(s) of the model have no gradient that repeats itself on a GPU: '
             f'{kind.__name__} ({name}) is the first. Train without --deterministic, or take another layer.'
         )
 
 
-def _adds(kind: type[nn.Module]) -> bool:
-    package, _, file = kind.__module__.rpartition('.')
-    return package == 'mmcv.ops' and file in ADDING
+def _has_fixed_gradient(layer: nn.Module) -> bool:
+    package, _, file = type(layer).__module__.rpartition('.')
+    return getattr(layer, 'has_fixed_gradient', package != 'mmcv.ops' or file not in ADDING)

@@ -68,6 +68,7 @@ class RegionPool(nn.Module):
         if mode not in ('matrix', 'mmcv'):
             raise ValueError(f"RegionPool: mode={mode!r}; valid are 'matrix', 'mmcv'.")
         self.bins, self.samples, self.mode = bins, samples, mode
+        self.has_fixed_gradient = mode != 'mmcv'  # on a GPU
 
     def forward(self, features: torch.Tensor, boxes: torch.Tensor, size: int) -> torch.Tensor:
         """Pool.
@@ -83,7 +84,7 @@ class RegionPool(nn.Module):
         Raises:
             RuntimeError: fixed algorithms are asked for on a GPU, and ``mode`` is 'mmcv'.
         """
-        if self.mode == 'mmcv' and features.device.type != 'cpu' and torch.are_deterministic_algorithms_enabled():
+        if not self.has_fixed_gradient and features.device.type != 'cpu' and torch.are_deterministic_algorithms_enabled():
             raise RuntimeError("RegionPool: mode='mmcv' has no gradient that repeats itself on a GPU; mode='matrix' has.")
         pooled = self._by_operator if self.mode == 'mmcv' else self._by_matrices
         return pooled(features, boxes, size).flatten(2)

@@ -25,6 +25,11 @@ from torch.autograd.function import once_differentiable
 class RoIAlign(MMCVRoIAlign):
     """mmcv's layer; average pools of single and double precision are matrix products on a CPU and with fixed algorithms."""
 
+    @property
+    def has_fixed_gradient(self) -> bool:
+        """Whether it can repeat itself on a GPU."""
+        return self.pool_mode == 'avg' or self.use_torchvision
+
     def forward(self, input: Tensor, rois: Tensor) -> Tensor:  # noqa: A002 - mmcv's name
         """(B, C, H, W) and (R, 5), number of the image and x1, y1, x2, y2, to (R, C, P, Q).
 

@@ -52,11 +52,20 @@ def test_pools_without_a_fixed_gradient_are_refused():
     assert RoIAlign(7, 1 / 4, pool_mode='max')(x.cpu(), rois.cpu()).shape == (20, 6, 7, 7)
 
 
-def test_layers_of_mmcv_are_named_before_a_training():
-    model = nn.Sequential(nn.Conv2d(3, 3, 1), MMCVRoIAlign(7, 1 / 4))
-    with pytest.raises(ConfigError, match=r'1 layer.*RoIAlign \(1\)'):
+@pytest.mark.parametrize(
+    ('layer', 'other'),
+    [
+        (MMCVRoIAlign(7, 1 / 4), RoIAlign(7, 1 / 4)),
+        (RoIAlign(7, 1 / 4, pool_mode='max'), RoIAlign(7, 1 / 4)),
+        (RegionPool(mode='mmcv'), RegionPool()),
+    ],
+    ids=['mmcv', 'max', 'maskco'],
+)
+def test_layers_without_a_fixed_gradient_are_named_before_a_training(layer, other):
+    model = nn.Sequential(nn.Conv2d(3, 3, 1), layer)
+    with pytest.raises(ConfigError, match=rf'1 layer.*{type(layer).__name__} \(1\)'):
         require_fixed_gradients(model, NAME)
     require_fixed_gradients(model, 'cpu')
-    require_fixed_gradients(nn.Sequential(model[0], RoIAlign(7, 1 / 4)), NAME)
+    require_fixed_gradients(nn.Sequential(model[0], other), NAME)
     torch.use_deterministic_algorithms(False)
     require_fixed_gradients(model, NAME)
