@@ -286,16 +286,12 @@ def memory(paper: str, args: argparse.Namespace) -> None:
                 rows[path.stem] = dict(failed='skipped: the time is used up')
                 continue
             try:
-                runner, data = _ready(cfg, args, Path(folder) / 'work')
-                try:
-                    rows[path.stem] = _measured_step(runner, data, args)
-                finally:
-                    del runner, data
-                    _leave_card(args.device)
+                rows[path.stem] = _measured_step(*_ready(cfg, args, Path(folder) / 'work'), args)
             except torch.cuda.OutOfMemoryError as error:
                 rows[path.stem] = dict(failed=f'out of memory: {_reason(error)}', batch=cfg.train_dataloader.batch_size)
             except Exception as error:  # noqa: BLE001 - noted, the next goes on
                 rows[path.stem] = dict(failed=_reason(error), trace=traceback.format_exc()[-1500:])
+            _leave_card(args.device)
             print(path.stem, rows[path.stem], flush=True)
             args.out.write_text(json.dumps(rows))
         os.chdir(ROOT)

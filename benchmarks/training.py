@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -94,7 +95,7 @@ def require_same_settings(experiment: ModuleType, folder: Path) -> None:
     Raises:
         ConfigError: a setting has another value, so that old figures would stand beside new ones.
     """
-    now = {name: value for name, value in map(_plain, vars(experiment).items()) if name}
+    now = _settings(experiment)
     then = kept(folder / 'settings.json', lambda: now)
     changed = [name for name in sorted(now.keys() | then.keys()) if now.get(name) != then.get(name)]
     if changed:
@@ -104,13 +105,14 @@ def require_same_settings(experiment: ModuleType, folder: Path) -> None:
         )
 
 
-def _plain(item: tuple[str, object]) -> tuple[str | None, object]:
-    """Name and value as they come back from JSON; no name for what is no setting."""
-    name, value = item
-    try:
-        return (name, json.loads(json.dumps(value))) if name.isupper() and name not in WITHOUT_EFFECT else (None, None)
-    except TypeError:
-        return None, None
+def _settings(experiment: ModuleType) -> dict[str, Any]:
+    """The plain upper-case names of a module as they come back from JSON."""
+    settings = {}
+    for name, value in vars(experiment).items():
+        if name.isupper() and name not in WITHOUT_EFFECT:
+            with suppress(TypeError):
+                settings[name] = json.loads(json.dumps(value))
+    return settings
 
 
 def kept(file: Path, measure: Callable[[], object]) -> Any:

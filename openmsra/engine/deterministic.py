@@ -27,18 +27,23 @@ ADDING = {
 }
 
 
+def must_be_fixed(device: str) -> bool:
+    """Whether gradients on a kind of device must be kept from changing; on 'cpu' mmcv's operators add in a fixed order anyway."""
+    return device != 'cpu' and torch.are_deterministic_algorithms_enabled()
+
+
 def require_fixed_gradients(model: nn.Module, device: str) -> None:
     """Refuse to train a model whose gradients do not repeat themselves, where fixed algorithms are asked for.
 
     A layer may say of itself whether they do, by an attribute ``has_fixed_gradient``; else it is known by its file in mmcv.
 
     Args:
-        device: kind of device that trains it; on 'cpu' mmcv's operators add in a fixed order.
+        device: kind of device that trains it.
 
     Raises:
         ConfigError: fixed algorithms are asked for, and a trained layer has none.
     """
-    if device == 'cpu' or not torch.are_deterministic_algorithms_enabled():
+    if not must_be_fixed(device):
         return
     layers = {name: type(layer) for name, layer in model.named_modules() if not _has_fixed_gradient(layer)}
     if layers:

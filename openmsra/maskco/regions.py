@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from openmsra.engine.deterministic import must_be_fixed
+
 FILLS = ('mean', 'image_mean', 'noise', 'blur', 'learned')
 
 
@@ -84,7 +86,7 @@ class RegionPool(nn.Module):
         Raises:
             RuntimeError: fixed algorithms are asked for on a GPU, and ``mode`` is 'mmcv'.
         """
-        if not self.has_fixed_gradient and features.device.type != 'cpu' and torch.are_deterministic_algorithms_enabled():
+        if not self.has_fixed_gradient and must_be_fixed(features.device.type):
             raise RuntimeError("RegionPool: mode='mmcv' has no gradient that repeats itself on a GPU; mode='matrix' has.")
         pooled = self._by_operator if self.mode == 'mmcv' else self._by_matrices
         return pooled(features, boxes, size).flatten(2)

@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from torch.autograd import Function
 from torch.autograd.function import once_differentiable
 
+from openmsra.engine.deterministic import must_be_fixed
+
 
 class RoIAlign(MMCVRoIAlign):
     """mmcv's layer; average pools of single and double precision are matrix products on a CPU and with fixed algorithms."""
@@ -36,7 +38,7 @@ class RoIAlign(MMCVRoIAlign):
         Raises:
             RuntimeError: fixed algorithms are asked for, and this pool has a gradient without one on the device.
         """
-        fixed = input.device.type != 'cpu' and torch.are_deterministic_algorithms_enabled()
+        fixed = must_be_fixed(input.device.type)
         usual = self.pool_mode == 'avg' and not self.use_torchvision and input.dtype in (torch.float32, torch.float64)
         if not usual and fixed and not self.use_torchvision:
             raise RuntimeError(

@@ -1,6 +1,6 @@
 """``--deterministic`` on a device that is no CPU: no gradient of mmcv's that torch does not know to change from run to run.
 
-Run in a process of its own by ``tests/soft_teacher/test_roi_align.py``, since the device stays registered.
+Run by ``test_standin.py`` in a process of its own, since the device stays registered.
 """
 
 import pytest

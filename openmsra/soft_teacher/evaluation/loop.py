@@ -72,5 +72,4 @@ class TeacherStudentValLoop(ValLoop):
     @property
     def _settings(self) -> dict:
         """``semi_test_cfg`` of the detector."""
-        model = self.runner.model
-        return unwrapped(model).semi_test_cfg
+        return unwrapped(self.runner.model).semi_test_cfg
