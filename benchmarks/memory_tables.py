@@ -14,7 +14,8 @@ def table(paper: str) -> str:
     rows = {name: row for name, row in result['memory'][paper].items() if isinstance(row, dict) and 'peak_gib' in row}
     lines = [
         f'One training step on an {result["card"]} (torch {result["torch"]}, `python benchmarks/gpu_check.py --stages memory`;',
-        'where other trainings ran on the card, the time says nothing):',
+        'where other trainings ran on the card, the time says nothing; the processor made other batches meanwhile, which slows',
+        'small networks):',
         '',
         '| recipe | batch a GPU | peak, GiB | reserved, GiB | step, ms |',
         '|---|---|---|---|---|',
