@@ -189,12 +189,16 @@ def end_process_group() -> None:
     """Leave the process group and wait for its threads.
 
     A thread of gloo that still holds a tensor when Python ends aborts the process. The group joins its threads when its last
-    reference goes, and what holds it (runner, model, wrapper) refers to itself: only the collector finds it.
+    reference goes, and what holds it (runner, model, wrapper) refers to itself: only the collector finds it. The last reference
+    has to be Python's, which lets go of the interpreter's lock: a wrapper of DDP joins the threads with the lock held, and one
+    that needs the lock to free its tensor would wait for ever.
     """
     distributed = sys.modules.get('torch.distributed')  # absent where nothing has imported torch
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
+        group = distributed.group.WORLD
         distributed.destroy_process_group()
         gc.collect()
+        del group
 
 
 def _end_data_workers() -> None:

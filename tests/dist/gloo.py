@@ -1,12 +1,15 @@
 """Run a function on several gloo processes of one machine, on the CPU."""
 
+import faulthandler
 import importlib
 import multiprocessing
 import os
 import pickle
-import socket
+import queue
+import tempfile
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -23,28 +26,31 @@ def run_on_processes(function: Callable, world_size: int, *arguments, timeout: f
         what each rank returned, in the order of the ranks.
 
     Raises:
-        RuntimeError: a rank failed (with its traceback) or did not answer within ``timeout`` seconds.
+        RuntimeError: a rank failed (with its traceback) or did not answer within ``timeout`` seconds;
+            stderr shows where each was then.
     """
     # forked from this process, which has read the libraries; one that has used a GPU cannot be forked
     context = multiprocessing.get_context('spawn' if torch.cuda.is_available() else 'fork')
     for library in READ_BY_RUNNERS:
         importlib.import_module(library)
-    with socket.socket() as free:
-        free.bind(('127.0.0.1', 0))
-        port = free.getsockname()[1]
     results = context.Queue()
-    # no daemons: these may not start data workers
-    processes = [
-        context.Process(target=_rank, args=(function, rank, world_size, port, results, arguments)) for rank in range(world_size)
-    ]
-    for process in processes:
-        process.start()
-    try:
-        answers = dict(_checked(pickle.loads(results.get(timeout=timeout))) for _ in processes)
-    finally:
+    with tempfile.TemporaryDirectory() as folder:
+        meeting = Path(folder) / 'store'  # a file: a free port may be taken before the ranks meet there
+        # no daemons: these may not start data workers
+        processes = [
+            context.Process(target=_rank, args=(function, rank, world_size, meeting, results, timeout, arguments))
+            for rank in range(world_size)
+        ]
         for process in processes:
-            process.join(5)
-            process.kill()
+            process.start()
+        try:
+            answers = dict(_checked(pickle.loads(results.get(timeout=timeout))) for _ in processes)
+        except queue.Empty:
+            raise RuntimeError(f'a rank did not answer within {timeout:g} s') from None
+        finally:
+            for process in processes:
+                process.join(5)
+                process.kill()
     return [answers[rank] for rank in range(world_size)]
 
 
@@ -55,13 +61,12 @@ def _checked(answer: tuple) -> tuple:
     return rank, value
 
 
-def _rank(function: Callable, rank: int, world_size: int, port: int, results, arguments: tuple) -> None:
+def _rank(function: Callable, rank: int, world_size: int, meeting: Path, results, timeout: float, arguments: tuple) -> None:
+    faulthandler.dump_traceback_later(0.9 * timeout, file=2)
     torch.set_num_threads(1)
-    os.environ.update(
-        MASTER_ADDR='127.0.0.1', MASTER_PORT=str(port), RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world_size)
-    )
-    dist.init_process_group('gloo', rank=rank, world_size=world_size)
+    os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world_size))
     try:
+        dist.init_process_group('gloo', init_method=meeting.as_uri(), rank=rank, world_size=world_size)
         answer = (rank, function(rank, world_size, *arguments), None)
     except Exception:  # noqa: BLE001 - the parent process raises it
         answer = (rank, None, traceback.format_exc())

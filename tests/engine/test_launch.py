@@ -69,6 +69,29 @@ def test_no_thread_of_the_process_group_lives_when_python_ends(end, code):
     assert (done.returncode, done.stdout) == (code, '[]\n'), done.stderr
 
 
+PENDING = """
+import gc
+import torch
+import torch.distributed as dist
+from openmsra.engine.launch import end_process_group
+from torch.nn.parallel import DistributedDataParallel
+
+for _ in range(100):
+    dist.init_process_group('gloo', store=dist.HashStore(), rank=0, world_size=1)
+    model = DistributedDataParallel(torch.nn.Linear(4, 4))
+    model.itself = model
+    for _ in range(20):
+        dist.all_reduce(torch.ones(2000), async_op=True)  # Python has let go of the tensors: the threads free them
+    del model
+    end_process_group()
+"""
+
+
+def test_work_that_is_under_way_does_not_keep_the_end_of_the_process_group():
+    """A thread that frees a tensor of Python needs the interpreter's lock; who joins the thread must not hold it."""
+    subprocess.run([sys.executable, '-c', PENDING], check=True, timeout=60)
+
+
 FAULTS = """
 import resource
 import torch
