@@ -94,13 +94,13 @@ def run(seeds: list[int], folder: Path) -> dict:
     """All runs; finished ones are read from ``folder``. AUC and rates of found forgeries in percent."""
     folder.mkdir(parents=True, exist_ok=True)
     rates, started = _search(folder), time.time()
-    trainings = {arm: [_training(arm, rates[arm], seed, STEPS, folder) for seed in seeds] for arm in ARMS}
+    trainings = {arm: [training_of(arm, rates[arm], seed, STEPS, folder) for seed in seeds] for arm in ARMS}
     train_all([training for runs in trainings.values() for training in runs], PROCESSES)
     print(f'trained in {time.time() - started:.0f} s', flush=True)
-    level = min(map(sharpness, _windows('test', WINDOWS[SOFT]).clips.permute(0, 2, 3, 4, 1).numpy()))
+    level = min(map(sharpness, windows_of('test', WINDOWS[SOFT]).clips.permute(0, 2, 3, 4, 1).numpy()))
     rows, videos = {}, {}
     for name, options in _conditions(level).items():
-        windows = _windows(**options)
+        windows = windows_of(**options)
         scores = _scores(name, windows, trainings, seeds, folder)
         videos[name] = {arm: [_videos(windows, values) for values in runs] for arm, runs in scores.items()}
         rows[name] = {arm: [_figures(windows, values) for values in runs] for arm, runs in scores.items()}
@@ -110,12 +110,12 @@ def run(seeds: list[int], folder: Path) -> dict:
     return dict(settings=settings, rows=rows, verdicts=_verdicts(rows, videos))
 
 
-def _config(arm: str) -> Config:
+def config_of(arm: str) -> Config:
     return at_data(load_config(CONFIGS / f'{ARMS[arm]}.py'), dict(faces=data_folder('faces')))
 
 
-def _training(arm: str, rate: float, seed: int, steps: int, folder: Path, search: bool = False) -> Training:
-    cfg = _config(arm)
+def training_of(arm: str, rate: float, seed: int, steps: int, folder: Path, search: bool = False) -> Training:
+    cfg = config_of(arm)
     if not search:
         cfg.train_dataloader.dataset.held_out = ()
     cfg.optim_wrapper.optimizer.lr = rate
@@ -128,14 +128,14 @@ def _search(folder: Path) -> dict[str, float]:
 
     def search() -> dict[str, dict[str, dict]]:
         trainings = {
-            (arm, rate): _training(arm, rate, SEARCH_SEED, SEARCH_STEPS, folder, search=True)
+            (arm, rate): training_of(arm, rate, SEARCH_SEED, SEARCH_STEPS, folder, search=True)
             for arm in SEARCHED
             for rate in RATES
         }
         train_all(trainings.values(), PROCESSES)
-        windows, found = _windows('val', 9, forge=True), {}
+        windows, found = windows_of('val', 9, forge=True), {}
         for (arm, rate), training in trainings.items():
-            scores = _network_scores(arm, training.checkpoint, windows.clips)
+            scores = network_scores(arm, training.checkpoint, windows.clips)
             right = np.where(windows.labels, scores, 1 - scores)
             auc = detection_figures(windows.labels, scores)['AUC']
             found.setdefault(arm, {})[f'{rate:g}'] = dict(AUC=auc, loss=-float(np.log(right.clip(1e-7)).mean()))
@@ -147,8 +147,8 @@ def _search(folder: Path) -> dict[str, float]:
 
 
 def _conditions(level: float) -> dict[str, dict]:
-    """Arguments of :func:`_windows` for everything that is tested; ``level`` is the sharpness to which clips are blurred."""
-    forgeries = _config(FTCN).forgeries
+    """Arguments of :func:`windows_of` for everything that is tested; ``level`` is the sharpness to which clips are blurred."""
+    forgeries = config_of(FTCN).forgeries
     conditions = {
         CLEAN: dict(count=WINDOWS[CLEAN]),
         SEEN: dict(count=WINDOWS[SEEN], forge=True, steps=[dict(forgeries, seed=1)]),
@@ -165,9 +165,9 @@ def _perturbed(kind: str, level: int) -> str:
     return f'{kind} {level}'
 
 
-def _windows(part: str, count: int, forge: bool = False, steps: list[dict] | None = None) -> Windows:
+def windows_of(part: str, count: int, forge: bool = False, steps: list[dict] | None = None) -> Windows:
     """Windows of a part, ``count`` of each video: real ones, and forgeries of them by the ``steps`` or the listed forgeries."""
-    cfg = _config(FTCN)
+    cfg = config_of(FTCN)
     options = dict(cfg.val_dataloader.dataset if part == 'val' else cfg.test_dataloader.dataset, clips_per_video=count)
     if forge:
         options |= dict(forge=True, methods=[])
@@ -192,17 +192,17 @@ def _scores(
         arm, work_dir, trained = job
         checkpoint = trained.checkpoint if isinstance(trained, Training) else None
         seed = 0 if checkpoint else trained
-        return kept_array(work_dir / f'scores_{_slug(name)}.npy', lambda: _network_scores(arm, checkpoint, windows.clips, seed))
+        return kept_array(work_dir / f'scores_{_slug(name)}.npy', lambda: network_scores(arm, checkpoint, windows.clips, seed))
 
     values = dict(zip(jobs, side_by_side(scored, jobs.values(), processes=PROCESSES), strict=True))
     scores = {arm: [values[arm, k] for k in range(len(seeds))] for arm in (RANDOM, *ARMS)}
     return {key: [_statistic(key, windows)] for key in STATISTICS} | scores
 
 
-def _network_scores(arm: str, checkpoint: Path | None, clips: Tensor, seed: int = 0) -> np.ndarray:
+def network_scores(arm: str, checkpoint: Path | None, clips: Tensor, seed: int = 0) -> np.ndarray:
     """Probabilities (N,) of a forgery; without a checkpoint by random weights of the seed."""
     torch.manual_seed(seed)
-    model = init_model(_config(arm), checkpoint)
+    model = init_model(config_of(arm), checkpoint)
     with torch.inference_mode():
         batches = [model.test_step(dict(inputs=few)) for few in clips.split(8)]
     return np.array([sample.pred_score for batch in batches for sample in batch])

@@ -16,7 +16,7 @@ from openmsra import compat
 compat.bridge_torchvision()
 
 from openmsra.common.clips import ClipDataPreprocessor  # noqa: E402
-from openmsra.ftcn.data.clips import AugmentClip, FaceClips, PackClip  # noqa: E402
+from openmsra.ftcn.data.clips import AugmentClip, FaceClips, PackClip, StoreAsJPEG  # noqa: E402
 from openmsra.ftcn.data.forge import ForgeFace  # noqa: E402
 from openmsra.ftcn.data.perturb import PerturbClip, SoftenClip  # noqa: E402
 from openmsra.ftcn.data.videos import FaceVideos, PairedSampler  # noqa: E402
@@ -39,6 +39,7 @@ __all__ = [
     'PerturbClip',
     'PreciseBNHook',
     'SoftenClip',
+    'StoreAsJPEG',
     'TrackScore',
     'VideoForgeryMetric',
     'VideoScore',

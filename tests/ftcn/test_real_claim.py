@@ -96,7 +96,7 @@ def test_all_of_it_on_generated_videos(tmp_path, monkeypatch):
     for name, value in dict(STEPS=10, SEARCH_STEPS=10, RATES=(1e-3,), WINDOWS=dict.fromkeys(ftcn_real.WINDOWS, 1)).items():
         monkeypatch.setattr(ftcn_real, name, value)
     monkeypatch.setattr(ftcn_real, 'ROBUSTNESS', dict(blur=(1, 5)))
-    config = ftcn_real._config
+    config = ftcn_real.config_of
 
     def narrow(arm):
         cfg = config(arm)
@@ -110,8 +110,8 @@ def test_all_of_it_on_generated_videos(tmp_path, monkeypatch):
                 torch.save(dict(state_dict=init_model(training.config).state_dict()), training.work_dir / 'weights.pth')
                 (training.work_dir / 'last_checkpoint').write_text(str(training.work_dir / 'weights.pth'))
 
-    monkeypatch.setattr(ftcn_real, '_config', narrow)
-    train_all([ftcn_real._training(FTCN, 1e-3, ftcn_real.SEARCH_SEED, 10, tmp_path / 'runs', search=True)], 1)
+    monkeypatch.setattr(ftcn_real, 'config_of', narrow)
+    train_all([ftcn_real.training_of(FTCN, 1e-3, ftcn_real.SEARCH_SEED, 10, tmp_path / 'runs', search=True)], 1)
     monkeypatch.setattr(ftcn_real, 'train_all', untrained)
     result = ftcn_real.run([0, 1], tmp_path / 'runs')
     assert list(result['rows']) == [CLEAN, SEEN, COHERENT, SOFT, 'blur 1', 'blur 5']
@@ -120,7 +120,7 @@ def test_all_of_it_on_generated_videos(tmp_path, monkeypatch):
     text = ftcn_real.table(json.loads(json.dumps(result)))
     assert text.count('\n| FTCN-TT |') == 3 and '| edtalk | sadtalker |' in text and f'{CLEAN}: {TT} - FTCN' in text
     ftcn_real.draw(result, tmp_path / 'figure.png')
-    monkeypatch.setattr(ftcn_real, '_network_scores', None)
+    monkeypatch.setattr(ftcn_real, 'network_scores', None)
     assert ftcn_real.run([0, 1], tmp_path / 'runs') == result
 
 

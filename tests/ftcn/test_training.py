@@ -11,8 +11,9 @@ import torch
 from PIL import Image
 
 from openmsra.errors import ImageError
-from openmsra.ftcn import AugmentClip, FaceClips, PackClip, VideoForgeryMetric, WarmupCosineLR
+from openmsra.ftcn import AugmentClip, FaceClips, PackClip, StoreAsJPEG, VideoForgeryMetric, WarmupCosineLR
 from openmsra.ftcn.data.clips import clip_starts, reflect
+from openmsra.ftcn.faces.prepare import FORMATS
 from openmsra.ftcn.metrics import auc_interval, detection_figures
 from openmsra.miniatures import forgeries
 from openmsra.miniatures.forgeries import METHODS, SyntheticForgeries
@@ -159,6 +160,16 @@ def test_augmentation_is_the_same_in_all_frames(choice):
     out = AugmentClip(**options).transform(dict(clip=clip))['clip']
     assert (out == out[:1]).all() and not np.array_equal(out, clip)
     assert np.array_equal(clip[0], frame)
+
+
+def test_clip_stored_as_jpeg_is_what_the_face_tool_writes(tmp_path):
+    clip = np.random.default_rng(0).integers(0, 256, (2, 24, 24, 3), np.uint8)
+    out = StoreAsJPEG(95).transform(dict(clip=clip))['clip']
+    cv2.imwrite(str(tmp_path / '0.jpg'), clip[0][..., ::-1], FORMATS['.jpg'](95))
+    np.testing.assert_array_equal(out[0], cv2.imread(str(tmp_path / '0.jpg'))[..., ::-1])
+    assert (out[0] != clip[0]).any()
+    with pytest.raises(ValueError, match='quality must be from 1 to 100, got 0'):
+        StoreAsJPEG(0)
 
 
 def test_jpeg_takes_the_channels_for_what_they_are(monkeypatch):

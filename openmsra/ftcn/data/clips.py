@@ -181,9 +181,15 @@ class FaceClips(LongList):
         return int(np.random.choice(self.groups[group]))
 
 
-def jpeg(frame: np.ndarray, quality: int) -> np.ndarray:
-    """An RGB frame (H, W, 3) behind JPEG; OpenCV's order of the channels decides which of them are compressed most."""
-    file = cv2.imencode('.jpg', cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+def jpeg(frame: np.ndarray, quality: int, full_colour: bool = False) -> np.ndarray:
+    """An RGB frame (H, W, 3) behind JPEG; OpenCV's order of the channels decides which of them are compressed most.
+
+    Colours have half of the resolution, unless ``full_colour``.
+    """
+    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    if full_colour:
+        options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    file = cv2.imencode('.jpg', cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), options)[1]
     return cv2.cvtColor(cv2.imdecode(file, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
 
@@ -222,6 +228,27 @@ class AugmentClip(BaseTransform):
             top, left = (int(np.random.rand() * n * (1 - side)) for n in (height, width))
             clip[:, top : top + int(side * height), left : left + int(side * width)] = 0
         return dict(results, clip=clip)
+
+
+@TRANSFORMS.register_module()
+class StoreAsJPEG(BaseTransform):
+    """Every frame behind JPEG as tools/ftcn_faces.py stores crops: shows what the format costs without a second copy on disk.
+
+    Args:
+        quality: 1 to 100.
+
+    Raises:
+        ValueError: it is not.
+    """
+
+    def __init__(self, quality: int = 95) -> None:
+        if not 1 <= quality <= 100:
+            raise ValueError(f'quality must be from 1 to 100, got {quality}')
+        self.quality = quality
+
+    def transform(self, results: dict) -> dict:
+        """Changes ``clip`` (T, H, W, 3) uint8."""
+        return dict(results, clip=np.stack([jpeg(frame, self.quality, full_colour=True) for frame in results['clip']]))
 
 
 @TRANSFORMS.register_module()
