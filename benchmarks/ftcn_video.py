@@ -1,17 +1,23 @@
 """FTCN on whole videos: memory and time by length, time by stage, and what the face detectors cost and change.
 
+    python benchmarks/ftcn_video.py compose --out FOLDER                  720p videos of the real faces of the data set faces
+    python benchmarks/ftcn_video.py tool VIDEO ... --minutes 0.25         the whole command by the clock, beside the network alone
     python benchmarks/ftcn_video.py lengths VIDEO ... --minutes 1 3 10    the tool's own path on videos joined from those given
     python benchmarks/ftcn_video.py detectors VIDEO ... [--yunet FILE]    MTCNN in each frame and followed, and Haar
     python benchmarks/ftcn_video.py preparation VIDEO ...                 disk and time of ftcn_faces.py, effect on scores
 
-The videos must have one size and rate (H.264, MP4). The network is the paper's with random weights, one thread; seconds are those
-of the processor. Each length runs in a fresh process, whose peak resident set is read (VmHWM), so that this needs Linux.
+The videos must have one size and rate (H.264, MP4); those of compose have. The network is the paper's with random weights, one
+thread; seconds are those of the processor, for tool those of the clock and on all threads. Each length runs in a fresh process,
+whose peak resident set is read (VmHWM), so that this needs Linux.
 """
 
 import argparse
+import csv
 import json
 import multiprocessing
 import platform
+import subprocess
+import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -22,40 +28,115 @@ import cv2
 import numpy as np
 import torch
 
-from benchmarks.ftcn_speed import CONFIG, _high_water, network
-from openmsra.common.video import VideoFile, video_header
-from openmsra.engine.checkpoint.io import save_file
-from openmsra.ftcn import FTCNInferencer
-from openmsra.ftcn.data.clips import FaceClips
-from openmsra.ftcn.faces import tracking
-from openmsra.ftcn.faces.align import align_clip, landmarks_of_box
-from openmsra.ftcn.faces.detectors import Detector, Face, HaarDetector, YuNetDetector
-from openmsra.ftcn.faces.mtcnn import MTCNNDetector
-from openmsra.ftcn.faces.prepare import clip_lines, prepare_video
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.ftcn_speed import CONFIG, _high_water, network  # noqa: E402
+from benchmarks.real_data import data_folder  # noqa: E402
+from openmsra.common.video import VideoFile, video_header  # noqa: E402
+from openmsra.engine.checkpoint.io import save_file  # noqa: E402
+from openmsra.ftcn import FTCNInferencer  # noqa: E402
+from openmsra.ftcn.data.clips import FaceClips, reflect  # noqa: E402
+from openmsra.ftcn.faces import tracking  # noqa: E402
+from openmsra.ftcn.faces.align import align_clip, landmarks_of_box  # noqa: E402
+from openmsra.ftcn.faces.detectors import Detector, Face, HaarDetector, YuNetDetector  # noqa: E402
+from openmsra.ftcn.faces.mtcnn import MTCNNDetector  # noqa: E402
+from openmsra.ftcn.faces.prepare import clip_lines, prepare_video  # noqa: E402
 
 RESULTS = Path(__file__).parent / 'results/ftcn_video.json'
+THREADS = torch.get_num_threads()  # before they are set to one
 FORMATS = {'png': ('.png', 0), 'jpg 95': ('.jpg', 95), 'jpg 90': ('.jpg', 90), 'webp 90': ('.webp', 90)}
 
 
 def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('part', choices=['lengths', 'detectors', 'preparation'])
-    parser.add_argument('videos', nargs='+', type=Path)
+    parser.add_argument('part', choices=['compose', 'tool', 'lengths', 'detectors', 'preparation'])
+    parser.add_argument('videos', nargs='*', type=Path)
+    parser.add_argument('--out', type=Path, help='of compose: folder of the videos')
     parser.add_argument('--minutes', nargs='+', type=float, default=[1, 3, 10])
     parser.add_argument('--stride', type=int, default=200, help='of lengths: the memory is that of every stride')
     parser.add_argument('--given', action='store_true', help='of lengths: one face in all frames in place of the detector')
     parser.add_argument('--frames', type=int, default=48, help='of each video, for the detectors and the preparation')
     parser.add_argument('--yunet', type=Path)
+    parser.add_argument('--repeats', type=int, default=3, help='of tool')
     args = parser.parse_args(argv)
+    if args.part == 'compose':
+        if args.out is None:
+            parser.error('compose needs --out FOLDER')
+        compose(args.out)
+        return
+    if not args.videos:
+        parser.error('give videos; compose makes some')
     torch.set_num_threads(1)
     cv2.setNumThreads(1)
-    rows = {'lengths': lengths, 'detectors': detectors, 'preparation': preparation}[args.part](args)
+    parts = dict(tool=tool, lengths=lengths, detectors=detectors, preparation=preparation)
+    rows = parts[args.part](args)
     kept = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
     kept[f'{args.part}, face given' if args.given else args.part] = dict(
         rows=rows, machine=platform.machine(), torch=torch.__version__, videos=len(args.videos)
     )
     RESULTS.write_text(json.dumps(kept, indent=1) + '\n')
     print(json.dumps(rows, indent=1))
+
+
+def compose(out: Path) -> None:
+    """Each real face of the test and training people, 400 pixels wide, on a photograph that moves behind it: 16 seconds, 720p.
+
+    H.264 at CRF 23, 25 frames a second; the clips run forth and back. The edge of a face fades into the photograph.
+    """
+    import av
+
+    faces, photographs = data_folder('faces'), sorted(data_folder('bsds500').rglob('*.jpg'))
+    with (faces / 'list.csv').open(encoding='utf-8', newline='') as file:
+        clips = [faces / row['path'] for row in csv.DictReader(file) if row['label'] == '0']
+    out.mkdir(parents=True, exist_ok=True)
+    ramp = np.minimum(1, np.minimum(np.arange(400), np.arange(400)[::-1]) / 40)
+    weight = (ramp[:, None] * ramp)[..., None]
+    for number, (clip, photograph) in enumerate(zip(clips, photographs, strict=False)):
+        frames = [cv2.resize(frame, (400, 400), interpolation=cv2.INTER_CUBIC) for frame, _ in VideoFile(clip)]
+        scene = cv2.resize(cv2.cvtColor(cv2.imread(str(photograph)), cv2.COLOR_BGR2RGB), (1700, 1130))
+        with av.open(str(out / f'{number:02}.mp4'), 'w') as target:
+            stream = target.add_stream('libx264', rate=25, options=dict(crf='23'))
+            stream.width, stream.height, stream.pix_fmt = 1280, 720, 'yuv420p'
+            for step, place in enumerate(reflect(np.arange(400), len(frames))):
+                image = scene[step : step + 720, step : step + 1280].copy()
+                part = image[160:560, 440:840]
+                part[:] = np.round(weight * frames[place] + (1 - weight) * part)
+                target.mux(stream.encode(av.VideoFrame.from_ndarray(image, format='rgb24')))
+            target.mux(stream.encode())
+
+
+def tool(args: argparse.Namespace) -> list[dict]:
+    """Seconds of tools/ftcn_video.py from its call to its end, and of the network alone on as many clips, by turns."""
+    rows = []
+    with tempfile.TemporaryDirectory() as folder:
+        checkpoint = save_random(Path(folder))
+        for minutes in args.minutes:
+            video = join(args.videos, Path(folder) / f'{minutes:g}.mp4', minutes)
+            times = defaultdict(list)
+            for _ in range(args.repeats):
+                start = time.perf_counter()
+                command = [sys.executable, 'tools/ftcn_video.py', checkpoint, video, '--out', Path(folder) / 'scores']
+                subprocess.run(list(map(str, command)), check=True, cwd=ROOT, capture_output=True)
+                times['tool'].append(time.perf_counter() - start)
+                (scores,) = (Path(folder) / 'scores').glob('*.jsonl')
+                clips = len(scores.read_text().splitlines())
+                times['network'].append(network_alone(clips))
+            ratios = np.divide(times['tool'], times['network']).tolist()
+            rows.append(dict(minutes=minutes, clips=clips, threads=THREADS, seconds=dict(times), ratios=ratios))
+    return rows
+
+
+@torch.inference_mode()
+def network_alone(clips: int, batch: int = 4) -> float:
+    """Seconds of the network for so many clips in batches of the tool, which are in memory already."""
+    torch.set_num_threads(THREADS)
+    net, inputs = network(), torch.randint(0, 256, (batch, 3, 32, 224, 224), dtype=torch.uint8)
+    net.test_step(dict(inputs=inputs[:1]))
+    start = time.perf_counter()
+    for first in range(0, clips, batch):
+        net.test_step(dict(inputs=inputs[: clips - first]))
+    return time.perf_counter() - start
 
 
 def lengths(args: argparse.Namespace) -> list[dict]:

@@ -30,6 +30,15 @@ def test_page_shows_the_measured_memory(paper):
     assert with_table(page, paper) == page, 'python benchmarks/memory_tables.py'
 
 
+@each_page
+def test_benchmarks_that_a_page_names_find_each_other(page):
+    """A script finds the modules of its own folder alone."""
+    for script in set(re.findall(r'python (benchmarks/\w+\.py)', page.read_text(encoding='utf-8'))):
+        text = (ROOT / script).read_text(encoding='utf-8')
+        own = re.search('^from benchmarks', text, re.MULTILINE)
+        assert own is None or 'sys.path.insert' in text[: own.start()], script
+
+
 # --- links
 
 
