@@ -50,7 +50,11 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         help='read an old checkpoint as pickle, which executes whatever code is in it; only for files that you wrote yourself',
     )
     parser.add_argument('--seed', type=int, help='random seed')
-    parser.add_argument('--deterministic', action='store_true', help='deterministic cuDNN algorithms')
+    parser.add_argument(
+        '--deterministic',
+        action='store_true',
+        help='on a GPU: the same numbers in every run, slower; a model that cannot is refused at the start',
+    )
 
 
 def apply_arguments(cfg: 'Config', args: argparse.Namespace) -> None:
