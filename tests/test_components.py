@@ -6,6 +6,7 @@ schedules, metrics, visualisers, log processors: all by the Runner itself. Netwo
 """
 
 import json
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,8 @@ from benchmarks.recipes import shrink_batch, use_bfloat16, without_weights
 from openmsra import compat
 from openmsra.engine.config.files import load_config
 from openmsra.engine.runner import OpenMSRARunner
-from openmsra.miniatures import restored_photos
+from openmsra.miniatures import motions, restored_photos
+from openmsra.miniatures.digit_scenes import DigitScenes
 from openmsra.miniatures.restorers import train_denoisers
 from tests import trees
 
@@ -75,12 +77,30 @@ def _hardly_trained(degraded: np.ndarray, pristine: np.ndarray, steps: tuple[int
     return dict(zip(steps, train_denoisers(degraded, pristine, (1, 2)).values(), strict=True))
 
 
+@cache
+def _scene_of_few(split: str, kind: str, size: int, part: str, index: int, make=DigitScenes._scene) -> dict:
+    return make(DigitScenes(split, 0 if split == 'train' else (0, 0), [], kind, size=size), part, index)
+
+
+def _few_scenes(self, part: str, index: int) -> dict:
+    """Two scenes stand for the thousands of a part."""
+    return dict(_scene_of_few(self.split, self.kind, self.size, part, index % 2))
+
+
+def _few_videos(split: str, count: int, drift: float, seed: int, make=motions.videos) -> tuple:
+    """One video of each motion stands for all."""
+    few = make(split, len(motions.MOTIONS), drift, seed)
+    return tuple(few[k % len(few)] for k in range(count))
+
+
 @pytest.fixture
 def at_data(data_trees, monkeypatch):
     """The working directory is one with all data; those that a miniature makes itself are few."""
     monkeypatch.chdir(data_trees)
     monkeypatch.setattr(restored_photos, 'PATCHES', dict(train=2, val=1, test=1))
     monkeypatch.setattr(restored_photos, 'train_denoisers', _hardly_trained)
+    monkeypatch.setattr(DigitScenes, '_scene', _few_scenes)
+    monkeypatch.setattr(motions, 'videos', _few_videos)
 
 
 @pytest.mark.parametrize('path', _marked(CONFIGS))
@@ -102,6 +122,7 @@ def test_every_component_of_a_detection_config_is_built(path, at_data, built, tm
 
 def _build_all(cfg: Config, runner_type: type, built: set[str], work_dir: Path) -> None:
     cfg.work_dir = str(work_dir)
+    object.__setattr__(cfg, '_format_python_code', False)  # slow, and what the visualiser writes down is not read here
     for phase in PHASES:
         if loader := cfg.get(f'{phase}_dataloader'):
             loader.num_workers, loader.persistent_workers, loader.batch_size = 0, False, 2
