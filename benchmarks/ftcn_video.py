@@ -112,18 +112,19 @@ def tool(args: argparse.Namespace) -> list[dict]:
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = save_random(Path(folder))
         for minutes in args.minutes:
-            video = join(args.videos, Path(folder) / f'{minutes:g}.mp4', minutes)
+            video, out = join(args.videos, Path(folder) / f'{minutes:g}.mp4', minutes), Path(folder) / f'scores_{minutes:g}'
             times = defaultdict(list)
             for _ in range(args.repeats):
                 start = time.perf_counter()
-                command = [sys.executable, 'tools/ftcn_video.py', checkpoint, video, '--out', Path(folder) / 'scores']
+                command = [sys.executable, 'tools/ftcn_video.py', checkpoint, video, '--out', out]
                 subprocess.run(list(map(str, command)), check=True, cwd=ROOT, capture_output=True)
                 times['tool'].append(time.perf_counter() - start)
-                (scores,) = (Path(folder) / 'scores').glob('*.jsonl')
+                (scores,) = out.glob('*.jsonl')
                 clips = len(scores.read_text().splitlines())
                 times['network'].append(network_alone(clips))
             ratios = np.divide(times['tool'], times['network']).tolist()
             rows.append(dict(minutes=minutes, clips=clips, threads=THREADS, seconds=dict(times), ratios=ratios))
+            print(rows[-1], flush=True)
     return rows
 
 
