@@ -12,6 +12,7 @@ Stated before the runs, in points of AUC of windows, for the unseen generators a
 * JPEG 95 is good enough to train on: trained and tested on it, the mean over the seeds is at most 2 lower than on PNG.
 """
 
+from functools import partial
 from itertools import product
 from pathlib import Path
 
@@ -29,7 +30,9 @@ from benchmarks.ftcn_real import (
     STEPS,
     WINDOWS,
     Windows,
+    best_rate,
     config_of,
+    figures_of_rate,
     network_scores,
     training_of,
     windows_of,
@@ -53,17 +56,17 @@ def run(seeds: list[int], folder: Path) -> dict:
     train_all(trainings.values(), PROCESSES)
     rows: dict[str, dict[str, list[float]]] = {}
     for test, (trained, tested) in product(TESTS, PAIRS):
-        windows = _windows(test, tested)
-
-        def auc(seed: int, test=test, trained=trained, tested=tested, windows=windows) -> float:
-            training = trainings[trained, seed]
-            file = training.work_dir / f'{test}_{tested}.npy'.replace(' ', '-')
-            scores = kept_array(file, lambda: network_scores(FTCN, training.checkpoint, windows.clips))
-            return detection_figures(windows.labels, scores)['AUC']
-
-        rows.setdefault(test, {})[_name(trained, tested)] = side_by_side(auc, seeds, processes=PROCESSES)
+        windows, of_seeds = _windows(test, tested), [trainings[trained, seed] for seed in seeds]
+        auc = partial(_auc, windows, f'{test}_{tested}'.replace(' ', '-'))
+        rows.setdefault(test, {})[_name(trained, tested)] = side_by_side(auc, of_seeds, processes=PROCESSES)
         print(f'{test}, {_name(trained, tested)}', flush=True)
     return dict(settings=dict(seeds=seeds, steps=STEPS, rates=rates), rows=rows, verdicts=_verdicts(rows))
+
+
+def _auc(windows: Windows, name: str, training: Training) -> float:
+    """AUC of windows by a trained network, whose scores are kept beside it under a name."""
+    scores = kept_array(training.work_dir / f'{name}.npy', lambda: network_scores(FTCN, training.checkpoint, windows.clips))
+    return detection_figures(windows.labels, scores)['AUC']
 
 
 def _name(trained: str, tested: str) -> str:
@@ -91,21 +94,16 @@ def _windows(test: str, form: str) -> Windows:
 def _search(folder: Path) -> dict[str, float]:
     """The rate for each format that tells forgeries of people best who were not trained on; equal AUC: the lower loss."""
 
-    def search() -> dict[str, dict[str, list[float]]]:
+    def search() -> dict[str, dict[str, dict]]:
         jobs = {(form, rate): _training(form, rate, SEARCH_SEED, folder, search=True) for form, rate in product(TRAINED, RATES)}
         train_all(jobs.values(), PROCESSES)
         forgeries, found = dict(config_of(FTCN).forgeries, seed=0), {}
         for form in TRAINED:
             windows = windows_of('val', 9, forge=True, steps=[forgeries, *_stored(form)])
-            for rate in RATES:
-                scores = network_scores(FTCN, jobs[form, rate].checkpoint, windows.clips)
-                right = np.where(windows.labels, scores, 1 - scores)
-                figures = [detection_figures(windows.labels, scores)['AUC'], float(np.log(right.clip(1e-7)).mean())]
-                found.setdefault(form, {})[f'{rate:g}'] = figures
+            found[form] = {f'{rate:g}': figures_of_rate(FTCN, jobs[form, rate], windows) for rate in RATES}
         return found
 
-    found = kept(folder / 'search.json', search)
-    return {form: float(max(rows, key=rows.get)) for form, rows in found.items()}
+    return {form: best_rate(rows) for form, rows in kept(folder / 'search.json', search).items()}
 
 
 def _verdicts(rows: dict[str, dict[str, list[float]]]) -> dict:
@@ -116,29 +114,32 @@ def _verdicts(rows: dict[str, dict[str, list[float]]]) -> dict:
     }
     measured = float(np.mean(rows[SEEN][base]))
     measures = measured >= THRESHOLDS['instrument']
-    statements = [('the instrument: trained and tested on PNG, seen forgeries', '80 or more', f'{measured:.1f}', measures)]
     tested, trained = (
         [gaps[f'{test}: {_name(*pair)} - {base}'] for test in TESTS] for pair in ((PNG, 'JPEG 95'), ('JPEG 95', 'JPEG 95'))
     )
-    largest = max(np.abs(gap['values']).max() for gap in tested)
-    lowest = min(gap['mean'] for gap in trained)
-    statements += [
-        (
-            'a trained network hardly notices: tested on JPEG 95 in place of PNG',
-            'at most 1 in every seed, either way',
-            f'{largest:.2f} at most',
-            measures and largest <= THRESHOLDS['tested'],
+    largest = float(max(np.abs(gap['values']).max() for gap in tested))
+    means = [gap['mean'] for gap in trained]
+    statements = [
+        dict(
+            statement='the instrument: trained and tested on PNG, seen forgeries',
+            threshold='80 or more',
+            seen=f'{measured:.1f}',
+            holds=measures,
         ),
-        (
-            'good enough to train on: trained and tested on JPEG 95',
-            'at most 2 lower in the mean',
-            ', '.join(f'{gap["mean"]:+.1f}' for gap in trained),
-            measures and lowest >= -THRESHOLDS['trained'],
+        dict(
+            statement='a trained network hardly notices: tested on JPEG 95 in place of PNG',
+            threshold='at most 1 in every seed, either way',
+            seen=f'{largest:.2f} at most',
+            holds=measures and largest <= THRESHOLDS['tested'],
+        ),
+        dict(
+            statement='good enough to train on: trained and tested on JPEG 95',
+            threshold='at most 2 lower in the mean',
+            seen=', '.join(f'{mean:+.1f}' for mean in means),
+            holds=measures and min(means) >= -THRESHOLDS['trained'],
         ),
     ]
-    names = ('statement', 'threshold', 'seen', 'holds')
-    rows_of = [dict(zip(names, [*row[:3], bool(row[3])], strict=True)) for row in statements]
-    return dict(thresholds=THRESHOLDS, gaps=gaps, statements=rows_of)
+    return dict(thresholds=THRESHOLDS, gaps=gaps, statements=statements)
 
 
 def table(result: dict) -> str:

@@ -135,15 +135,25 @@ def _search(folder: Path) -> dict[str, float]:
         train_all(trainings.values(), PROCESSES)
         windows, found = windows_of('val', 9, forge=True), {}
         for (arm, rate), training in trainings.items():
-            scores = network_scores(arm, training.checkpoint, windows.clips)
-            right = np.where(windows.labels, scores, 1 - scores)
-            auc = detection_figures(windows.labels, scores)['AUC']
-            found.setdefault(arm, {})[f'{rate:g}'] = dict(AUC=auc, loss=-float(np.log(right.clip(1e-7)).mean()))
+            found.setdefault(arm, {})[f'{rate:g}'] = figures_of_rate(arm, training, windows)
         return found
 
     found = kept(folder / 'search.json', search)
-    best = {arm: float(max(rows, key=lambda rate: (rows[rate]['AUC'], -rows[rate]['loss']))) for arm, rows in found.items()}
+    best = {arm: best_rate(rows) for arm, rows in found.items()}
     return best | {POOLED: best[FTCN]}
+
+
+def figures_of_rate(arm: str, training: Training, windows: Windows) -> dict[str, float]:
+    """What a training of the search is judged by: AUC of the windows in percent, and the cross entropy."""
+    scores = network_scores(arm, training.checkpoint, windows.clips)
+    right = np.where(windows.labels, scores, 1 - scores)
+    auc = detection_figures(windows.labels, scores)['AUC']
+    return dict(AUC=auc, loss=-float(np.log(right.clip(1e-7)).mean()))
+
+
+def best_rate(rows: dict[str, dict[str, float]]) -> float:
+    """The rate with the highest AUC; equal AUC: the lower loss."""
+    return float(max(rows, key=lambda rate: (rows[rate]['AUC'], -rows[rate]['loss'])))
 
 
 def _conditions(level: float) -> dict[str, dict]:

@@ -70,7 +70,6 @@ def test_no_thread_of_the_process_group_lives_when_python_ends(end, code):
 
 
 PENDING = """
-import gc
 import torch
 import torch.distributed as dist
 from openmsra.engine.launch import end_process_group

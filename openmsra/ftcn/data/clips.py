@@ -14,7 +14,7 @@ from openmsra.common.images import SUFFIXES, channels_first, images_of, read_rgb
 from openmsra.engine.data.rows import LongList
 from openmsra.errors import DataError, ImageError, MissingFileError
 from openmsra.ftcn.faces.align import align_clip
-from openmsra.ftcn.faces.prepare import TRACK, file_name
+from openmsra.ftcn.faces.prepare import FORMATS, TRACK, file_name
 from openmsra.registry import DATASETS, TRANSFORMS
 
 
@@ -181,14 +181,13 @@ class FaceClips(LongList):
         return int(np.random.choice(self.groups[group]))
 
 
-def jpeg(frame: np.ndarray, quality: int, full_colour: bool = False) -> np.ndarray:
-    """An RGB frame (H, W, 3) behind JPEG; OpenCV's order of the channels decides which of them are compressed most.
+def jpeg(frame: np.ndarray, quality: int) -> np.ndarray:
+    """An RGB frame (H, W, 3) behind JPEG."""
+    return _coded(frame, [cv2.IMWRITE_JPEG_QUALITY, quality])
 
-    Colours have half of the resolution, unless ``full_colour``.
-    """
-    options = [cv2.IMWRITE_JPEG_QUALITY, quality]
-    if full_colour:
-        options += [cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+
+def _coded(frame: np.ndarray, options: list[int]) -> np.ndarray:
+    """An RGB frame behind JPEG; OpenCV's order of the channels decides which of them are compressed most."""
     file = cv2.imencode('.jpg', cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), options)[1]
     return cv2.cvtColor(cv2.imdecode(file, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB)
 
@@ -248,7 +247,8 @@ class StoreAsJPEG(BaseTransform):
 
     def transform(self, results: dict) -> dict:
         """Changes ``clip`` (T, H, W, 3) uint8."""
-        return dict(results, clip=np.stack([jpeg(frame, self.quality, full_colour=True) for frame in results['clip']]))
+        options = FORMATS['.jpg'](self.quality)
+        return dict(results, clip=np.stack([_coded(frame, options) for frame in results['clip']]))
 
 
 @TRANSFORMS.register_module()
