@@ -53,7 +53,7 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument('part', choices=['compose', 'tool', 'lengths', 'detectors', 'preparation'])
     parser.add_argument('videos', nargs='*', type=Path)
     parser.add_argument('--out', type=Path, help='of compose: folder of the videos')
-    parser.add_argument('--minutes', nargs='+', type=float, default=[1, 3, 10])
+    parser.add_argument('--minutes', nargs='+', type=float, default=[1, 3, 10], help='at least; videos are taken whole')
     parser.add_argument('--stride', type=int, default=200, help='of lengths: the memory is that of every stride')
     parser.add_argument('--given', action='store_true', help='of lengths: one face in all frames in place of the detector')
     parser.add_argument('--frames', type=int, default=48, help='of each video, for the detectors and the preparation')
@@ -123,7 +123,16 @@ def tool(args: argparse.Namespace) -> list[dict]:
                 clips = len(scores.read_text().splitlines())
                 times['network'].append(network_alone(clips))
             ratios = np.divide(times['tool'], times['network']).tolist()
-            rows.append(dict(minutes=minutes, clips=clips, threads=THREADS, seconds=dict(times), ratios=ratios))
+            rows.append(
+                dict(
+                    minutes=minutes,
+                    frames=video_header(video)[0],
+                    clips=clips,
+                    threads=THREADS,
+                    seconds=dict(times),
+                    ratios=ratios,
+                )
+            )
             print(rows[-1], flush=True)
     return rows
 
