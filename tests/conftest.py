@@ -1,5 +1,6 @@
 """Fixtures that several test folders use."""
 
+import gc
 import os
 import re
 import subprocess
@@ -23,6 +24,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items if not _HAS_OPERATORS else ():
         if item.get_closest_marker('full') or re.search(r'\[.*(soft[-_]teacher|split_coco_semi).*\]', item.nodeid):
             item.add_marker(pytest.mark.skip(reason="needs mmcv's compiled operators: make install-full"))
+
+
+def pytest_collection_finish() -> None:
+    """What is there before the first test stays to the end: the garbage collector need not read it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

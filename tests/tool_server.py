@@ -5,6 +5,7 @@ Nothing that registers components is read beforehand: a tool that forgets an imp
 """
 
 import contextlib
+import gc
 import json
 import os
 import runpy
@@ -65,6 +66,7 @@ def _serve() -> dict | None:
     for name in READ_BEFOREHAND:
         with contextlib.suppress(ImportError):
             __import__(name)
+    gc.freeze()  # else each child's collections read all of the libraries again, and copy their pages
     while line := sys.stdin.readline().strip():
         task = json.loads(line)
         child = os.fork()
