@@ -21,7 +21,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from benchmarks.timing import interleaved, ratio
+from benchmarks.timing import draw_weights, interleaved, ratio
 from openmsra.ckdn import CKDN
 from openmsra.ckdn.inferencer import CKDNInferencer, PairTiles
 from openmsra.miniatures.photographs import load_photo
@@ -34,7 +34,7 @@ def run(repeats: int, device: torch.device) -> dict[str, dict]:
     """All rows; times in milliseconds."""
     torch.manual_seed(0)
     full = CKDN(imagenet_weights=None).to(device)
-    full.init_weights()
+    draw_weights(full)
     lean = copy.deepcopy(full).eval()
     full.eval()
     lean.prepare_inference()

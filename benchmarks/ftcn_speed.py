@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 import torch
 
-from benchmarks.timing import interleaved, ratio
+from benchmarks.timing import draw_weights, interleaved, ratio
 from openmsra.engine.checkpoint.io import save_file
 from openmsra.engine.config.files import load_config
 from openmsra.ftcn import FTCN, FTCNInferencer, fast
@@ -52,7 +52,7 @@ def network() -> FTCN:
     """The paper's network with random weights, in evaluation mode."""
     torch.manual_seed(0)
     net = FTCN()
-    net.init_weights()
+    draw_weights(net)
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm3d):  # a zero scale would switch the blocks off
             torch.nn.init.constant_(module.weight, 0.5)

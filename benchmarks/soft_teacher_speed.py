@@ -21,7 +21,7 @@ from mmengine.registry import DefaultScope
 from mmengine.structures import InstanceData
 
 import openmsra.soft_teacher  # noqa: F401 - registers the models
-from benchmarks.timing import interleaved, ratio
+from benchmarks.timing import draw_weights, interleaved, ratio
 from openmsra.engine.config.files import load_config
 from openmsra.registry import MODELS
 from openmsra.soft_teacher.roi_align import use_products
@@ -78,7 +78,7 @@ def _models() -> tuple:
         ours = MODELS.build(cfg)
         peer = MMDetSoftTeacher(copy.deepcopy(cfg.detector), ConfigDict(settings, sup_weight=1.0), ConfigDict())
     ours.iteration = 1
-    ours.student.init_weights()
+    draw_weights(ours.student)
     ours.teacher.load_state_dict(ours.student.state_dict())
     peer.load_state_dict(ours.state_dict())
     return ours, peer

@@ -1,10 +1,18 @@
-"""Interleaved timing: A, B, A, B, ... so that a busy machine slows both sides."""
+"""Interleaved timing: A, B, A, B, ... so that a busy machine slows both sides; networks for it."""
 
 import statistics
 import time
 from collections.abc import Callable
 
 import torch
+from mmengine.logging import MMLogger
+from mmengine.model import BaseModule
+
+
+def draw_weights(model: BaseModule) -> None:
+    """``init_weights`` without mmengine's report, which has three lines for each parameter."""
+    MMLogger.get_current_instance().setLevel('WARNING')
+    model.init_weights()
 
 
 def interleaved(sides: dict[str, Callable[[], object]], repeats: int, device: torch.device) -> dict[str, list[float]]:
