@@ -50,7 +50,7 @@ class SoftTeacher(SemiBaseDetector):
 
     changes_its_graph = True  # which parameters have a gradient: no static_graph
     not_compiled_because = (
-        "the number of boxes changes in each image: its graph breaks in 70 places, most of them in mmdet's "
+        "the number of boxes changes in each image: its graph breaks in 80 places, most of them in mmdet's "
         'assigners, samplers and losses'
     )
 

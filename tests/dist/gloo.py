@@ -7,6 +7,7 @@ import os
 import pickle
 import queue
 import tempfile
+import time
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -35,7 +36,7 @@ def run_on_processes(function: Callable, world_size: int, *arguments, timeout: f
         importlib.import_module(library)
     results = context.Queue()
     with tempfile.TemporaryDirectory() as folder:
-        meeting = Path(folder) / 'store'  # a file: a free port may be taken before the ranks meet there
+        meeting = Path(folder) / 'port'
         # no daemons: these may not start data workers
         processes = [
             context.Process(target=_rank, args=(function, rank, world_size, meeting, results, timeout, arguments))
@@ -61,12 +62,28 @@ def _checked(answer: tuple) -> tuple:
     return rank, value
 
 
+def _store(rank: int, meeting: Path, timeout: float) -> dist.TCPStore:
+    """The kind of store that launchers make, at a port that is free: the first rank is given one and writes it down."""
+    if rank == 0:
+        store = dist.TCPStore('127.0.0.1', 0, is_master=True, wait_for_workers=False)
+        written = meeting.with_suffix('.new')
+        written.write_text(str(store.port), encoding='utf-8')
+        written.replace(meeting)
+        return store
+    end = time.monotonic() + timeout
+    while not meeting.exists():
+        if time.monotonic() > end:
+            raise TimeoutError('the first rank has no store')
+        time.sleep(0.01)
+    return dist.TCPStore('127.0.0.1', int(meeting.read_text(encoding='utf-8')), is_master=False)
+
+
 def _rank(function: Callable, rank: int, world_size: int, meeting: Path, results, timeout: float, arguments: tuple) -> None:
     faulthandler.dump_traceback_later(0.9 * timeout, file=2)
     torch.set_num_threads(1)
     os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(world_size))
     try:
-        dist.init_process_group('gloo', init_method=meeting.as_uri(), rank=rank, world_size=world_size)
+        dist.init_process_group('gloo', store=_store(rank, meeting, timeout), rank=rank, world_size=world_size)
         answer = (rank, function(rank, world_size, *arguments), None)
     except Exception:  # noqa: BLE001 - the parent process raises it
         answer = (rank, None, traceback.format_exc())

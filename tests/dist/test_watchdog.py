@@ -110,6 +110,8 @@ class Hangs(Hook):
             time.sleep(self.seconds)
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
+        if self.stopped and runner.iter == 1:
+            time.sleep(1.5)  # signs come each second, and one must have come
         self._hang('train', runner)
 
     def before_val_iter(self, runner, batch_idx: int, data_batch=None) -> None:
