@@ -71,8 +71,9 @@ class HungProcessHook(Hook):
             threading.Thread(target=self._watch, args=(_store(), rank, world_size, timeout / 2)).start()
 
     def _watch(self, store: dist.Store, rank: int, world_size: int, patience: float) -> None:
-        main = threading.main_thread().ident
-        while self._goes_on(min(patience / 4, 10)) and (frame := sys._current_frames().get(main)) is not None:
+        main, seconds = threading.main_thread().ident, 0.0  # the first sign at once: who stops early is known too
+        while self._goes_on(seconds) and (frame := sys._current_frames().get(main)) is not None:
+            seconds = min(patience / 4, 10)
             stack = [f'{frame.filename}:{frame.lineno} in {frame.name}' for frame in traceback.extract_stack(frame)]
             try:
                 sentence = self.look(store, rank, world_size, patience, stack)

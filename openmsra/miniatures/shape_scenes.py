@@ -4,6 +4,7 @@ The class is the hue, which a network of this size learns within minutes; outlin
 handful of labelled images most backgrounds and many shades are known from unlabelled images alone.
 """
 
+import fcntl
 import json
 import os
 import shutil
@@ -150,10 +151,20 @@ class _Scenes:
     METAINFO = dict(classes=CLASSES, palette=[(220, 20, 60), (60, 180, 75), (0, 130, 200)])
 
     def __init__(self, data_root: str = 'data/shape_scenes', **kwargs) -> None:
-        version = Path(data_root) / 'version'
-        if not version.is_file() or version.read_text() != str(VERSION):
-            make_scenes(Path(data_root))
+        root = Path(data_root)
+        if not _made(root):
+            root.parent.mkdir(parents=True, exist_ok=True)
+            with open(root.with_name(f'.{root.name}.lock'), 'w', encoding='utf-8') as lock:
+                fcntl.lockf(lock, fcntl.LOCK_EX)  # all processes of a run come here at once: one draws, the others wait
+                if not _made(root):
+                    make_scenes(root)
         super().__init__(data_root=data_root, **kwargs)
+
+
+def _made(root: Path) -> bool:
+    """Whether the scenes are there, of this version."""
+    version = root / 'version'
+    return version.is_file() and version.read_text() == str(VERSION)
 
 
 @DATASETS.register_module()
