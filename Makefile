@@ -24,7 +24,7 @@ demo: install  ## every paper in miniature, in minutes; writes work_dirs/demo/re
 test: install-full  ## install everything and run all tests
 	@OMP_NUM_THREADS=1 $(IN_VENV) -m pytest -q -n 2 --dist loadfile
 
-test-reliability: install-full  ## kills, exact resume, broken and malicious files, leaks: the slow tests, about half an hour
+test-reliability: install-full  ## kills, exact resume, broken and malicious files, leaks: the slow tests, an hour and a half on one core
 	@OMP_NUM_THREADS=1 $(IN_VENV) -m pytest -q -m reliability --timeout 3600
 
 test-recipes: install-full  ## two steps, validation, save, resume and test of every published recipe at its size: more than an hour on two cores; OPENMSRA_RECIPES=K/6 takes a sixth
