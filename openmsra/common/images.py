@@ -131,7 +131,7 @@ def _whole_jpeg(source: str | Path | bytes) -> _Jpeg | None:
     while content[:2] == b'\xff\xd8' and place + 4 <= len(content) and content[place] == 0xFF:
         mark, segment = content[place + 1], content[place + 4 : place + 10]
         if mark == 0xDA:  # the scan begins; marks of the end before it are those of thumbnails
-            return _Jpeg(content, size, exif) if size and content.find(b'\xff\xd9', place) >= 0 else None
+            return _Jpeg(content, size, exif) if size and content.rfind(b'\xff\xd9', place) >= 0 else None
         if 0xC0 <= mark <= 0xC3 and len(segment) == 6:  # bits, height, width, channels
             height, width = (int.from_bytes(part, 'big') for part in (segment[1:3], segment[3:5]))
             size = (width, height) if segment[::5] == b'\x08\x03' else None
@@ -207,9 +207,12 @@ def write_rgb(path: str | Path, pixels: np.ndarray) -> None:
 
 
 def channels_first(pixels: np.ndarray) -> np.ndarray:
-    """(..., H, W, 3) uint8 as a copy (3, ..., H, W); OpenCV takes channels apart in half the time of a transposed copy."""
+    """(..., H, W, 3) uint8 as a copy (3, ..., H, W); OpenCV takes channels apart in less than half the time of a
+    transposed copy."""
     rows = np.ascontiguousarray(pixels).reshape(-1, *pixels.shape[-2:])
-    return np.stack(cv2.split(rows)).reshape(-1, *pixels.shape[:-1])
+    channels = np.empty((rows.shape[-1], *rows.shape[:2]), np.uint8)
+    cv2.mixChannels([rows], list(channels), [0, 0, 1, 1, 2, 2])
+    return channels.reshape(-1, *pixels.shape[:-1])
 
 
 def list_images(places: Place | Iterable[Place], recursive: bool = True) -> list[Path]:

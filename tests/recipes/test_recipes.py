@@ -52,7 +52,7 @@ def _run(tool: str, *arguments: str | Path) -> None:
 
 
 def _options(cfg, steps: int) -> list[str]:
-    """``--cfg-options`` that shorten a recipe to ``steps`` steps; of epochs, which have two, to as many as have these."""
+    """``--cfg-options`` that shorten a recipe to ``steps`` steps, epochs to one step each; two steps end with a validation."""
     options = {f'{place}': 'None' for place in _weights(cfg.model, 'model')}
     for phase in ('train', 'val', 'test'):
         if cfg.get(f'{phase}_dataloader'):
@@ -60,19 +60,19 @@ def _options(cfg, steps: int) -> list[str]:
             batch = 1 if small or cfg.model.type == 'FTCN' else 2
             if phase == 'train' and cfg.model.get('query_videos') == 'disjoint':
                 batch = 4  # two videos of a stage are the least that differ
-            fixed = dict(batch_size=batch, num_batch_per_epoch=1 if small else 2)
+            fixed = dict(batch_size=batch, num_batch_per_epoch=1 if small or phase == 'train' else 2)
             if (cfg.get(f'{phase}_evaluator') or {}).get('type') in WHOLE:
                 fixed |= dict(batch_size=64, num_batch_per_epoch=None)
             fixed |= dict(num_workers=0, persistent_workers=False, pin_memory=False)
             options |= {f'{phase}_dataloader.{key}': value for key, value in fixed.items()}
     if cfg.get('train_dataloader'):
         by_epoch = cfg.train_cfg.get('by_epoch', True)
-        options['train_cfg.max_epochs' if by_epoch else 'train_cfg.max_iters'] = -(-steps // 2) if by_epoch else steps
-        options['default_hooks.checkpoint.interval'] = 1 if by_epoch else 2
+        options[f'train_cfg.max_{"epochs" if by_epoch else "iters"}'] = steps
+        options['default_hooks.checkpoint.interval'] = 2
         if not by_epoch:
             options.pop('train_dataloader.num_batch_per_epoch')
         if cfg.get('val_cfg') is not None:
-            options['train_cfg.val_interval'] = 1 if by_epoch else 2
+            options['train_cfg.val_interval'] = 2
         if 'source_ratio' in cfg.train_dataloader.sampler:
             options |= {'train_dataloader.sampler.batch_size': 2, 'train_dataloader.sampler.source_ratio': '[1,1]'}
         if 'Amp' in cfg.optim_wrapper.get('type', ''):

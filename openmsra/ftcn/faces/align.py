@@ -52,13 +52,12 @@ def align_clip(crops: Sequence[np.ndarray], corners: np.ndarray, landmarks: np.n
         landmarks: (T, 5, 2) in pixels of the frames.
     """
     matrix = fit_similarity(landmarks.reshape(-1, 2), np.tile(template(size), (len(crops), 1)))
-    return np.stack([_warp(*pair, matrix, size) for pair in zip(crops, corners, strict=True)])
-
-
-def _warp(crop: np.ndarray, corner: np.ndarray, matrix: np.ndarray, size: int) -> np.ndarray:
-    moved = matrix.copy()
-    moved[:, 2] += matrix[:, :2] @ corner
-    return cv2.warpAffine(crop, moved, (size, size))
+    clip = np.empty((len(crops), size, size, 3), np.uint8)
+    for crop, corner, aligned in zip(crops, corners, clip, strict=True):
+        moved = matrix.copy()
+        moved[:, 2] += matrix[:, :2] @ corner
+        cv2.warpAffine(crop, moved, (size, size), dst=aligned)
+    return clip
 
 
 def landmarks_of_box(box: np.ndarray) -> np.ndarray:
