@@ -36,7 +36,7 @@ from torch import nn
 import openmsra.ckdn  # noqa: F401 - registers the parts
 from benchmarks.real_data import ROOT, cell, data_folder, gap_lines, over_seeds, replace_part, seen, statement_lines, train_only
 from benchmarks.side_by_side import SideBySide, arm_key, load_arm, rates_apart
-from benchmarks.training import Training, kept, kept_array, train, train_all
+from benchmarks.training import Training, kept, kept_array, train_all
 from openmsra.apis import init_model
 from openmsra.ckdn.data.versions import write_scenes
 from openmsra.ckdn.metrics import correlations, version_oracle
@@ -87,9 +87,9 @@ def run(seeds: list[int], folder: Path) -> dict:
     scenes = folder / 'versions.npz'
     if not scenes.exists():
         write_scenes(data_folder('bsds500') / 'images', scenes, dict(train=8, val=1, test=1))
-    rates = _search(folder, scenes)
     few_folder = folder / 'few_labels'
-    few_rates = _search(few_folder, scenes, FEW)
+    train_all([_search_training(folder, scenes), _search_training(few_folder, scenes, FEW)], PROCESSES)
+    rates, few_rates = _searched(folder, scenes), _searched(few_folder, scenes, FEW)
     jobs = [(rates, ARMS, folder, {}), (few_rates, FEW_ARMS, few_folder, FEW)]
     trainings = [
         _training({arm: [values[arm]] for arm in arms}, seed, place, scenes, data)
@@ -156,18 +156,24 @@ def to_side_by_side(cfg: Config, rates: dict[str, list[float]], model: Callable[
     cfg.custom_imports.imports.append('benchmarks.ckdn_real')
 
 
-def _search(folder: Path, scenes: Path, data: dict | None = None) -> dict[str, float]:
-    """The rate of each arm whose training with another seed ranks the validation scenes best."""
-    searched = [arm for arm in SEARCHED if not data or arm in FEW_ARMS]
+def _searched_arms(data: dict | None) -> list[str]:
+    return [arm for arm in SEARCHED if not data or arm in FEW_ARMS]
 
-    def search() -> dict[str, dict[str, float]]:
-        train(_training({arm: list(RATES) for arm in searched}, SEARCH_SEED, folder, scenes, data or {}))
-        return {
+
+def _search_training(folder: Path, scenes: Path, data: dict | None = None) -> Training:
+    """Every arm at every rate, with another seed."""
+    return _training({arm: list(RATES) for arm in _searched_arms(data)}, SEARCH_SEED, folder, scenes, data or {})
+
+
+def _searched(folder: Path, scenes: Path, data: dict | None = None) -> dict[str, float]:
+    """The rate of each arm whose training of the search ranks the validation scenes best."""
+    kept(
+        folder / 'search.json',
+        lambda: {
             arm: {f'{rate:g}': float(_srcc(arm, rate, SEARCH_SEED, folder, scenes, 'val').mean()) for rate in RATES}
-            for arm in searched
-        }
-
-    kept(folder / 'search.json', search)
+            for arm in _searched_arms(data)
+        },
+    )
     return best_rates(folder)
 
 
