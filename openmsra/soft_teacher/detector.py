@@ -12,6 +12,7 @@ from openmsra.errors import ConfigError, DataError
 from openmsra.registry import MODELS
 from openmsra.soft_teacher.extensions.class_thresholds import ClassThresholds
 from openmsra.soft_teacher.extensions.one_stage import OneStageBranch
+from openmsra.soft_teacher.frozen_norms import fold_frozen_norms
 from openmsra.soft_teacher.hooks import num_classes
 from openmsra.soft_teacher.mean_teacher import MeanTeacher, WeightSchedule, progress_of_run
 from openmsra.soft_teacher.precision import keep_coordinates_in_float32
@@ -74,6 +75,7 @@ class SoftTeacher(SemiBaseDetector):
         self.freeze(self.teacher)
         keep_coordinates_in_float32(self)
         use_products(self)
+        fold_frozen_norms(self)
         self.data_preprocessor.num_classes = num_classes(self.student)
         self.mean_teacher = MeanTeacher(**(mean_teacher or {}))
         self.iteration: int | None = None
