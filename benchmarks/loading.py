@@ -4,7 +4,8 @@
     maskco         ImageNet, two views: mmpretrain's MoCo v2 recipe
     soft_teacher   COCO, labelled and unlabelled images: mmdet's Soft Teacher recipe
     ckdn           the four images of a sample: PIL and torchvision, with the official preprocessing
-    mcn            four clips of a video, decoded, cropped, resized and flipped: mmaction2's transforms
+    mcn            four clips of a video, decoded, cropped, resized and flipped: mmaction2's transforms;
+                   ten clips of the test at one reading: ten readings
     ftcn           a clip of a face: mmaction2's transforms for frames (ours aligns each frame too)
 
 Each row is our published recipe against the peer on the same files and on one thread, in turns. The photographs are those that
@@ -43,6 +44,7 @@ from tests import trees  # noqa: E402
 PHOTOS = ('china', 'flower', 'astronaut', 'coffee', 'chelsea', 'motorcycle', 'rocket')
 CLASSES = 80
 UCF101, KINETICS = 'mcn_r2plus1d-18_8xb8-300e_ucf101.py', 'mcn_r2plus1d-18_8xb32-200e_k400.py'
+TEN = 'finetune_r2plus1d-18_8xb4-100e_ucf101.py'
 Load = Callable[[int], object]
 Row = tuple[str, str, Load, Load]  # what, the peer, ours, theirs
 
@@ -175,6 +177,23 @@ def mcn(folder: Path) -> Iterator[Row]:
             return theirs(facts)
 
         yield f'four clips of a video, {size[0]} x {size[1]}', 'mmaction2', dataset(cfg), load
+    yield ten_clips(folder / '240p')
+
+
+def ten_clips(place: Path) -> Row:
+    """The ten clips of a video of the test at one reading of it, and with a reading for each."""
+    options = dict(ann_file=str(place / 'list.txt'), data_root=str(place))
+    cfg = load_config(ROOT / 'configs/mcn' / TEN, {f'test_dataloader.dataset.{key}': value for key, value in options.items()})
+    with DefaultScope.overwrite_default_scope('openmsra'):
+        items = DATASETS.build(cfg.test_dataloader.dataset)
+
+    def each(number: int) -> None:
+        row = items.get_data_info(number % len(items))
+        for k in range(items.clips):
+            frames = items.frames(row, lambda count, k=k: items._chosen(row, count)[k])
+            items._through_pipeline(row, frames)
+
+    return 'ten clips of a test video, 320 x 240', 'a reading for each clip', lambda number: items[number % len(items)], each
 
 
 def ftcn(folder: Path) -> Iterator[Row]:
