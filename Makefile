@@ -27,7 +27,7 @@ test: install-full  ## install everything and run all tests
 test-reliability: install-full  ## kills, exact resume, broken and malicious files, leaks: the slow tests, an hour and a half on one core
 	@OMP_NUM_THREADS=1 $(IN_VENV) -m pytest -q -m reliability --timeout 3600
 
-test-recipes: install-full  ## two steps, validation, save, resume and test of every published recipe at its size: more than an hour on two cores; OPENMSRA_RECIPES=K/6 takes a sixth
+test-recipes: install-full  ## two steps, validation, save, resume and test of every published recipe at its size: an hour on two cores; OPENMSRA_RECIPES=K/6 takes a sixth
 	@OMP_NUM_THREADS=1 $(IN_VENV) -m pytest -m recipes tests/recipes -n 2 --durations=0 --durations-min=1
 
 lint: install-full  ## ruff: rules and format
