@@ -5,6 +5,7 @@ of equal energy. All are equally sharp and clean; how much of the detail is true
 they stand for restorers that guess well or badly, and are none.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -133,7 +134,7 @@ def write_scenes(
         scenes = make_scenes(list_images(folder / part), count, size, versions, seed + number)
         arrays |= {f'{part}_{name}': value for name, value in scenes.items()}
     file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix('.part.npz')
+    part = file.with_suffix(f'.{os.getpid()}.npz')
     np.savez(part, **arrays)
     part.replace(file)
 
