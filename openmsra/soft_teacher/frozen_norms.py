@@ -11,9 +11,10 @@ computes them apart; two fifths of what such a backbone keeps for the gradient a
 import torch
 from mmdet.models.backbones.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
-class FrozenNorm(nn.BatchNorm2d):
+class FrozenNorm(nn.BatchNorm2d, _BatchNorm):  # mmengine's initialisation finds a layer by the names of its direct bases
     """Batch norm that is left to the convolution before it while its statistics are fixed (in evaluation mode)."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's name

@@ -5,6 +5,7 @@ import copy
 import pytest
 import torch
 from mmdet.models.backbones.resnet import ResNet
+from mmengine.model import initialize
 from torch import nn
 
 from openmsra.soft_teacher.frozen_norms import FoldedConv2d, FrozenNorm, fold_frozen_norms
@@ -80,6 +81,13 @@ def test_a_copy_reads_its_own_norms():
     other = copy.deepcopy(folded)
     assert other.conv1.place[0] is other and other.layer1[0].conv1.place[0] is other.layer1[0]
     assert folded.state_dict().keys() == other.state_dict().keys()
+
+
+@pytest.mark.parametrize('layer', ['_BatchNorm', 'BatchNorm2d'])
+def test_settings_of_the_initialisation_reach_the_norms(layer):
+    _, folded = _networks(**KINDS['basic blocks'])
+    initialize(folded, dict(type='Constant', val=0.25, layer=layer))
+    assert all((module.weight == 0.25).all() for module in folded.modules() if isinstance(module, FrozenNorm))
 
 
 def _kept(network: nn.Module) -> int:
