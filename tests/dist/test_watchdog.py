@@ -82,6 +82,15 @@ def test_thread_is_no_daemon(monkeypatch):
     assert [(options.get('daemon', False), options['args'][1:]) for options in threads] == [(False, (0, 2, 4.0))]
 
 
+def test_first_sign_comes_at_once(monkeypatch):
+    """Who is stopped within its first seconds is known by its machine."""
+    hook, waits, looks = HungProcessHook(), [], []
+    monkeypatch.setattr(hook, '_goes_on', lambda seconds: waits.append(seconds) or len(waits) < 3)
+    monkeypatch.setattr(hook, 'look', lambda *arguments: looks.append(arguments) or '')
+    hook._watch(dist.HashStore(), 0, 2, 300.0)
+    assert waits == [0, 10, 10] and len(looks) == 2
+
+
 @METRICS.register_module()
 class NumberOfBatches(BaseMetric):
     """How many batches were evaluated."""
@@ -110,6 +119,8 @@ class Hangs(Hook):
             time.sleep(self.seconds)
 
     def before_train_iter(self, runner, batch_idx: int, data_batch=None) -> None:
+        if self.stopped and runner.iter == 1:
+            time.sleep(1.5)  # signs come each second: one comes in this iteration
         self._hang('train', runner)
 
     def before_val_iter(self, runner, batch_idx: int, data_batch=None) -> None:
@@ -136,7 +147,7 @@ def _train(rank: int, world_size: int, folder: Path, hanging: int, move: str, st
     [
         (1, 'train', False, r'process 1 on \S+ began iteration 3 and is at test_watchdog\.py:\d+ in _hang\.'),
         (1, 'val', False, r'process 1 on \S+ began batch 1 of the validation after iteration 2 and is at test_watchdog\.py'),
-        (1, 'train', True, r'process 1 on \S+ had begun (its start|iteration [123]) when it gave its last sign\.'),
+        (1, 'train', True, r'process 1 on \S+ had begun iteration [23] when it gave its last sign\.'),
         (0, 'train', True, r'process 1 began iteration 3 more than 4 s ago, and process 0, .* hangs or was stopped'),
     ],
     ids=['training', 'validation', 'SIGSTOP', 'SIGSTOP of the process that keeps the store'],
