@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,7 +156,8 @@ class _Scenes:
         if not _made(root):
             root.parent.mkdir(parents=True, exist_ok=True)
             with open(root.with_name(f'.{root.name}.lock'), 'w', encoding='utf-8') as lock:
-                fcntl.lockf(lock, fcntl.LOCK_EX)  # all processes of a run come here at once: one draws, the others wait
+                with suppress(OSError):  # a file system without locks
+                    fcntl.lockf(lock, fcntl.LOCK_EX)  # all processes of a run come here at once: one draws, the others wait
                 if not _made(root):
                     make_scenes(root)
         super().__init__(data_root=data_root, **kwargs)
