@@ -4,7 +4,6 @@ No human scores exist for these images. The label of a version is its rank by SS
 so the question is: which restoration of *this* input is best? Photographs and restorers of training and test are disjoint.
 """
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ from mmengine.logging import print_log
 from PIL import Image
 
 from openmsra.ckdn.data.degrade import LEVELS, degrade
+from openmsra.engine.checkpoint.files import write_durably
 from openmsra.miniatures.photographs import load_photo
 from openmsra.miniatures.restorers import classical_restorers, hallucinated, mixed, train_denoisers
 from openmsra.registry import DATASETS
@@ -126,10 +126,7 @@ def write_archive(file: Path) -> None:
             f'{split}_label': _labels(restored, pristine),
             f'{split}_photo': photos,
         }
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(f'.{os.getpid()}.npz')
-    np.savez(part, **arrays)
-    part.replace(file)
+    write_durably(file, lambda stream: np.savez(stream, **arrays))
 
 
 def _patches(split: str) -> tuple[np.ndarray, np.ndarray]:

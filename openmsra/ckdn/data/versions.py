@@ -5,7 +5,6 @@ of equal energy. All are equally sharp and clean; how much of the detail is true
 they stand for restorers that guess well or badly, and are none.
 """
 
-import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from PIL import Image
 
 from openmsra.ckdn.data import quality
 from openmsra.common.images import list_images, read_rgb
+from openmsra.engine.checkpoint.files import write_durably
 from openmsra.errors import DataError, MissingFileError
 from openmsra.registry import DATASETS
 
@@ -133,10 +133,7 @@ def write_scenes(
     for number, (part, count) in enumerate(per_photograph.items()):
         scenes = make_scenes(list_images(folder / part), count, size, versions, seed + number)
         arrays |= {f'{part}_{name}': value for name, value in scenes.items()}
-    file.parent.mkdir(parents=True, exist_ok=True)
-    part = file.with_suffix(f'.{os.getpid()}.npz')
-    np.savez(part, **arrays)
-    part.replace(file)
+    write_durably(file, lambda stream: np.savez(stream, **arrays))
 
 
 @DATASETS.register_module()
