@@ -88,8 +88,10 @@ def run(seeds: list[int], folder: Path) -> dict:
     if not scenes.exists():
         write_scenes(data_folder('bsds500') / 'images', scenes, dict(train=8, val=1, test=1))
     few_folder = folder / 'few_labels'
-    train_all([_search_training(folder, scenes), _search_training(few_folder, scenes, FEW)], PROCESSES)
-    rates, few_rates = _searched(folder, scenes), _searched(few_folder, scenes, FEW)
+    searches = [(folder, {}), (few_folder, FEW)]
+    left = [(place, data) for place, data in searches if not (place / 'search.json').exists()]
+    train_all([_search_training(place, scenes, data) for place, data in left], PROCESSES)
+    rates, few_rates = (_searched(place, scenes, data) for place, data in searches)
     jobs = [(rates, ARMS, folder, {}), (few_rates, FEW_ARMS, few_folder, FEW)]
     trainings = [
         _training({arm: [values[arm]] for arm in arms}, seed, place, scenes, data)
@@ -156,16 +158,16 @@ def to_side_by_side(cfg: Config, rates: dict[str, list[float]], model: Callable[
     cfg.custom_imports.imports.append('benchmarks.ckdn_real')
 
 
-def _searched_arms(data: dict | None) -> list[str]:
+def _searched_arms(data: dict) -> list[str]:
     return [arm for arm in SEARCHED if not data or arm in FEW_ARMS]
 
 
-def _search_training(folder: Path, scenes: Path, data: dict | None = None) -> Training:
+def _search_training(folder: Path, scenes: Path, data: dict) -> Training:
     """Every arm at every rate, with another seed."""
-    return _training({arm: list(RATES) for arm in _searched_arms(data)}, SEARCH_SEED, folder, scenes, data or {})
+    return _training({arm: list(RATES) for arm in _searched_arms(data)}, SEARCH_SEED, folder, scenes, data)
 
 
-def _searched(folder: Path, scenes: Path, data: dict | None = None) -> dict[str, float]:
+def _searched(folder: Path, scenes: Path, data: dict) -> dict[str, float]:
     """The rate of each arm whose training of the search ranks the validation scenes best."""
     kept(
         folder / 'search.json',
