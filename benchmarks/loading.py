@@ -182,10 +182,7 @@ def mcn(folder: Path) -> Iterator[Row]:
 
 def ten_clips(place: Path) -> Row:
     """The ten clips of a video of the test at one reading of it, and with a reading for each."""
-    options = dict(ann_file=str(place / 'list.txt'), data_root=str(place))
-    cfg = load_config(ROOT / 'configs/mcn' / TEN, {f'test_dataloader.dataset.{key}': value for key, value in options.items()})
-    with DefaultScope.overwrite_default_scope('openmsra'):
-        items = DATASETS.build(cfg.test_dataloader.dataset)
+    items = built(recipe('mcn', TEN, 'test', ann_file=str(place / 'list.txt'), data_root=str(place)), 'test')
 
     def each(number: int) -> None:
         row = items.get_data_info(number % len(items))
@@ -246,17 +243,17 @@ def _of_images(transforms: Load, files: list[Path], **facts) -> Load:
     return lambda number: transforms(dict(img_path=str(files[number % len(files)]), **facts))
 
 
-def recipe(paper: str, name: str, **options) -> Config:
-    """One of our configs, with options of its training set."""
+def recipe(paper: str, name: str, phase: str = 'train', **options) -> Config:
+    """One of our configs, with options of the data set of a phase."""
     return load_config(
-        ROOT / 'configs' / paper / name, {f'train_dataloader.dataset.{key}': value for key, value in options.items()}
+        ROOT / 'configs' / paper / name, {f'{phase}_dataloader.dataset.{key}': value for key, value in options.items()}
     )
 
 
-def built(cfg: Config) -> BaseDataset:
-    """The training set of one of our configs."""
+def built(cfg: Config, phase: str = 'train') -> BaseDataset:
+    """The data set of a phase of one of our configs."""
     with DefaultScope.overwrite_default_scope('openmsra'):
-        return DATASETS.build(cfg.train_dataloader.dataset)
+        return DATASETS.build(cfg[f'{phase}_dataloader'].dataset)
 
 
 def dataset(cfg: Config) -> Load:
