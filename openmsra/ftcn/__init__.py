@@ -2,6 +2,7 @@
 
 network, heads, model   the network with its options; its loss (binary cross-entropy) and its prediction
 fast                    the exact rewrite of the network for inference on a CPU
+scoring                 scores of clips while a video is read: in batches, or side by side on a processor
 schedule                the learning rate of the official settings
 hooks                   precise statistics of the batch norms
 metrics                 clip-, frame- and video-level evaluation

@@ -17,6 +17,7 @@ from openmsra.ftcn.data.clips import clip_starts, reflect
 from openmsra.ftcn.faces.align import align_clip
 from openmsra.ftcn.faces.detectors import Detector, Face, describe
 from openmsra.ftcn.faces.tracking import Crop, FaceStream, Sighting, Track, TrackEnd, loose_crop, whole_frame
+from openmsra.ftcn.scoring import scoring
 from openmsra.registry import INFERENCERS
 
 
@@ -142,7 +143,7 @@ class FTCNInferencer:
         device: where the network runs.
         stride: frames between the starts of neighbouring clips; the last window is always scored. 1 is the official
             setting, larger ones are faster.
-        batch_size: clips in a forward pass.
+        batch_size: clips in a forward pass; on a processor clips that are scored side by side, see :mod:`openmsra.ftcn.scoring`.
         min_face: faces with a shorter side in pixels are left out.
         min_frames: shorter tracks are left out.
         aggregate: score of a video with several faces: 'max' over the tracks, or 'mean' over all clips (official).
@@ -201,49 +202,45 @@ class FTCNInferencer:
     def stream(self, frames: Iterable[Frame], name: str = 'video') -> Iterator[ClipScore | VideoScore]:
         """The score of each clip as soon as it is known, and the result for the video at last; see :meth:`__call__`.
 
-        The first clip is scored alone, so that there is a score after ``clip_len`` frames, the others in batches.
+        The first clip does not wait for others, so that there is a score after ``clip_len`` frames.
         """
         stream = FaceStream(frames, self.detector, self.min_face, self.min_frames, self._crop)
         tracks: dict[int, _Windows] = {}
-        waiting: list[tuple[int, int, np.ndarray, float]] = []
+        waiting: deque[tuple[int, int, float]] = deque()
         size = None if self.detector is None else self.size
-        full = 1
-        for event in stream:
-            if isinstance(event, TrackEnd):
-                windows = tracks[event.track]
-                clips = windows.rest()
-            else:
-                if event.track not in tracks:
-                    tracks[event.track] = _Windows(event.frame, self.clip_len, self.stride)
-                windows = tracks[event.track]
-                clips = windows.add(event)
-            for start, numbers in clips:
-                waiting.append((event.track, start, windows.cut(numbers, size), stream.times[windows.start + numbers.max()]))
-                if len(waiting) >= full:
-                    yield from self._score(waiting, tracks)
-                    full = self.batch_size
-            if isinstance(event, TrackEnd):
-                windows.crops.clear()
-        yield from self._score(waiting, tracks)
+        with scoring(self.model, self.batch_size) as scores:
+            for event in scores.reading(stream):
+                if isinstance(event, TrackEnd):
+                    windows = tracks[event.track]
+                    clips = windows.rest()
+                else:
+                    if event.track not in tracks:
+                        tracks[event.track] = _Windows(event.frame, self.clip_len, self.stride)
+                    windows = tracks[event.track]
+                    clips = windows.add(event)
+                for start, numbers in clips:
+                    waiting.append((event.track, start, stream.times[windows.start + numbers.max()]))
+                    scores.submit(windows.cut(numbers, size))
+                    yield from self._known(scores.ready(), waiting, tracks)
+                if isinstance(event, TrackEnd):
+                    windows.crops.clear()
+            yield from self._known(scores.rest(), waiting, tracks)
         yield self._result(stream, [tracks[track].track_score() for track in sorted(tracks)], name)
 
     def _crop(self, frame: np.ndarray, box: np.ndarray) -> Crop:
         return whole_frame(frame, self.size) if self.detector is None else loose_crop(frame, box)
 
-    def _score(self, waiting: list[tuple[int, int, np.ndarray, float]], tracks: dict[int, _Windows]) -> Iterator[ClipScore]:
-        """Scores of the clips that wait, which then wait no longer."""
-        if not waiting:
-            return
-        inputs = torch.from_numpy(np.stack([clip for _, _, clip, _ in waiting]).transpose(0, 4, 1, 2, 3).copy())
-        with torch.inference_mode():
-            samples = self.model.test_step(dict(inputs=inputs))
-        for (number, start, _, seconds), sample in zip(waiting, samples, strict=True):
+    def _known(
+        self, scores: Iterable[float], waiting: deque[tuple[int, int, float]], tracks: dict[int, _Windows]
+    ) -> Iterator[ClipScore]:
+        """The scores of the clips that have waited longest, which then wait no longer."""
+        for score in scores:
+            number, start, seconds = waiting.popleft()
             windows = tracks[number]
             windows.starts.append(start)
-            windows.scores.append(sample.pred_score)
+            windows.scores.append(score)
             last = min(start + self.clip_len, len(windows.boxes)) - 1
-            yield ClipScore(number, windows.start + start, seconds, windows.boxes[last], sample.pred_score)
-        waiting.clear()
+            yield ClipScore(number, windows.start + start, seconds, windows.boxes[last], score)
 
     def _result(self, stream: FaceStream, scores: list[TrackScore], name: str) -> VideoScore:
         scores, warnings = sorted(scores, key=lambda score: score.track.start), stream.warnings()
