@@ -56,6 +56,9 @@ SEARCH = dict(generations=5, population=16, parents=5, mutations=8, crossovers=8
 BUDGETS, SLACK = ('latency', 'params'), 0.05  # a search may spend as much as the uniform network, and this share less
 ALONE_NAMES = ('uniform', 'evolution')  # the networks of a latency that are trained alone
 THRESHOLDS = dict(sharing=15.0)
+LONGER = dict(
+    lengths=(12, 48), unit='epochs', figure='mean accuracy of 30 sub-networks (%)', pair=('entangled', 'classical'), gain=15.0
+)
 PROCESSES = 2
 DEVICE = 'cuda' if torch.cuda.is_available() else 'cpu'  # trainings take a GPU where there is one; latency is that of a processor
 
@@ -94,6 +97,18 @@ def run(seeds: list[int], folder: Path) -> dict:
     )
     rows = dict(sharing=sharing, searches=searches, standalone=standalone, ranking=ranking)
     return dict(settings=settings, rows=rows, verdicts=_verdicts(rows))
+
+
+def longer(epochs: int, seeds: list[int], folder: Path, settings: dict) -> dict[str, list[float]]:
+    """Mean test accuracy of the sub-networks of each arm and seed, both kinds of sharing trained for so many epochs."""
+    _write_data(folder / 'data')
+    trainings = {(arm, seed): _supernet(arm, settings['rates'][arm], seed, folder, epochs) for seed in seeds for arm in SEARCHED}
+    train_all(trainings.values(), PROCESSES)
+    rows = [_sharing(trainings[arm, seed], seed, folder) for arm, seed in trainings]
+    return {
+        arm: [float(np.mean(row['accuracies'])) for (of, _), row in zip(trainings, rows, strict=True) if of == arm]
+        for arm in SEARCHED
+    }
 
 
 def _trained(seeds: list[int]) -> list[tuple[str, int]]:
@@ -214,22 +229,24 @@ def _latency(rates: dict, seed: int, folder: Path) -> LatencyTable:
 
 def _sharings(rates: dict, seeds: list[int], folder: Path) -> dict[str, list[dict]]:
     """Accuracies on the test images of the same sub-networks of every arm and seed."""
-    split = _split('test', folder)
 
     def measured(arm: str, seed: int) -> dict:
-        training = _supernet(arm, rates[arm], seed, folder)
-
-        def measure() -> dict:
-            net = _net(training)
-            parameters = sum(parameter.numel() for parameter in net.parameters())
-            return dict(seed=seed, accuracies=inherited(net, _candidates(CANDIDATES), split), parameters=parameters)
-
-        return kept(training.work_dir / 'subnets.json', measure)
+        return _sharing(_supernet(arm, rates[arm], seed, folder), seed, folder)
 
     jobs, rows = _trained(seeds), {arm: [] for arm in ARMS}
     for (arm, _), row in zip(jobs, side_by_side(measured, *zip(*jobs, strict=True), processes=PROCESSES), strict=True):
         rows[arm].append(row)
     return rows
+
+
+def _sharing(training: Training, seed: int, folder: Path) -> dict:
+    def measure() -> dict:
+        net = _net(training)
+        parameters = sum(parameter.numel() for parameter in net.parameters())
+        accuracies = inherited(net, _candidates(CANDIDATES), _split('test', folder))
+        return dict(seed=seed, accuracies=accuracies, parameters=parameters)
+
+    return kept(training.work_dir / 'subnets.json', measure)
 
 
 def _searches(rate: float, seed: int, budgets: Sequence[str], table: LatencyTable, folder: Path) -> dict:

@@ -4,7 +4,8 @@ ckdn_human is the second experiment of CKDN, on people's scores; it starts from 
 
 On real data; it goes on where it was stopped, unless its settings have changed since, and writes
 benchmarks/results/claims_real_PAPER.json, the tables and the figure of the page. The data are looked for in the folder that
-OPENMSRA_DATA names, or in data/; python tools/download_data.py gets them. With --miniature on toys made by us.
+OPENMSRA_DATA names, or in data/; python tools/download_data.py gets them. With --longer its main arms are trained several times
+as long (claims_longer_PAPER.json), with --miniature the experiment is one on toys made by us.
 """
 
 import argparse
@@ -21,6 +22,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from benchmarks import longer  # noqa: E402
 from benchmarks.training import require_same_settings  # noqa: E402
 from openmsra.engine.launch import run_tool  # noqa: E402
 
@@ -32,27 +34,36 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('paper', choices=sorted(toys | experiments))
     parser.add_argument('--seeds', type=int, default=3)
-    parser.add_argument('--miniature', action='store_true', help='the toy experiment in the place of that on real data')
+    kinds = parser.add_mutually_exclusive_group()
+    kinds.add_argument('--miniature', action='store_true', help='the toy experiment in the place of that on real data')
+    kinds.add_argument('--longer', action='store_true', help='the main arms, trained longer: how far from converged they are')
     parser.add_argument('--processes', type=int, default=2, help='of the toy experiment: runs side by side, one thread each')
     args = parser.parse_args(argv)
     if args.paper not in (toys if args.miniature else experiments):
         parser.error(f'{args.paper} has no experiment {"in miniature" if args.miniature else "on real data"}')
     os.environ['OMP_NUM_THREADS'] = '1'
     torch.set_num_threads(1)
-    real = not args.miniature
-    module, started = importlib.import_module(f'benchmarks.{args.paper}_{"real" if real else "claims"}'), time.time()
-    folder, seeds = ROOT / 'work_dirs/claims' / (f'{args.paper}_real' if real else args.paper), list(range(args.seeds))
+    kind = 'longer' if args.longer else '' if args.miniature else 'real'
+    module, started = importlib.import_module(f'benchmarks.{args.paper}_{"claims" if args.miniature else "real"}'), time.time()
+    if args.longer and not hasattr(module, 'LONGER'):
+        parser.error(f'{args.paper} has no longer trainings')
+    folder, seeds = ROOT / 'work_dirs/claims' / '_'.join(filter(None, (args.paper, kind))), list(range(args.seeds))
     require_same_settings(module, folder)
-    result = module.run(seeds, folder) if real else module.run(seeds, args.processes, folder)
+    if args.longer:
+        result = longer.run(module, args.paper, seeds, folder)
+    else:
+        result = module.run(seeds, folder) if kind else module.run(seeds, args.processes, folder)
     result |= dict(wall_seconds=round(time.time() - started), torch=torch.__version__, machine=platform.machine())
-    file = ROOT / 'benchmarks' / 'results' / f'{"claims_real_" if real else ""}{args.paper}.json'
+    file = ROOT / 'benchmarks' / 'results' / f'{f"claims_{kind}_" if kind else ""}{args.paper}.json'
     file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')
-    if real:
+    if args.longer:
+        longer.publish(result, args.paper)
+    elif kind:
         module.publish(result)
     else:
         module.draw(result, ROOT / 'docs' / f'{args.paper}_claims.png')
-    print(module.table(result))
+    print((longer if args.longer else module).table(result))
     print(f'wrote {file.relative_to(ROOT)} in {result["wall_seconds"]} s')
 
 

@@ -67,6 +67,7 @@ RATES, INNER_RATES = (1e-3, 2e-3, 4e-3), (0.003, 0.03, 0.3)
 STEPS, SEARCH_STEPS, SEARCH_SEED = 600, 200, 100
 THRESHOLDS = dict(trained_over_random=5.0, mcn_over_contrast=2.0)
 EPISODES, SHOTS, INNER_STEPS, SCALE = 10, 3, (0, 1, 3, 10), 10.0  # few-shot: draws, clips a class, SGD steps, factor of cosines
+LONGER = dict(lengths=(600, 1800), unit='steps', figure='mean class accuracy of the probe (%)', pair=(OURS, CONTRAST), gain=2.0)
 PROCESSES = 2
 FIGURES = {
     'R_1': 'R@1',
@@ -103,6 +104,24 @@ def run(seeds: list[int], folder: Path) -> dict:
     said = dict(seeds=seeds, steps=STEPS, settings=settings, episodes=EPISODES, shots=SHOTS)
     said |= dict(search=dict(rates=RATES, inner_rates=INNER_RATES, steps=SEARCH_STEPS))
     return dict(settings=said, rows=rows, gains=_gains(trainings[0], settings), verdicts=_verdicts(rows, _clips('test')[1]))
+
+
+def longer(steps: int, seeds: list[int], folder: Path, settings: dict) -> dict[str, list[float]]:
+    """Mean class accuracy of the probe of the three main arms, trained for so many steps."""
+    chosen = {arm: settings['settings'][arm] for arm in (CONTRAST, META, OURS)}
+    trainings = [_training(_settings_of(chosen), steps, seed, folder, 'longer_') for seed in seeds]
+    train_all(trainings, PROCESSES)
+
+    def measured(arm: str, seed: int, run_folder: Path) -> dict:
+        return kept(
+            run_folder / f'{arm_key(arm, *chosen[arm].values())}.json',
+            lambda: _judged(_loaded(arm, *chosen[arm].values(), run_folder, seed)),
+        )
+
+    return {
+        arm: [measured(arm, seed, training.work_dir)['class_probe'] for seed, training in zip(seeds, trainings, strict=True)]
+        for arm in chosen
+    }
 
 
 def _settings_of(chosen: dict[str, dict]) -> list[tuple[str, float, float]]:

@@ -54,6 +54,9 @@ TRUST = {  # which pseudo boxes teach: least score, largest spread under jitter,
 TRUST_KEYS = ('cls_pseudo_thr', 'reg_pseudo_thr', 'unsup_weight')
 TRUST_OF = {BOARDS: BOARDS, FEW_MORE: FEW_MORE, CELLS: BOARDS}  # whose search counts
 THRESHOLDS = dict(gain=2.0, cells=2.0)
+LONGER = dict(
+    lengths=(800, 2400), unit='steps of burn-in', figure='AP with 10 labelled boards (%)', pair=(OURS, BASELINE), gain=2.0
+)
 PROCESSES = 2
 
 
@@ -78,6 +81,22 @@ def run(seeds: list[int], folder: Path) -> dict:
         search=dict(rates=RATES, trust=TRUST, steps=SEARCH_STEPS, judged=f'AP on {VALIDATION} boards of the training part')
     )
     return dict(settings=settings, rows=rows, verdicts=_verdicts(rows))
+
+
+def longer(burn_in: int, seeds: list[int], folder: Path, settings: dict) -> dict[str, list[float]]:
+    """AP of the detectors with 10 labelled boards that start from a burn-in of so many steps, and of the burn-in."""
+    _write_splits(folder / 'splits', max(settings['seeds']) + 2)
+    starts = [_burn_in(BOARDS, seed, folder, burn_in) for seed in seeds]
+    train_all(starts, PROCESSES)
+    trust = settings['trust'][BOARDS]
+    trainings = {
+        (arm, seed): _training(BOARDS, arm, settings['rates'][arm], seed, folder, burn_in // 2, trust, burn_in)
+        for seed in seeds
+        for arm in SEARCHED
+    }
+    train_all(trainings.values(), PROCESSES)
+    aps = {'burn-in': [score('burn-in', _row(start, seed), 'ap') for start, seed in zip(starts, seeds, strict=True)]}
+    return aps | {arm: [score(arm, _row(trainings[arm, seed], seed), 'ap') for seed in seeds] for arm in SEARCHED}
 
 
 def _write_splits(folder: Path, folds: int) -> None:
@@ -137,13 +156,22 @@ def _on_validation(training: Training, folder: Path) -> Training:
     return training
 
 
-def _burn_in(data: str, seed: int, folder: Path) -> Training:
+def _burn_in(data: str, seed: int, folder: Path, steps: int = BURN_IN_STEPS) -> Training:
     cfg = _config(BURN_IN, data, seed, folder)
-    return Training(cfg, folder / f'{_slug(data)}_burn-in_seed{seed}', seed)
+    cfg.train_cfg.update(max_iters=steps, val_interval=steps)
+    length = '' if steps == BURN_IN_STEPS else f'_{steps}i'
+    return Training(cfg, folder / f'{_slug(data)}_burn-in{length}_seed{seed}', seed)
 
 
 def _training(
-    data: str, arm: str, rate: float, seed: int, folder: Path, steps: int = STEPS, trust: str = next(iter(TRUST))
+    data: str,
+    arm: str,
+    rate: float,
+    seed: int,
+    folder: Path,
+    steps: int = STEPS,
+    trust: str = next(iter(TRUST)),
+    burn_in: int = BURN_IN_STEPS,
 ) -> Training:
     config, changes = ARMS[arm]
     cfg = _config(config, data, seed, folder)
@@ -154,7 +182,7 @@ def _training(
     cfg.optim_wrapper.optimizer.lr = rate
     cfg.train_cfg.update(max_iters=steps, val_interval=steps)
     cfg.param_scheduler[1].milestones = [round(steps * 650 / 800)]
-    cfg.load_from = str(_burn_in(data, seed, folder).work_dir / f'iter_{BURN_IN_STEPS}.pth')
+    cfg.load_from = str(_burn_in(data, seed, folder, burn_in).work_dir / f'iter_{burn_in}.pth')
     trusts = f'_trust{number}' if number and arm != BASELINE else ''
     return Training(cfg, folder / f'{_slug(data)}_{_slug(arm)}_{rate:g}{trusts}_{steps}i_seed{seed}', seed)
 

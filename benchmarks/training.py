@@ -18,7 +18,7 @@ from openmsra.engine.config.check import runner_keys
 from openmsra.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]
-WITHOUT_EFFECT = ('PROCESSES', 'THRESHOLDS')  # settings of an experiment that no kept figure depends on
+WITHOUT_EFFECT = ('PROCESSES', 'THRESHOLDS', 'LONGER')  # settings of an experiment that no kept figure depends on
 
 
 class Training(NamedTuple):

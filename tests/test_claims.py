@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
-from benchmarks import mcn_real
+from benchmarks import longer, mcn_real
 from benchmarks.real_data import at_data, data_folder, over_items, over_seeds, replace_part
 from benchmarks.training import kept, kept_array, require_same_settings
 from openmsra.errors import ConfigError, MissingFileError
@@ -102,3 +102,41 @@ def test_an_experiment_with_other_settings_does_not_go_on(tmp_path):
     for changed in (dict(STEPS=400), dict(RATES=(1e-3,)), dict(MORE=1)):
         with pytest.raises(ConfigError, match=next(iter(changed))):
             require_same_settings(experiment(**changed), tmp_path / 'new')
+
+
+def _longer_experiment(asked=None):
+    def trained(length, seeds, folder, settings):
+        asked.append((length, seeds, settings['rate'])) if asked is not None else None
+        return {'ours': [length / 10 + seed for seed in seeds], 'plain': [length / 10 - 1 for _ in seeds]}
+
+    wanted = dict(lengths=(100, 400), unit='steps', figure='accuracy (%)', pair=('ours', 'plain'), gain=2.0)
+    return SimpleNamespace(LONGER=wanted, longer=trained)
+
+
+def test_longer_trainings_take_the_rates_of_the_experiment_and_judge_the_longest(tmp_path, monkeypatch):
+    monkeypatch.setattr(longer, 'ROOT', tmp_path)
+    with pytest.raises(MissingFileError, match='claims.py mcn has to run first'):
+        longer.run(_longer_experiment(), 'mcn', [0, 1], tmp_path / 'runs')
+    file = tmp_path / 'benchmarks' / 'results' / 'claims_real_mcn.json'
+    file.parent.mkdir(parents=True)
+    file.write_text('{"settings": {"rate": 0.5}}')
+    asked = []
+    result = longer.run(_longer_experiment(asked), 'mcn', [0, 1], tmp_path / 'runs')
+    assert asked == [(100, [0, 1], 0.5), (400, [0, 1], 0.5)]
+    (statement,) = result['verdicts']['statements']
+    assert 'after 400 steps' in statement['statement'] and statement['holds'] is False  # 1.5 on average, 2 were asked
+    page = longer.table(result)
+    assert '| ours | 10.5 ± 0.7 | 40.5 ± 0.7 |' in page
+    assert '| 400 steps: ours - plain | +1.5 | +1.0, +2.0 |' in page and '**no**' in page
+    longer.draw(result, tmp_path / 'curve.png')
+    assert (tmp_path / 'curve.png').stat().st_size > 1000
+
+
+def test_only_a_gain_in_every_seed_counts_after_the_longest_training(tmp_path, monkeypatch):
+    monkeypatch.setattr(longer, 'ROOT', tmp_path)
+    file = tmp_path / 'benchmarks' / 'results' / 'claims_real_mcn.json'
+    file.parent.mkdir(parents=True)
+    file.write_text('{"settings": {"rate": 0.5}}')
+    for seeds, holds in (([0, 1], False), ([1, 2, 3], True), ([-1, 9], False)):
+        (statement,) = longer.run(_longer_experiment(), 'mcn', seeds, tmp_path / 'runs')['verdicts']['statements']
+        assert statement['holds'] is holds

@@ -1,0 +1,78 @@
+"""The main arms of an experiment, trained longer: how far from converged are its figures, and does the difference last?
+
+An experiment that takes part has ``LONGER`` (lengths, their unit, the figure, the pair that is compared, and the gain that was
+stated for the longest before the runs) and ``longer(length, seeds, folder, settings)``. Rates are those that its search chose.
+"""
+
+import json
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from benchmarks.real_data import ROOT, cell, gap_lines, over_seeds, replace_part, seen, statement_lines
+from openmsra.errors import MissingFileError
+
+
+def run(experiment: ModuleType, paper: str, seeds: list[int], folder: Path) -> dict:
+    """Figures of each arm by length, in percent.
+
+    Raises:
+        MissingFileError: the experiment has no result yet, so that its rates are not known.
+    """
+    file = ROOT / 'benchmarks' / 'results' / f'claims_real_{paper}.json'
+    if not file.exists():
+        raise MissingFileError(f'{file}: python benchmarks/claims.py {paper} has to run first, its search chooses the rates')
+    settings = json.loads(file.read_text(encoding='utf-8'))['settings']
+    folder.mkdir(parents=True, exist_ok=True)
+    asked = experiment.LONGER
+    rows = {length: experiment.longer(length, seeds, folder, settings) for length in asked['lengths']}
+    ours, other = asked['pair']
+    gaps = {
+        f'{length} {asked["unit"]}: {ours} - {other}': over_seeds(np.subtract(arms[ours], arms[other]))
+        for length, arms in rows.items()
+    }
+    last = list(gaps.values())[-1]
+    statement = dict(
+        statement=f'after {asked["lengths"][-1]} {asked["unit"]} {ours} is above {other}',
+        threshold=f'{asked["gain"]:g} or more on average, above 0 in every seed',
+        seen=seen(last),
+        holds=last['mean'] >= asked['gain'] and min(last['values']) > 0,
+    )
+    return dict(settings=dict(seeds=seeds, **asked), rows=rows, verdicts=dict(gaps=gaps, statements=[statement]))
+
+
+def table(result: dict) -> str:
+    """The result as Markdown tables."""
+    rows, settings = result['rows'], result['settings']
+    heads = ' | '.join(f'{length} {settings["unit"]}' for length in rows)
+    lines = [f'| {settings["figure"]} | {heads} |', '|---' * (len(rows) + 1) + '|']
+    for arm in next(iter(rows.values())):
+        lines.append(f'| {arm} | {" | ".join(cell(arms[arm]) for arms in rows.values())} |')
+    verdicts = result['verdicts']
+    return '\n'.join(lines + gap_lines(verdicts['gaps'], 'difference') + statement_lines(verdicts['statements']))
+
+
+def draw(result: dict, file: Path) -> None:
+    """A line for each arm over the length of the training, a dot for each seed."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(5.5, 3.4), layout='constrained')
+    axis, settings = figure.subplots(), result['settings']
+    lengths = [int(length) for length in result['rows']]
+    for arm in next(iter(result['rows'].values())):
+        values = np.array([arms[arm] for arms in result['rows'].values()])
+        (line,) = axis.plot(lengths, values.mean(1), label=arm)
+        axis.scatter(np.repeat(lengths, values.shape[1]), values.ravel(), s=12, color=line.get_color())
+    axis.set(xlabel=f'{settings["unit"]}', ylabel=settings['figure'], xscale='log')
+    axis.set_xticks(lengths, [f'{length:,}' for length in lengths], minor=False)
+    axis.minorticks_off()
+    axis.legend(fontsize=8)
+    axis.spines[['top', 'right']].set_visible(False)
+    figure.savefig(file, dpi=110)
+
+
+def publish(result: dict, paper: str) -> None:
+    """The tables and the figure of the paper's page."""
+    draw(result, ROOT / 'docs' / f'{paper}_longer.png')
+    replace_part(ROOT / 'configs' / paper / 'README.md', 'measured with longer trainings', table(result))
