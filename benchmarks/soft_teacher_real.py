@@ -85,7 +85,7 @@ def run(seeds: list[int], folder: Path) -> dict:
 
 def longer(burn_in: int, seeds: list[int], folder: Path, settings: dict) -> dict[str, list[float]]:
     """AP of the detectors with 10 labelled boards that start from a burn-in of so many steps, and of the burn-in."""
-    _write_splits(folder / 'splits', max(settings['seeds']) + 2)
+    _write_splits(folder / 'splits', max(seeds) + 1)
     starts = [_burn_in(BOARDS, seed, folder, burn_in) for seed in seeds]
     train_all(starts, PROCESSES)
     trust = settings['trust'][BOARDS]
@@ -101,7 +101,8 @@ def longer(burn_in: int, seeds: list[int], folder: Path, settings: dict) -> dict
 
 def _write_splits(folder: Path, folds: int) -> None:
     """Labelled and unlabelled images of every fold, and the boards that choose the rates."""
-    if (folder / 'bccd' / 'manifest.json').exists():
+    manifest = folder / 'bccd' / 'manifest.json'
+    if manifest.exists() and f'images.{folds}@' in manifest.read_text(encoding='utf-8'):
         return
     boards = read_coco(data_folder('deeppcb') / 'annotations' / 'instances_train.json')
     ids = np.random.default_rng(0).permutation([image['id'] for image in boards['images']]).tolist()

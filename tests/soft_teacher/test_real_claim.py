@@ -1,5 +1,7 @@
 """The experiment on circuit boards: what its arms are on each data set, without a training."""
 
+import json
+
 import pytest
 
 from benchmarks import soft_teacher_real
@@ -45,3 +47,27 @@ def test_cells_and_boards_have_runs_of_their_own(settings, tmp_path):
         for arm, trust in [(BASELINE, next(iter(TRUST)))] + [(OURS, trust) for trust in TRUST]
     }
     assert len(runs) == 2 * (1 + len(TRUST))
+
+
+def test_a_longer_burn_in_has_a_run_of_its_own_and_the_short_one_keeps_its_name(settings, tmp_path):
+    short, long = (soft_teacher_real._burn_in(FEW_MORE, 0, tmp_path, steps) for steps in (800, 2400))
+    assert short.work_dir == soft_teacher_real._burn_in(FEW_MORE, 0, tmp_path).work_dir != long.work_dir
+    assert (short.config.train_cfg.max_iters, long.config.train_cfg.max_iters) == (800, 2400)
+    training = soft_teacher_real._training(FEW_MORE, OURS, 1e-3, 0, tmp_path, 1200, burn_in=2400)
+    assert training.config.load_from == str(long.work_dir / 'iter_2400.pth')
+
+
+def test_more_seeds_get_splits_beside_those_that_are_there(tmp_path, monkeypatch):
+    monkeypatch.setenv('OPENMSRA_DATA', str(tmp_path / 'data'))
+    for name, part in (('deeppcb', 'train'), ('bccd', 'trainval')):
+        folder = tmp_path / 'data' / name / 'annotations'
+        folder.mkdir(parents=True)
+        images = [dict(id=k, file_name=f'{k}.jpg', width=8, height=8) for k in range(200)]
+        content = dict(images=images, annotations=[], categories=[dict(id=0, name='cell')])
+        (folder / f'instances_{part}.json').write_text(json.dumps(content))
+    out = tmp_path / 'splits'
+    soft_teacher_real._write_splits(out, 2)
+    before = {file: file.read_bytes() for file in out.rglob('images.*.json')}
+    soft_teacher_real._write_splits(out, 4)
+    assert {file: file.read_bytes() for file in before} == before
+    assert len(list((out / 'bccd').glob('images.4@*'))) == 2
