@@ -99,16 +99,18 @@ def run(seeds: list[int], folder: Path) -> dict:
     return dict(settings=settings, rows=rows, verdicts=_verdicts(rows))
 
 
+def main_figures(rows: dict, seeds: list[int]) -> dict[str, list[float]]:
+    """Mean test accuracy of the sub-networks of each kind of sharing and seed."""
+    return {arm: [float(np.mean(row['accuracies'])) for row in rows['sharing'][arm] if row['seed'] in seeds] for arm in SEARCHED}
+
+
 def longer(epochs: int, seeds: list[int], folder: Path, settings: dict) -> dict[str, list[float]]:
-    """Mean test accuracy of the sub-networks of each arm and seed, both kinds of sharing trained for so many epochs."""
+    """:func:`main_figures` of trainings of so many epochs."""
     _write_data(folder / 'data')
     trainings = {(arm, seed): _supernet(arm, settings['rates'][arm], seed, folder, epochs) for seed in seeds for arm in SEARCHED}
     train_all(trainings.values(), PROCESSES)
-    rows = [_sharing(trainings[arm, seed], seed, folder) for arm, seed in trainings]
-    return {
-        arm: [float(np.mean(row['accuracies'])) for (of, _), row in zip(trainings, rows, strict=True) if of == arm]
-        for arm in SEARCHED
-    }
+    rows = {arm: [_sharing(trainings[arm, seed], seed, folder) for seed in seeds] for arm in SEARCHED}
+    return main_figures(dict(sharing=rows), seeds)
 
 
 def _trained(seeds: list[int]) -> list[tuple[str, int]]:

@@ -1,7 +1,9 @@
 """The main arms of an experiment, trained longer: how far from converged are its figures, and does the difference last?
 
-An experiment that takes part has ``LONGER`` (lengths, their unit, the figure, the pair that is compared, and the gain that was
-stated for the longest before the runs) and ``longer(length, seeds, folder, settings)``. Rates are those that its search chose.
+An experiment that takes part has ``LONGER``: its own length and the longer one, their unit, the figure, the pair that is
+compared, and the gain that was stated for the longer one before the runs. ``main_figures(rows, seeds)`` reads the figures of
+its main arms off its own result, ``longer(length, seeds, folder, settings)`` trains them for longer, at the rates that its
+search chose.
 """
 
 import json
@@ -15,18 +17,19 @@ from openmsra.errors import MissingFileError
 
 
 def run(experiment: ModuleType, paper: str, seeds: list[int], folder: Path) -> dict:
-    """Figures of each arm by length, in percent.
+    """Figures of each arm by length, in percent; those of the experiment's own length are its result.
 
     Raises:
-        MissingFileError: the experiment has no result yet, so that its rates are not known.
+        MissingFileError: the experiment has no result yet, or not for all of the seeds.
     """
     file = ROOT / 'benchmarks' / 'results' / f'claims_real_{paper}.json'
-    if not file.exists():
-        raise MissingFileError(f'{file}: python benchmarks/claims.py {paper} has to run first, its search chooses the rates')
-    settings = json.loads(file.read_text(encoding='utf-8'))['settings']
+    result = json.loads(file.read_text(encoding='utf-8')) if file.exists() else dict(settings=dict(seeds=[]))
+    settings, asked = result['settings'], experiment.LONGER
+    if not set(seeds) <= set(settings['seeds']):
+        raise MissingFileError(f'{file}: python benchmarks/claims.py {paper} --seeds {len(seeds)} has to run first')
     folder.mkdir(parents=True, exist_ok=True)
-    asked = experiment.LONGER
-    rows = {length: experiment.longer(length, seeds, folder, settings) for length in asked['lengths']}
+    own, length = asked['lengths']
+    rows = {own: experiment.main_figures(result['rows'], seeds), length: experiment.longer(length, seeds, folder, settings)}
     ours, other = asked['pair']
     gaps = {
         f'{length} {asked["unit"]}: {ours} - {other}': over_seeds(np.subtract(arms[ours], arms[other]))

@@ -106,22 +106,24 @@ def run(seeds: list[int], folder: Path) -> dict:
     return dict(settings=said, rows=rows, gains=_gains(trainings[0], settings), verdicts=_verdicts(rows, _clips('test')[1]))
 
 
+def main_figures(rows: dict, seeds: list[int]) -> dict[str, list[float]]:
+    """Mean class accuracy of the probe of the main arms, by seed."""
+    return {arm: [row['class_probe'] for row in rows[arm] if row['seed'] in seeds] for arm in (CONTRAST, META, OURS)}
+
+
 def longer(steps: int, seeds: list[int], folder: Path, settings: dict) -> dict[str, list[float]]:
-    """Mean class accuracy of the probe of the three main arms, trained for so many steps."""
+    """:func:`main_figures` of trainings of so many steps."""
     chosen = {arm: settings['settings'][arm] for arm in (CONTRAST, META, OURS)}
     trainings = [_training(_settings_of(chosen), steps, seed, folder, 'longer_') for seed in seeds]
     train_all(trainings, PROCESSES)
 
     def measured(arm: str, seed: int, run_folder: Path) -> dict:
-        return kept(
-            run_folder / f'{arm_key(arm, *chosen[arm].values())}.json',
-            lambda: _judged(_loaded(arm, *chosen[arm].values(), run_folder, seed)),
-        )
+        setting = chosen[arm].values()
+        file = run_folder / f'{arm_key(arm, *setting)}.json'
+        return dict(kept(file, lambda: _judged(_loaded(arm, *setting, run_folder, seed))), seed=seed)
 
-    return {
-        arm: [measured(arm, seed, training.work_dir)['class_probe'] for seed, training in zip(seeds, trainings, strict=True)]
-        for arm in chosen
-    }
+    runs = list(zip(seeds, [training.work_dir for training in trainings], strict=True))
+    return main_figures({arm: [measured(arm, *run) for run in runs] for arm in chosen}, seeds)
 
 
 def _settings_of(chosen: dict[str, dict]) -> list[tuple[str, float, float]]:

@@ -83,8 +83,13 @@ def run(seeds: list[int], folder: Path) -> dict:
     return dict(settings=settings, rows=rows, verdicts=_verdicts(rows))
 
 
+def main_figures(rows: dict, seeds: list[int]) -> dict[str, list[float]]:
+    """AP with 10 labelled boards of the burn-in, of the baseline and of Soft Teacher, by seed."""
+    return {arm: [score(arm, row, 'ap') for row in rows[BOARDS][arm] if row['seed'] in seeds] for arm in ('burn-in', *SEARCHED)}
+
+
 def longer(burn_in: int, seeds: list[int], folder: Path, settings: dict) -> dict[str, list[float]]:
-    """AP of the detectors with 10 labelled boards that start from a burn-in of so many steps, and of the burn-in."""
+    """:func:`main_figures` of a burn-in of so many steps and half as many steps of each arm."""
     _write_splits(folder / 'splits', max(seeds) + 1)
     starts = [_burn_in(BOARDS, seed, folder, burn_in) for seed in seeds]
     train_all(starts, PROCESSES)
@@ -95,8 +100,9 @@ def longer(burn_in: int, seeds: list[int], folder: Path, settings: dict) -> dict
         for arm in SEARCHED
     }
     train_all(trainings.values(), PROCESSES)
-    aps = {'burn-in': [score('burn-in', _row(start, seed), 'ap') for start, seed in zip(starts, seeds, strict=True)]}
-    return aps | {arm: [score(arm, _row(trainings[arm, seed], seed), 'ap') for seed in seeds] for arm in SEARCHED}
+    rows = {'burn-in': [_row(start, seed) for start, seed in zip(starts, seeds, strict=True)]}
+    rows |= {arm: [_row(trainings[arm, seed], seed) for seed in seeds] for arm in SEARCHED}
+    return main_figures({BOARDS: rows}, seeds)
 
 
 def _write_splits(folder: Path, folds: int) -> None:

@@ -5,6 +5,7 @@
     unsup       the unsupervised part alone
     floor       student forward and backward on the strong views and teacher forward, nothing else (no target)
     step, 800 x 1333   one labelled and one unlabelled image of the recipe's size (on a CPU; a GPU has large images in all rows)
+    validation, 800 x 1333   an image through teacher and student, which mmdet besides loads twice (on a CPU)
 
 Faster R-CNN R50-FPN as in the recipe, 60 pseudo boxes on each unlabelled image, 512 regions sampled on each. The detections of
 the teacher are replaced by the same 60 boxes on both sides; their uncertainties are computed by each. One labelled and two
@@ -51,6 +52,8 @@ def run(repeats: int, device: torch.device) -> dict[str, dict]:
         ours, peer, batch, settings = _sides((800, 1333), 1, device)
         times = interleaved({'ours': _step(ours, batch), 'mmdet': _step(peer, batch)}, repeats, device)
         rows['step, 800 x 1333'] = {**ratio(times, 'ours', 'mmdet'), 'target': 0.70, **settings}
+        times = interleaved({'ours': _validation(ours, batch), 'mmdet': _validation(peer, batch)}, repeats, device)
+        rows['validation, 800 x 1333'] = {**ratio(times, 'ours', 'mmdet'), 'target': 0.70, **settings}
     return rows
 
 
@@ -141,6 +144,16 @@ def _step(model: torch.nn.Module, batch: tuple):
         _total(model.loss(*copy.deepcopy(batch))).backward()
 
     return step
+
+
+def _validation(model: torch.nn.Module, batch: tuple):
+    @torch.inference_mode()
+    def validation() -> None:
+        inputs, samples = copy.deepcopy(batch)
+        for network in (model.teacher.eval(), model.student.eval()):
+            network.predict(inputs['sup'], samples['sup'])
+
+    return validation
 
 
 def _unsup(model: torch.nn.Module, batch: tuple):

@@ -1,5 +1,6 @@
 """What the claims on real data share: places of data, intervals, parts of pages."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -104,39 +105,52 @@ def test_an_experiment_with_other_settings_does_not_go_on(tmp_path):
             require_same_settings(experiment(**changed), tmp_path / 'new')
 
 
-def _longer_experiment(asked=None):
-    def trained(length, seeds, folder, settings):
-        asked.append((length, seeds, settings['rate'])) if asked is not None else None
-        return {'ours': [length / 10 + seed for seed in seeds], 'plain': [length / 10 - 1 for _ in seeds]}
-
-    wanted = dict(lengths=(100, 400), unit='steps', figure='accuracy (%)', pair=('ours', 'plain'), gain=2.0)
-    return SimpleNamespace(LONGER=wanted, longer=trained)
-
-
-def test_longer_trainings_take_the_rates_of_the_experiment_and_judge_the_longest(tmp_path, monkeypatch):
-    monkeypatch.setattr(longer, 'ROOT', tmp_path)
-    with pytest.raises(MissingFileError, match='claims.py mcn has to run first'):
-        longer.run(_longer_experiment(), 'mcn', [0, 1], tmp_path / 'runs')
-    file = tmp_path / 'benchmarks' / 'results' / 'claims_real_mcn.json'
-    file.parent.mkdir(parents=True)
-    file.write_text('{"settings": {"rate": 0.5}}')
+def _longer_experiment(folder, gains):
+    """Two arms whose result is there; trained longer, the first is ahead by ``gains`` of the seeds."""
     asked = []
-    result = longer.run(_longer_experiment(asked), 'mcn', [0, 1], tmp_path / 'runs')
-    assert asked == [(100, [0, 1], 0.5), (400, [0, 1], 0.5)]
-    (statement,) = result['verdicts']['statements']
-    assert 'after 400 steps' in statement['statement'] and statement['holds'] is False  # 1.5 on average, 2 were asked
+
+    def main_figures(rows, seeds):
+        return {arm: [row['accuracy'] for row in rows[arm] if row['seed'] in seeds] for arm in ('ours', 'plain')}
+
+    def trained(length, seeds, run_folder, settings):
+        asked.append((length, seeds, settings['rate']))
+        return {'ours': [40.0 + gains[seed] for seed in seeds], 'plain': [40.0 for _ in seeds]}
+
+    rows = {arm: [dict(seed=seed, accuracy=value + seed) for seed in range(3)] for arm, value in (('ours', 12), ('plain', 11))}
+    file = folder / 'benchmarks' / 'results' / 'claims_real_mcn.json'
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(dict(settings=dict(rate=0.5, seeds=[0, 1, 2]), rows=rows)))
+    wanted = dict(lengths=(100, 400), unit='steps', figure='accuracy (%)', pair=('ours', 'plain'), gain=2.0)
+    return SimpleNamespace(LONGER=wanted, main_figures=main_figures, longer=trained, asked=asked)
+
+
+def test_longer_trainings_stand_beside_the_result_and_take_its_rates(tmp_path, monkeypatch):
+    monkeypatch.setattr(longer, 'ROOT', tmp_path)
+    experiment = _longer_experiment(tmp_path, [1.0, 2.0])
+    result = longer.run(experiment, 'mcn', [0, 1], tmp_path / 'runs')
+    assert experiment.asked == [(400, [0, 1], 0.5)]
     page = longer.table(result)
-    assert '| ours | 10.5 ± 0.7 | 40.5 ± 0.7 |' in page
+    assert '| ours | 12.5 ± 0.7 | 41.5 ± 0.7 |' in page and '| plain | 11.5 ± 0.7 | 40.0 ± 0.0 |' in page
+    assert '| 100 steps: ours - plain | +1.0 | +1.0, +1.0 |' in page
     assert '| 400 steps: ours - plain | +1.5 | +1.0, +2.0 |' in page and '**no**' in page
     longer.draw(result, tmp_path / 'curve.png')
     assert (tmp_path / 'curve.png').stat().st_size > 1000
+    assert json.loads(json.dumps(result))['rows']['400'] == result['rows'][400]
 
 
-def test_only_a_gain_in_every_seed_counts_after_the_longest_training(tmp_path, monkeypatch):
+def test_longer_trainings_need_the_result_of_their_seeds(tmp_path, monkeypatch):
     monkeypatch.setattr(longer, 'ROOT', tmp_path)
-    file = tmp_path / 'benchmarks' / 'results' / 'claims_real_mcn.json'
-    file.parent.mkdir(parents=True)
-    file.write_text('{"settings": {"rate": 0.5}}')
-    for seeds, holds in (([0, 1], False), ([1, 2, 3], True), ([-1, 9], False)):
-        (statement,) = longer.run(_longer_experiment(), 'mcn', seeds, tmp_path / 'runs')['verdicts']['statements']
-        assert statement['holds'] is holds
+    experiment = _longer_experiment(tmp_path, [1.0] * 4)
+    with pytest.raises(MissingFileError, match='claims.py mcn --seeds 4 has to run first'):
+        longer.run(experiment, 'mcn', [0, 1, 2, 3], tmp_path / 'runs')
+    (tmp_path / 'benchmarks' / 'results' / 'claims_real_mcn.json').unlink()
+    with pytest.raises(MissingFileError, match='claims.py mcn --seeds 1 has to run first'):
+        longer.run(experiment, 'mcn', [0], tmp_path / 'runs')
+    assert experiment.asked == []
+
+
+@pytest.mark.parametrize('gains, holds', [([1.0, 2.0], False), ([2.5, 1.5], True), ([-1.0, 9.0], False)])
+def test_a_longer_training_holds_with_the_gain_that_was_stated_in_every_seed(tmp_path, monkeypatch, gains, holds):
+    monkeypatch.setattr(longer, 'ROOT', tmp_path)
+    (statement,) = longer.run(_longer_experiment(tmp_path, gains), 'mcn', [0, 1], tmp_path / 'runs')['verdicts']['statements']
+    assert statement['holds'] is holds and 'after 400 steps' in statement['statement']
