@@ -5,22 +5,25 @@ naive    one training step (forward and backward) of the tiny supernet at its la
 static   the same step against timm's VisionTransformer of the same widths, fused attention, no relative positions
 budget   architectures a second drawn and checked against a parameter budget
 switch   changing the active sub-network
+official with --official: that step, and inference, against the official supernet with the same weights
 search_* a real search: time per candidate against bare forward passes, one process against two (CPU only)
 """
 
 import random
 import time
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from benchmarks import autoformer_search_timing
+from benchmarks import autoformer_search_timing, official
 from benchmarks.timing import interleaved, ratio
 from openmsra.autoformer import AutoFormerSupernet, arch_rng
 from openmsra.autoformer.elastic import ElasticAttention
 from openmsra.autoformer.relative_position import RelativePositionIndex
 from openmsra.autoformer.search.complexity import Geometry, params_of
 from tests.references.autoformer_attention import naive_attention, table_index
+from tools.model_converters.autoformer_from_cream import rename
 
 
 def run(repeats: int, device: torch.device) -> dict[str, dict]:
@@ -38,6 +41,24 @@ def run(repeats: int, device: torch.device) -> dict[str, dict]:
         'switch': _switch(nets['ours']),
         **(autoformer_search_timing.measure(repeats=3) if device.type == 'cpu' else {}),
     }
+
+
+def against_official(folder: Path, repeats: int, device: torch.device) -> dict[str, dict]:
+    """A step and inference of the largest network of the space "tiny"."""
+    torch.manual_seed(0)
+    batch = 4 if device.type == 'cpu' else 128
+    images, labels = torch.randn(batch, 3, 224, 224, device=device), torch.randint(1000, (batch,), device=device)
+    ours = AutoFormerSupernet(space='tiny', drop_path_rate=0.0).to(device)
+    peer = official.autoformer(folder, ours.get_subnet()).to(device)
+    ours.load_state_dict({rename(key): value for key, value in peer.state_dict().items()})
+    nets = dict(ours=ours.eval(), official=peer.eval())
+    with torch.no_grad():
+        apart = official.same(ours(images), peer(images))
+    rows = {}
+    for name, side, mode in (('official_step', _step, True), ('official_inference', _inference, False)):
+        times = interleaved({key: side(net.train(mode), images, labels) for key, net in nets.items()}, repeats, device)
+        rows[name] = dict(ratio(times, 'ours', 'official'), largest_difference=apart)
+    return rows
 
 
 def _networks(device: torch.device) -> dict[str, torch.nn.Module]:
@@ -98,6 +119,14 @@ def _step(net: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor):
         torch.nn.functional.cross_entropy(net(images), labels).backward()
 
     return step
+
+
+def _inference(net: torch.nn.Module, images: torch.Tensor, labels: torch.Tensor):
+    @torch.inference_mode()
+    def inference() -> None:
+        net(images)
+
+    return inference
 
 
 def _budget(count: int = 400_000) -> dict[str, float]:

@@ -3,6 +3,7 @@
     four_branch  a pair of 288 x 288 pixels: lean network with folded batch norms, against all four outputs in eval mode
     init_model   the same without folding, as ``init_model`` gives it
     pyiqa        lean network with folded batch norms against pyiqa's CKDN, same weights and inputs; scores agree
+    official     with --official: that of a pair against the official network, which computes four outputs; scores agree
     folder       scoring of a folder of photographs with decoding beside the network, against the sum of both
 
 The peer: ``pip install --no-deps -r requirements/benchmarks-nodeps.txt``. Only the file of its network is imported: the
@@ -21,6 +22,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from benchmarks import official
 from benchmarks.timing import draw_weights, interleaved, ratio
 from openmsra.ckdn import CKDN
 from openmsra.ckdn.inferencer import CKDNInferencer, PairTiles
@@ -62,6 +64,24 @@ def run(repeats: int, device: torch.device) -> dict[str, dict]:
                 raise RuntimeError(f'scores differ from those of pyiqa by up to {apart}')
             rows['pyiqa'] = dict(ratio(times, 'folded', 'pyiqa'), target=1.0, largest_difference=apart)
     return dict(rows, folder=_folder(full, repeats, device))
+
+
+def against_official(folder: Path, repeats: int, device: torch.device) -> dict[str, dict]:
+    """A pair of 288 x 288 pixels."""
+    torch.manual_seed(0)
+    ours = CKDN(imagenet_weights=None).to(device)
+    draw_weights(ours)
+    peer = official.ckdn(folder).to(device).eval()
+    peer.load_state_dict(ours.state_dict())
+    ours.eval().prepare_inference()
+    ours.fold_batch_norms()
+    batch = 2 if device.type == 'cpu' else 32
+    restored, degraded, other, pristine = (torch.randn(batch, 3, 288, 288, device=device) for _ in range(4))
+    pair, four = dict(restored=restored, degraded=degraded), torch.cat((restored, degraded, other, pristine), dim=1)
+    with torch.inference_mode():
+        apart = official.same(ours(pair), peer(four)[:, 0])
+        times = interleaved(dict(ours=lambda: ours(pair), official=lambda: peer(four)), repeats, device)
+    return dict(official=dict(ratio(times, 'ours', 'official'), largest_difference=apart))
 
 
 def pyiqa_network(model: CKDN) -> torch.nn.Module | None:

@@ -5,6 +5,7 @@
     stride_1       a video of 40 frames with given faces, every window, batched: cropping, alignment and rewritten network
                    against the plain network clip by clip, each cropped and aligned anew
     stride_8       the same, every eighth window, against stride 1 clip by clip
+    official_*     with --official: a clip, and a training step of one, against the official network with the same weights
     strips, amp, channels_last   on a GPU, where the plain form runs: the rewritten form, and the plain one in these ways, against
                    plain float32
 
@@ -22,6 +23,7 @@ import cv2
 import numpy as np
 import torch
 
+from benchmarks import official
 from benchmarks.timing import draw_weights, interleaved, ratio
 from openmsra.engine.checkpoint.io import save_file
 from openmsra.engine.config.files import load_config
@@ -46,6 +48,22 @@ def run(repeats: int, device: torch.device) -> dict[str, dict]:
     if device.type == 'cpu':
         return {'clip': {**row, 'target': 0.65, 'memory_target': 0.5}, 'training_step': {**step, 'target': 0.65}, **video()}
     return {'strips': row, 'training_step': step, **gpu_variants(net, clip, repeats)}
+
+
+def against_official(folder: Path, repeats: int, device: torch.device) -> dict[str, dict]:
+    """Inference of a clip (3, 32, 224, 224), and forward and backward of one."""
+    net, clip = network().to(device), torch.randn(CLIP, device=device)
+    peer = official.ftcn(folder).to(device).eval()
+    peer.load_state_dict(net.state_dict())
+    sides = {'ours': inference(net, clip, rewrite=True), 'official': torch.inference_mode()(lambda: peer(clip)['final_output'])}
+    apart = official.same(sides['ours']().sigmoid(), sides['official']().flatten())
+    rows = {'official_clip': ratio(interleaved(sides, repeats, device), 'ours', 'official')}
+    net.resnet.rewrite = True
+    net.train()
+    peer.train()
+    steps = {'ours': lambda: net(clip).sum().backward(), 'official': lambda: peer(clip)['final_output'].sum().backward()}
+    rows['official_step'] = ratio(interleaved(steps, repeats, device), 'ours', 'official')
+    return {name: dict(row, largest_difference=apart) for name, row in rows.items()}
 
 
 def network() -> FTCN:
