@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from threading import Barrier, Lock
 from typing import TypeVar
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 Item = TypeVar('Item')
+_STARTING = Lock()
 
 
 def scoring(model: nn.Module, batch_size: int) -> 'Batches':
@@ -39,7 +40,7 @@ class Batches:
         self.waiting.clear()
 
     def reading(self, events: Iterable[Item]) -> Iterator[Item]:
-        """The same events; what it takes to get one has the threads that the network leaves."""
+        """The same events, which may be fetched by another thread."""
         return iter(events)
 
     def submit(self, clip: np.ndarray) -> None:
@@ -68,22 +69,18 @@ class SideBySide(Batches):
 
     def __init__(self, model: nn.Module, workers: int) -> None:
         super().__init__(model, workers)
-        self.threads = torch.get_num_threads()
-        self.pool = ThreadPoolExecutor(workers, 'clips', torch.set_num_threads, (max(1, self.threads // workers),))
+        self.pool = started(workers, max(1, torch.get_num_threads() // workers))
+        self.reader = started(1, 1)
         self.pending: deque[Future] = deque()
         self.first = True
 
     def __exit__(self, *error: object) -> None:
+        self.reader.shutdown(cancel_futures=True)
         self.pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(self.threads)  # for threads to come: a worker has set it to its own number
 
     def reading(self, events: Iterable[Item]) -> Iterator[Item]:
         events, none = iter(events), object()
-        while True:
-            with threads(1):
-                event = next(events, none)
-            if event is none:
-                return
+        while (event := self.reader.submit(next, events, none).result()) is not none:
             yield event
 
     def submit(self, clip: np.ndarray) -> None:
@@ -116,12 +113,18 @@ def scores(model: nn.Module, clips: list[np.ndarray]) -> list[float]:
     return [sample.pred_score for sample in model.test_step(dict(inputs=inputs))]
 
 
-@contextmanager
-def threads(count: int) -> Iterator[None]:
-    """PyTorch with so many threads for what this thread does."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(count)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
+def started(workers: int, threads: int) -> ThreadPoolExecutor:
+    """Threads for calls of PyTorch with so many threads of its own each."""
+    with _STARTING:
+        before, ready = torch.get_num_threads(), Barrier(workers + 1)
+        pool = ThreadPoolExecutor(workers, 'openmsra', _limit, (threads,))
+        for _ in range(workers):
+            pool.submit(ready.wait)
+        ready.wait()
+        torch.set_num_threads(before)  # a thread that is new to PyTorch takes the number that was set last, whoever set it
+    return pool
+
+
+def _limit(threads: int) -> None:
+    torch.get_num_threads()  # the first call in a thread sets its number to that of the process
+    torch.set_num_threads(threads)

@@ -8,7 +8,7 @@ import torch
 from mmengine.structures import BaseDataElement
 from torch import nn
 
-from openmsra.ftcn.scoring import Batches, SideBySide, scoring, threads
+from openmsra.ftcn.scoring import Batches, SideBySide, scoring
 
 
 class FirstByte(nn.Module):
@@ -30,10 +30,20 @@ class FirstByte(nn.Module):
 
 @pytest.fixture(autouse=True)
 def two_threads():
-    with threads(2):
-        yield
-        assert torch.get_num_threads() == 2
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith('clips')]
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    assert torch.get_num_threads() == threads_of_a_new_thread() == 2
+    torch.set_num_threads(before)
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith('openmsra')]
+
+
+def threads_of_a_new_thread():
+    seen = []
+    thread = threading.Thread(target=lambda: seen.append(torch.get_num_threads()))
+    thread.start()
+    thread.join()
+    return seen[0]
 
 
 def clip(value):
@@ -54,9 +64,10 @@ def test_a_processor_scores_side_by_side_and_one_thread_in_batches():
     with scoring(model, 4) as scorer:
         assert isinstance(scorer, SideBySide) and scorer.size == 2
     assert type(scoring(model, 1)) is Batches
-    with threads(1):
-        assert type(scoring(model, 4)) is Batches
     assert type(scoring(model.to('meta'), 4)) is Batches
+    torch.set_num_threads(1)
+    assert type(scoring(FirstByte(), 4)) is Batches
+    torch.set_num_threads(2)
 
 
 @pytest.mark.parametrize('count', [0, 1, 2, 23])
@@ -85,6 +96,7 @@ def test_the_first_clip_has_all_threads_then_the_reader_and_each_clip_have_one()
             if number == 0:
                 assert list(scorer.ready()) == [0] and model.threads == {2}
                 model.threads.clear()
+                assert threads_of_a_new_thread() == 2  # that of another request
         list(scorer.rest())
     assert set(seen) == {1} and model.threads == {1}
 
