@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from benchmarks import autoformer_search_timing, official
+from benchmarks.memory import kept_mib
 from benchmarks.timing import interleaved, ratio
 from openmsra.autoformer import AutoFormerSupernet, arch_rng
 from openmsra.autoformer.elastic import ElasticAttention
@@ -34,9 +35,16 @@ def run(repeats: int, device: torch.device) -> dict[str, dict]:
     nets = _networks(device)
     sides = {name: _step(net, images, labels) for name, net in nets.items()}
     times = interleaved(sides, repeats, device)
+    kept = {
+        name: kept_mib([*net.parameters(), *net.buffers(), images], lambda net=net: net(images)) for name, net in nets.items()
+    }
+    rows = {
+        peer: dict(ratio(times, 'ours', peer), target=target, memory_ratio=kept['ours'] / kept[peer], peer_mib=kept[peer])
+        for peer, target in (('naive', 0.60), ('static', 1.10))
+        if peer in nets
+    }
     return {
-        'naive': {**ratio(times, 'ours', 'naive'), 'target': 0.60},
-        **({'static': {**ratio(times, 'ours', 'static'), 'target': 1.15}} if 'static' in nets else {}),
+        **rows,
         'budget': _budget(),
         'switch': _switch(nets['ours']),
         **(autoformer_search_timing.measure(repeats=3) if device.type == 'cpu' else {}),

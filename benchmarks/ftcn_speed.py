@@ -24,6 +24,7 @@ import numpy as np
 import torch
 
 from benchmarks import official
+from benchmarks.memory import kept_mib
 from benchmarks.timing import draw_weights, interleaved, ratio
 from openmsra.engine.checkpoint.io import save_file
 from openmsra.engine.config.files import load_config
@@ -101,7 +102,15 @@ def training_step(net: FTCN, repeats: int, device: torch.device) -> dict:
         return call
 
     times = interleaved({'ours': step(True), 'plain': step(False)}, repeats, device)
-    return ratio(times, 'ours', 'plain')
+    kept = {name: kept_memory(net, clip, rewrite) for name, rewrite in (('ours', True), ('plain', False))}
+    memory = dict(memory_ratio=kept['ours'] / kept['plain'], ours_mib=kept['ours'], plain_mib=kept['plain'])
+    return ratio(times, 'ours', 'plain') | memory
+
+
+def kept_memory(net: FTCN, clip: torch.Tensor, rewrite: bool) -> float:
+    """MiB that a forward pass keeps for the backward pass beside weights and input."""
+    net.resnet.rewrite = rewrite
+    return kept_mib([*net.parameters(), *net.buffers(), clip], lambda: net(clip))
 
 
 def peak_memory(rewrite: bool) -> float:

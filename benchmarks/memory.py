@@ -1,7 +1,7 @@
 """Counts of the memory of a training step where no GPU measures it."""
 
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -63,3 +63,12 @@ def saved_bytes(lasting: Iterable[torch.Tensor] = ()) -> Iterator[dict[int, torc
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
         yield saved
+
+
+def kept_mib(lasting: Iterable[torch.Tensor], forward: Callable[[], torch.Tensor]) -> float:
+    """MiB that a forward pass keeps for its backward pass, beside weights, buffers and input (``lasting``)."""
+    with saved_bytes(lasting) as saved:
+        outputs = forward()  # alive while they are counted, and with them the graph
+        kept = sum(storage.nbytes() for storage in saved.values())
+    del outputs
+    return kept / 2**20
