@@ -14,6 +14,7 @@ Stated before the runs, in points of test accuracy over the seeds:
 
 import json
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -193,6 +194,7 @@ def inherited(net: nn.Module, archs: list[dict], split: dict) -> list[float]:
         return autoformer_claims.inherited(net, archs, split)
 
 
+@cache
 def _split(part: str, folder: Path) -> dict[str, torch.Tensor]:
     """Normalised images (N, 3, 32, 32) and labels (N,) of a part."""
     processor = load_config(CONFIGS / SUPERNET).model.data_preprocessor
