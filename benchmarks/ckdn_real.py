@@ -55,6 +55,7 @@ ARMS: dict[str, dict] = {  # changes of the model of the real config
     'full reference': dict(reference='pristine'),
 }
 CKDN_ARMS = tuple(arm for arm in ARMS if arm.startswith('CKDN'))
+MAIN_ARMS = ('no reference', 'DR', 'CKDN, 0.1')
 FEW_ARMS = ('DR', 'DR + pristine score', *CKDN_ARMS)
 FEW = dict(labelled=0.1, extra_pairs=True)  # of the training set
 SWAPPED, ORACLE = 'full reference given D', 'version oracle (sees no image)'
@@ -63,6 +64,7 @@ SEARCHED = ('no reference', 'DR', 'DR + pristine score', 'full reference')  # th
 STEPS, BATCH = 600, 64  # the search is as long as the runs: after 150 steps the order of rates was chance
 SEARCH_SEED, PROCESSES = 100, 2
 THRESHOLDS = dict(full_reference=85.0, oracle=10.0, dr_over_nr=20.0, dr_over_swapped=20.0)
+LONGER = dict(lengths=(600, 1200), unit='steps', figure='SRCC x 100 within a scene', pair=('DR', 'no reference'), gain=20.0)
 
 
 @MODELS.register_module()
@@ -83,10 +85,7 @@ class ScoresSideBySide(SideBySide):
 
 def run(seeds: list[int], folder: Path) -> dict:
     """All runs; finished ones are read from ``folder``. SRCC x 100 by arm and seed."""
-    folder.mkdir(parents=True, exist_ok=True)
-    scenes = folder / 'versions.npz'
-    if not scenes.exists():
-        write_scenes(data_folder('bsds500') / 'images', scenes, dict(train=8, val=1, test=1))
+    scenes = _scenes(folder)
     few_folder = folder / 'few_labels'
     searches = [(folder, {}), (few_folder, FEW)]
     left = [(place, data) for place, data in searches if not (place / 'search.json').exists()]
@@ -94,15 +93,15 @@ def run(seeds: list[int], folder: Path) -> dict:
     rates, few_rates = (_searched(place, scenes, data) for place, data in searches)
     jobs = [(rates, ARMS, folder, {}), (few_rates, FEW_ARMS, few_folder, FEW)]
     trainings = [
-        _training({arm: [values[arm]] for arm in arms}, seed, place, scenes, data)
+        _training({arm: [values[arm]] for arm in arms}, run_folder_of(seed, place), seed, scenes, data)
         for values, arms, place, data in jobs
         for seed in seeds
     ]
     train_all(trainings, PROCESSES)
     parts, few = (_judged(values, arms, seeds, place, scenes) for values, arms, place, _ in jobs)
     for part in ('val', 'test'):
-        values = [_srcc('full reference', rates['full reference'], seed, folder, scenes, part, swapped=True) for seed in seeds]
-        parts[part][SWAPPED] = values
+        arm = 'full reference'
+        parts[part][SWAPPED] = [_srcc(arm, rates[arm], run_folder_of(seed, folder), scenes, part, True) for seed in seeds]
     best, few_best = (max(CKDN_ARMS, key=lambda arm: np.mean(figures['val'][arm])) for figures in (parts, few))
     oracle = _oracle(scenes)
     settings = dict(seeds=seeds, steps=STEPS, batch=BATCH, rates=rates, few_rates=few_rates, search=dict(rates=RATES))
@@ -115,12 +114,36 @@ def run(seeds: list[int], folder: Path) -> dict:
     return dict(settings=settings, rows=rows, few_rows=few_rows, verdicts=verdicts)
 
 
+def main_figures(rows: dict, seeds: list[int]) -> dict[str, list[float]]:
+    """SRCC x 100 on the test photographs of the main arms, by seed."""
+    return {arm: rows['test'][arm][: len(seeds)] for arm in MAIN_ARMS}
+
+
+def longer(steps: int, seeds: list[int], folder: Path, settings: dict) -> dict[str, list[float]]:
+    """:func:`main_figures` of trainings of so many steps."""
+    scenes, rates = _scenes(folder), settings['rates']
+    chosen = {arm: [rates[arm]] for arm in MAIN_ARMS}
+    trainings = [_training(chosen, folder / f'{steps}i_seed{seed}', seed, scenes, {}, steps) for seed in seeds]
+    train_all(trainings, PROCESSES)
+    srcc = {arm: [_srcc(arm, rates[arm], training.work_dir, scenes, 'test') for training in trainings] for arm in MAIN_ARMS}
+    return main_figures(_means(dict(test=srcc)), seeds)
+
+
+def _scenes(folder: Path) -> Path:
+    """The patches and their versions, drawn once."""
+    folder.mkdir(parents=True, exist_ok=True)
+    scenes = folder / 'versions.npz'
+    if not scenes.exists():
+        write_scenes(data_folder('bsds500') / 'images', scenes, dict(train=8, val=1, test=1))
+    return scenes
+
+
 def _judged(
     rates: dict[str, float], arms: Iterable[str], seeds: list[int], folder: Path, scenes: Path
 ) -> dict[str, dict[str, list[np.ndarray]]]:
     """SRCC of every scene by part, arm and seed."""
     return {
-        part: {arm: [_srcc(arm, rates[arm], seed, folder, scenes, part) for seed in seeds] for arm in arms}
+        part: {arm: [_srcc(arm, rates[arm], run_folder_of(seed, folder), scenes, part) for seed in seeds] for arm in arms}
         for part in ('val', 'test')
     }
 
@@ -139,13 +162,15 @@ def run_folder_of(seed: int, folder: Path) -> Path:
     return folder / f'{STEPS}i_seed{seed}'
 
 
-def _training(rates: dict[str, list[float]], seed: int, folder: Path, scenes: Path, data: dict) -> Training:
+def _training(
+    rates: dict[str, list[float]], run_folder: Path, seed: int, scenes: Path, data: dict, steps: int = STEPS
+) -> Training:
     """A training of arms side by side, at one or several rates each; ``data`` changes the training set."""
     cfg = load_config(CONFIGS / 'ckdn_r18-s1_1xb64-1500i_bsds500.py')
     cfg.train_dataloader.dataset.update(ann_file=str(scenes), **data)
     cfg.train_dataloader.batch_size = BATCH
-    to_side_by_side(cfg, rates, _model, STEPS, seed)
-    return Training(cfg, run_folder_of(seed, folder), seed)
+    to_side_by_side(cfg, rates, _model, steps, seed)
+    return Training(cfg, run_folder, seed)
 
 
 def to_side_by_side(cfg: Config, rates: dict[str, list[float]], model: Callable[[str], dict], steps: int, seed: int) -> None:
@@ -164,15 +189,17 @@ def _searched_arms(data: dict) -> list[str]:
 
 def _search_training(folder: Path, scenes: Path, data: dict) -> Training:
     """Every arm at every rate, with another seed."""
-    return _training({arm: list(RATES) for arm in _searched_arms(data)}, SEARCH_SEED, folder, scenes, data)
+    every_rate = {arm: list(RATES) for arm in _searched_arms(data)}
+    return _training(every_rate, run_folder_of(SEARCH_SEED, folder), SEARCH_SEED, scenes, data)
 
 
 def _searched(folder: Path, scenes: Path, data: dict) -> dict[str, float]:
     """The rate of each arm whose training of the search ranks the validation scenes best."""
+    run_folder = run_folder_of(SEARCH_SEED, folder)
     kept(
         folder / 'search.json',
         lambda: {
-            arm: {f'{rate:g}': float(_srcc(arm, rate, SEARCH_SEED, folder, scenes, 'val').mean()) for rate in RATES}
+            arm: {f'{rate:g}': float(_srcc(arm, rate, run_folder, scenes, 'val').mean()) for rate in RATES}
             for arm in _searched_arms(data)
         },
     )
@@ -186,9 +213,9 @@ def best_rates(folder: Path) -> dict[str, float]:
     return best | dict.fromkeys(CKDN_ARMS, best['DR + pristine score'])
 
 
-def _srcc(arm: str, rate: float, seed: int, folder: Path, scenes: Path, part: str, swapped: bool = False) -> np.ndarray:
+def _srcc(arm: str, rate: float, run_folder: Path, scenes: Path, part: str, swapped: bool = False) -> np.ndarray:
     """SRCC in every scene (S,) of a part, 0 where an arm scores all versions alike."""
-    run_folder, key = run_folder_of(seed, folder), arm_key(arm, rate)
+    key = arm_key(arm, rate)
     file = run_folder / f'{key}_{part}{"_swapped" if swapped else ""}.npy'
     return kept_array(file, lambda: _srcc_of(arm, run_folder, key, scenes, part, swapped))
 

@@ -69,6 +69,8 @@ CLEAN, SEEN, COHERENT, SOFT = 'unseen generators', 'seen forgeries', 'the same i
 ROBUSTNESS = {'compression': (1, 3, 5), 'blur': (1, 3, 5), 'noise': (1, 3, 5), 'pixelation': (1, 3, 5)}
 WINDOWS = {CLEAN: 9, SEEN: 4, COHERENT: 4, SOFT: 4}  # of a video; 2 under perturbations
 THRESHOLDS = dict(instrument=80.0, over_plain=5.0, pools=5.0)
+MAIN_ARMS = (PLAIN, FTCN, POOLED)
+LONGER = dict(lengths=(320, 640), unit='steps', figure='AUC of videos, unseen generators (%)', pair=(FTCN, PLAIN), gain=5.0)
 
 
 class Windows(NamedTuple):
@@ -108,6 +110,21 @@ def run(seeds: list[int], folder: Path) -> dict:
     settings = dict(seeds=seeds, steps=STEPS, rates=rates, sharpness=level, windows=WINDOWS, robustness=ROBUSTNESS)
     settings |= dict(search=dict(rates=RATES, steps=SEARCH_STEPS, judged='AUC of windows of four training people held out'))
     return dict(settings=settings, rows=rows, verdicts=_verdicts(rows, videos))
+
+
+def main_figures(rows: dict, seeds: list[int]) -> dict[str, list[float]]:
+    """AUC of videos on unseen generators of the main arms, by seed."""
+    return {arm: [row['AUC'] for row in rows[CLEAN][arm][: len(seeds)]] for arm in MAIN_ARMS}
+
+
+def longer(steps: int, seeds: list[int], folder: Path, settings: dict) -> dict[str, list[float]]:
+    """:func:`main_figures` of trainings of so many steps."""
+    rates = settings['rates']
+    trainings = {arm: [training_of(arm, rates[arm], seed, steps, folder) for seed in seeds] for arm in MAIN_ARMS}
+    train_all([training for runs in trainings.values() for training in runs], PROCESSES)
+    windows = windows_of('test', WINDOWS[CLEAN])
+    scores = _scores(CLEAN, windows, trainings, seeds, folder)
+    return main_figures({CLEAN: {arm: [_figures(windows, values) for values in scores[arm]] for arm in MAIN_ARMS}}, seeds)
 
 
 def config_of(arm: str) -> Config:

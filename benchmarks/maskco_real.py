@@ -13,7 +13,7 @@ Stated before the runs, in points of mean class accuracy on cells of the officia
 * the gain is region matching, not mask prediction: region contrast (J = 0) is at least as good as MaskCo (J = 0).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
@@ -41,7 +41,7 @@ from benchmarks.real_data import (
     train_only,
 )
 from benchmarks.side_by_side import SideBySide, arm_key, load_arm, rates_apart
-from benchmarks.training import Training, kept, train
+from benchmarks.training import Training, kept, train_all
 from openmsra.apis import init_model
 from openmsra.common.probes import neighbour_classifier
 from openmsra.engine.config.files import load_config
@@ -57,11 +57,15 @@ ARMS = {  # name -> config, negatives of the same image
     'region contrast, J = 0': ('regionco', 0),
 }
 CONTROL_ARMS = ('MoCo v2', 'MaskCo, J = 0')
+MAIN_ARMS = (*CONTROL_ARMS, 'region contrast, J = 0')
 RANDOM, COLOURS, CEILING = 'random weights', '5-NN on colours of a cell', 'supervised, same network'
-RATES = (2e-3, 4e-3, 8e-3)
-STEPS, BATCH, SEARCH_STEPS, SEARCH_BATCH = 1000, 64, 100, 64
-SEARCH_SEED = 100
+RATES = (1e-3, 2e-3, 4e-3, 8e-3)
+STEPS, BATCH = 1000, 64  # the search is as long as the runs: short ones prefer high rates
+SEARCH_SEED, PROCESSES = 100, 2
 THRESHOLDS = dict(trained_over_random=3.0, maskco_over_moco=3.0, control=1.0)
+LONGER = dict(
+    lengths=(1000, 2000), unit='steps', figure='mean class accuracy of the probe (%)', pair=CONTROL_ARMS[::-1], gain=3.0
+)
 BLOCK = 10  # neighbouring test frames that are drawn together
 EVERY = 3  # so many training frames are one that the probe is fitted on: neighbours are alike
 
@@ -96,10 +100,12 @@ def run(seeds: list[int], folder: Path, control: bool = True) -> dict:
     rates = _search(folder)
     rows: dict[str, dict[str, list]] = {'camvid': {}, 'cifar10': {}}
     confusions: dict[str, list[np.ndarray]] = {}
-    for kind, seed in product(rows if control else ['camvid'], seeds):
-        run_folder = _pretrain(kind, {arm: [rates[arm]] for arm in _arms(kind)}, STEPS, BATCH, seed, folder)
+    runs = list(product(rows if control else ['camvid'], seeds))
+    trainings = [_training(kind, _chosen(rates, _arms(kind)), STEPS, seed, folder) for kind, seed in runs]
+    train_all(trainings, PROCESSES)
+    for (kind, seed), training in zip(runs, trainings, strict=True):
         for arm in (RANDOM, *_arms(kind)):
-            row, tables = _measured(kind, arm, seed, run_folder, folder)
+            row, tables = _measured(kind, arm, rates.get(arm), seed, training.work_dir)
             rows[kind].setdefault(arm, []).append(row)
             if tables is not None:
                 confusions.setdefault(arm, []).append(tables)
@@ -111,10 +117,30 @@ def run(seeds: list[int], folder: Path, control: bool = True) -> dict:
         steps=STEPS,
         batch=BATCH,
         rates=rates,
-        search=dict(rates=RATES, steps=SEARCH_STEPS, batch=SEARCH_BATCH, judged='mean class accuracy on the validation sequence'),
+        search=dict(rates=RATES, judged='mean class accuracy on the validation sequence'),
         precision='bfloat16 autocast, channels last',
     )
     return dict(settings=settings, rows=rows, views=_views(folder), verdicts=_verdicts(rows, confusions))
+
+
+def main_figures(rows: dict, seeds: list[int]) -> dict[str, list[float]]:
+    """Mean class accuracy of the probe on CamVid of the main arms, by seed."""
+    return {arm: [row['mean_class_accuracy'] for row in rows['camvid'][arm] if row['seed'] in seeds] for arm in MAIN_ARMS}
+
+
+def longer(steps: int, seeds: list[int], folder: Path, settings: dict) -> dict[str, list[float]]:
+    """:func:`main_figures` of trainings of so many steps."""
+    rates = settings['rates']
+    trainings = [_training('camvid', _chosen(rates, MAIN_ARMS), steps, seed, folder) for seed in seeds]
+    train_all(trainings, PROCESSES)
+    rows: dict[str, list[dict]] = {arm: [] for arm in MAIN_ARMS}
+    for (arm, row), (seed, training) in product(rows.items(), zip(seeds, trainings, strict=True)):
+        row.append(_measured('camvid', arm, rates[arm], seed, training.work_dir)[0])
+    return main_figures(dict(camvid=rows), seeds)
+
+
+def _chosen(rates: dict[str, float], arms: Iterable[str]) -> dict[str, list[float]]:
+    return {arm: [rates[arm]] for arm in arms}
 
 
 def _arms(kind: str) -> tuple[str, ...]:
@@ -130,11 +156,11 @@ def _folder(kind: str) -> Path:
     return cifar10_folder() if kind == 'cifar10' else data_folder(kind)
 
 
-def _pretrain(kind: str, rates: dict[str, list[float]], steps: int, batch: int, seed: int, folder: Path) -> Path:
-    """Train the arms side by side, each once for every one of its rates; returns the work dir."""
+def _training(kind: str, rates: dict[str, list[float]], steps: int, seed: int, folder: Path) -> Training:
+    """Arms side by side, each once for every one of its rates."""
     cfg = _config(kind, 'MaskCo, J = 0')
     chosen = {_key(arm, rate): (arm, rate) for arm, values in rates.items() for rate in values}
-    cfg.train_dataloader.batch_size = batch
+    cfg.train_dataloader.batch_size = BATCH
     for dataset in cfg.train_dataloader.dataset.get('datasets', [cfg.train_dataloader.dataset]):
         dataset.pipeline[0].num_negatives = 4
     arms = {key: _config(kind, arm).model for key, (arm, _) in chosen.items()}
@@ -145,9 +171,7 @@ def _pretrain(kind: str, rates: dict[str, list[float]], steps: int, batch: int, 
     cfg.optim_wrapper = dict(optimizer, type='AmpOptimWrapper', dtype='bfloat16')
     train_only(cfg, steps, start_factor=0.05)
     cfg.custom_imports.imports.append('benchmarks.maskco_real')
-    run_folder = folder / f'{kind}_{steps}i_seed{seed}'
-    train(Training(cfg, run_folder, seed))
-    return run_folder
+    return Training(cfg, folder / f'{kind}_{steps}i_seed{seed}', seed)
 
 
 def _key(arm: str, rate: float) -> str:
@@ -155,14 +179,18 @@ def _key(arm: str, rate: float) -> str:
 
 
 def _search(folder: Path) -> dict[str, float]:
-    """The rate of each arm whose short training has the best probe on the validation sequence."""
+    """The rate of each arm whose training with another seed has the best probe on the validation sequence."""
 
     def search() -> dict[str, dict[str, dict]]:
-        run_folder = _pretrain('camvid', {arm: list(RATES) for arm in ARMS}, SEARCH_STEPS, SEARCH_BATCH, SEARCH_SEED, folder)
+        trainings = {
+            rate: _training('camvid', dict.fromkeys(ARMS, [rate]), STEPS, SEARCH_SEED, folder / f'search_{rate:g}')
+            for rate in RATES
+        }
+        train_all(trainings.values(), PROCESSES)
         found: dict[str, dict[str, dict]] = {}
         for arm in ARMS:
-            for rate in RATES:
-                model = _loaded('camvid', arm, rate, run_folder)
+            for rate, training in trainings.items():
+                model = _loaded('camvid', arm, rate, training.work_dir)
                 found.setdefault(arm, {})[f'{rate:g}'] = figures_of(_cell_tables(model, 'val').sum(0))
                 print(arm, rate, found[arm][f'{rate:g}'], flush=True)
         return found
@@ -194,8 +222,8 @@ def _cached(stem: Path, measure: Callable[[], tuple[dict, np.ndarray | None]]) -
     return kept(stem.with_suffix('.json'), row), np.load(tables) if tables.exists() else None
 
 
-def _measured(kind: str, arm: str, seed: int, run_folder: Path, folder: Path) -> tuple[dict, np.ndarray | None]:
-    rate = _search(folder)[arm] if arm in ARMS else None
+def _measured(kind: str, arm: str, rate: float | None, seed: int, run_folder: Path) -> tuple[dict, np.ndarray | None]:
+    """The figures of an arm's run, or of random weights where it has no rate; and its tables by test frame."""
 
     def measure() -> tuple[dict, np.ndarray | None]:
         model = _loaded(kind, arm, rate, run_folder, seed)
@@ -204,8 +232,7 @@ def _measured(kind: str, arm: str, seed: int, run_folder: Path, folder: Path) ->
         tables = _cell_tables(model, 'test')
         return dict(seed=seed, **figures_of(tables.sum(0))), tables
 
-    name = f'{_key(arm, rate)}_{STEPS}i' if rate else 'random'
-    return _cached(folder / f'{kind}_{name}_seed{seed}', measure)
+    return _cached(run_folder / (_key(arm, rate) if rate else 'random'), measure)
 
 
 @cache

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from mmengine.config import Config
 
-from benchmarks import longer, mcn_real
+from benchmarks import autoformer_real, ckdn_real, ftcn_real, longer, maskco_real, mcn_real, soft_teacher_real
 from benchmarks.real_data import at_data, data_folder, over_items, over_seeds, replace_part
 from benchmarks.training import kept, kept_array, require_same_settings
 from openmsra.errors import ConfigError, MissingFileError
@@ -154,3 +154,17 @@ def test_a_longer_training_holds_with_the_gain_that_was_stated_in_every_seed(tmp
     monkeypatch.setattr(longer, 'ROOT', tmp_path)
     (statement,) = longer.run(_longer_experiment(tmp_path, gains), 'mcn', [0, 1], tmp_path / 'runs')['verdicts']['statements']
     assert statement['holds'] is holds and 'after 400 steps' in statement['statement']
+
+
+@pytest.mark.parametrize(
+    'experiment',
+    [autoformer_real, soft_teacher_real, ftcn_real, ckdn_real, mcn_real, maskco_real],
+    ids=lambda module: module.__name__,
+)
+def test_figures_of_the_main_arms_come_from_the_result(experiment):
+    """The arms that are trained longer stand in the result of the experiment, one figure for each seed that is asked for."""
+    paper = experiment.__name__.split('.')[-1].removesuffix('_real')
+    result = json.loads((longer.ROOT / 'benchmarks' / 'results' / f'claims_real_{paper}.json').read_text())
+    figures = experiment.main_figures(result['rows'], [0, 1])
+    assert set(experiment.LONGER['pair']) <= figures.keys()
+    assert all(len(values) == 2 and 0 < min(values) <= max(values) <= 100 for values in figures.values())

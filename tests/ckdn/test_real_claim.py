@@ -12,7 +12,7 @@ PHOTOGRAPHS = np.array(['a', 'a', 'b', 'c'])
 def test_few_labels_and_pairs_of_all_scenes_reach_the_training(tmp_path):
     rates = {arm: [1e-3] for arm in FEW_ARMS}
     whole, few = (
-        ckdn_real._training(rates, 0, tmp_path / name, tmp_path / 'scenes.npz', data).config
+        ckdn_real._training(rates, tmp_path / name, 0, tmp_path / 'scenes.npz', data).config
         for name, data in (('whole', {}), ('few', FEW))
     )
     assert few.train_dataloader.dataset == dict(whole.train_dataloader.dataset, labelled=0.1, extra_pairs=True)
