@@ -2,7 +2,7 @@
 
 Street scenes of CamVid, with CIFAR-10 (one object a picture) as the control. The arms of a seed are trained side by side on the
 same batches with parameters of their own. Frozen features are probed on cells of frames from other sequences. The rate of each
-arm is searched before, by a short training whose probe is tested on the validation sequence.
+arm is searched before, by trainings as long with another seed, whose probe is tested on the validation sequence.
 
 Stated before the runs, in points of mean class accuracy on cells of the official test frames, means over the seeds:
 
