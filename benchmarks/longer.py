@@ -1,7 +1,7 @@
 """The main arms of an experiment, trained longer: how far from converged are its figures, and does the difference last?
 
-An experiment that takes part has ``LONGER``: its own length and the longer one, their unit, the figure, the pair that is
-compared, and the gain that was stated for the longer one before the runs. ``main_figures(rows, seeds)`` reads the figures of
+An experiment that takes part has ``LONGER``: its own length and the longer ones, their unit, the figure, the pair that is
+compared, and the gain that was stated for the longest before the runs. ``main_figures(rows, seeds)`` reads the figures of
 its main arms off its own result, ``longer(length, seeds, folder, settings)`` trains them for longer, at the rates that its
 search chose.
 """
@@ -28,8 +28,9 @@ def run(experiment: ModuleType, paper: str, seeds: list[int], folder: Path) -> d
     if not set(seeds) <= set(settings['seeds']):
         raise MissingFileError(f'{file}: python benchmarks/claims.py {paper} --seeds {len(seeds)} has to run first')
     folder.mkdir(parents=True, exist_ok=True)
-    own, length = asked['lengths']
-    rows = {own: experiment.main_figures(result['rows'], seeds), length: experiment.longer(length, seeds, folder, settings)}
+    own, *lengths = asked['lengths']
+    rows = {own: experiment.main_figures(result['rows'], seeds)}
+    rows |= {length: experiment.longer(length, seeds, folder, settings) for length in lengths}
     ours, other = asked['pair']
     gaps = {
         f'{length} {asked["unit"]}: {ours} - {other}': over_seeds(np.subtract(arms[ours], arms[other]))

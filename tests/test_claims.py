@@ -138,6 +138,15 @@ def test_longer_trainings_stand_beside_the_result_and_take_its_rates(tmp_path, m
     assert json.loads(json.dumps(result))['rows']['400'] == result['rows'][400]
 
 
+def test_each_longer_length_is_trained_and_the_longest_counts(tmp_path, monkeypatch):
+    monkeypatch.setattr(longer, 'ROOT', tmp_path)
+    experiment = _longer_experiment(tmp_path, [1.0, 2.0])
+    experiment.LONGER['lengths'] = (100, 400, 900)
+    result = longer.run(experiment, 'mcn', [0], tmp_path / 'runs')
+    assert [length for length, _, _ in experiment.asked] == [400, 900] and list(result['rows']) == [100, 400, 900]
+    assert 'after 900 steps' in result['verdicts']['statements'][0]['statement']
+
+
 def test_longer_trainings_need_the_result_of_their_seeds(tmp_path, monkeypatch):
     monkeypatch.setattr(longer, 'ROOT', tmp_path)
     experiment = _longer_experiment(tmp_path, [1.0] * 4)
