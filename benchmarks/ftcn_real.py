@@ -222,7 +222,7 @@ def _scores(
         return kept_array(work_dir / f'scores_{_slug(name)}.npy', lambda: network_scores(arm, checkpoint, windows.clips, seed))
 
     values = dict(zip(jobs, side_by_side(scored, jobs.values(), processes=PROCESSES), strict=True))
-    scores = {arm: [values[arm, k] for k in range(len(seeds))] for arm in (RANDOM, *ARMS)}
+    scores = {arm: [values[arm, k] for k in range(len(seeds))] for arm in (RANDOM, *trainings)}
     return {key: [_statistic(key, windows)] for key in STATISTICS} | scores
 
 

@@ -88,6 +88,30 @@ def test_window_scores_become_video_scores():
     assert figures['TPR1'] == pytest.approx(100 / 3)
 
 
+def test_longer_trainings_are_those_of_the_main_arms(tmp_path, monkeypatch):
+    """Untrained here; every arm gets its rate and its steps, and its figure is that of its own scores."""
+    faces(tmp_path / 'data/faces')
+    monkeypatch.setenv('OPENMSRA_DATA', str(tmp_path / 'data'))
+    facts = [np.array(values) for values in (list('abcd'), ['real', 'real', 'x', 'x'], [0, 0, 1, 1], list('ppqq'))]
+    monkeypatch.setattr(ftcn_real, 'windows_of', lambda *_: ftcn_real.Windows(torch.zeros(4, 3, 2, 8, 8), *facts))
+    trained = []
+
+    def untrained(trainings, processes):
+        for training in trainings:
+            trained.append((training.config.optim_wrapper.optimizer.lr, training.config.train_cfg.max_iters, training.seed))
+            training.work_dir.mkdir(parents=True)
+            (training.work_dir / 'last_checkpoint').write_text(str(training.work_dir / 'weights.pth'))
+
+    known = {PLAIN: [0, 1, 2, 3], FTCN: [2, 3, 0, 1], POOLED: [0, 2, 1, 3]}
+    scores = {RANDOM: np.zeros(4)} | {arm: np.array(values) / 4 for arm, values in known.items()}
+    monkeypatch.setattr(ftcn_real, 'train_all', untrained)
+    monkeypatch.setattr(ftcn_real, 'network_scores', lambda arm, checkpoint, *_: scores[arm if checkpoint else RANDOM])
+    rates = {PLAIN: 0.1, FTCN: 0.2, POOLED: 0.3}
+    figures = ftcn_real.longer(20, [0, 1], tmp_path / 'runs', dict(rates=rates))
+    assert figures == {PLAIN: [100.0, 100.0], FTCN: [0.0, 0.0], POOLED: [75.0, 75.0]}
+    assert trained == [(rate, 20, seed) for rate in rates.values() for seed in (0, 1)]
+
+
 @pytest.mark.reliability
 def test_all_of_it_on_generated_videos(tmp_path, monkeypatch):
     """One arm of the search trains through the real tools, the others keep random weights; a second call reads all from files."""

@@ -67,3 +67,23 @@ def test_arms_differ_in_config_and_negatives(tmp_path, monkeypatch):
         assert [model.negatives[maskco_real._key(arm, rate)] for rate in (1e-3, 2e-3)] == [negatives] * 2
     assert model.arms[maskco_real._key(MASKCO, 1e-3)] == model.arms[maskco_real._key('MaskCo, J = 4', 1e-3)]
     assert len({str(model.arms[maskco_real._key(arm, 1e-3)]) for arm in (MASKCO, MOCO, NO_HEAD, REGION)}) == 4
+
+
+def test_longer_trainings_are_those_of_the_main_arms(tmp_path, monkeypatch):
+    """Untrained here; each seed is one run of all main arms at their rates, and is judged in its own folder."""
+    (tmp_path / 'camvid').mkdir()
+    monkeypatch.setenv('OPENMSRA_DATA', str(tmp_path))
+    trained = []
+    monkeypatch.setattr(maskco_real, 'train_all', lambda trainings, processes: trained.extend(trainings))
+    judged = {}
+
+    def measured(kind, arm, rate, seed, run_folder):
+        judged[arm, rate, seed] = run_folder
+        return dict(seed=seed, mean_class_accuracy=10.0 * rate + seed), None
+
+    monkeypatch.setattr(maskco_real, '_measured', measured)
+    rates = {arm: place + 1.0 for place, arm in enumerate(ARMS)}
+    figures = maskco_real.longer(20, [0, 1], tmp_path, dict(rates=rates))
+    assert figures == {arm: [10 * rates[arm], 10 * rates[arm] + 1] for arm in (MOCO, MASKCO, REGION)}
+    assert [(run.seed, run.config.train_cfg.max_iters, len(run.config.model.arms)) for run in trained] == [(0, 20, 3), (1, 20, 3)]
+    assert all(folder == trained[seed].work_dir for (_, _, seed), folder in judged.items())
