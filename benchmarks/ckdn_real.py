@@ -123,7 +123,7 @@ def longer(steps: int, seeds: list[int], folder: Path, settings: dict) -> dict[s
     """:func:`main_figures` of trainings of so many steps."""
     scenes, rates = _scenes(folder), settings['rates']
     chosen = {arm: [rates[arm]] for arm in MAIN_ARMS}
-    trainings = [_training(chosen, folder / f'{steps}i_seed{seed}', seed, scenes, {}, steps) for seed in seeds]
+    trainings = [_training(chosen, run_folder_of(seed, folder, steps), seed, scenes, {}, steps) for seed in seeds]
     train_all(trainings, PROCESSES)
     srcc = {arm: [_srcc(arm, rates[arm], training.work_dir, scenes, 'test') for training in trainings] for arm in MAIN_ARMS}
     return main_figures(_means(dict(test=srcc)), seeds)
@@ -157,9 +157,9 @@ def _model(arm: str) -> dict:
     return dict(cfg.model.to_dict(), **ARMS[arm])
 
 
-def run_folder_of(seed: int, folder: Path) -> Path:
+def run_folder_of(seed: int, folder: Path, steps: int = STEPS) -> Path:
     """Where the arms of a seed are trained."""
-    return folder / f'{STEPS}i_seed{seed}'
+    return folder / f'{steps}i_seed{seed}'
 
 
 def _training(

@@ -61,8 +61,9 @@ def test_arms_differ_in_config_and_negatives(tmp_path, monkeypatch):
     for name in ('camvid', 'cifar10'):
         (tmp_path / name).mkdir()
     monkeypatch.setenv('OPENMSRA_DATA', str(tmp_path))
-    model = maskco_real._training('camvid', {arm: [1e-3, 2e-3] for arm in ARMS}, 5, 0, tmp_path).config.model
-    assert len(model.arms) == 2 * len(ARMS)
+    training = maskco_real._training('camvid', {arm: [1e-3, 2e-3] for arm in ARMS}, 5, 0, tmp_path)
+    model = training.config.model
+    assert training.work_dir == tmp_path / 'camvid_5i_seed0' and len(model.arms) == 2 * len(ARMS)
     for arm, (_, negatives) in ARMS.items():
         assert [model.negatives[maskco_real._key(arm, rate)] for rate in (1e-3, 2e-3)] == [negatives] * 2
     assert model.arms[maskco_real._key(MASKCO, 1e-3)] == model.arms[maskco_real._key('MaskCo, J = 4', 1e-3)]
