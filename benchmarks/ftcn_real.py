@@ -22,6 +22,7 @@ Stated before the runs, in points of AUC of videos, intervals over people:
 """
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -103,7 +104,8 @@ def run(seeds: list[int], folder: Path) -> dict:
     rows, videos = {}, {}
     for name, options in _conditions(level).items():
         windows = windows_of(**options)
-        scores = _scores(name, windows, trainings, seeds, folder)
+        scores = {key: [_statistic(key, windows)] for key in STATISTICS}
+        scores |= _scores(name, windows, {RANDOM: seeds} | trainings, folder)
         videos[name] = {arm: [_videos(windows, values) for values in runs] for arm, runs in scores.items()}
         rows[name] = {arm: [_figures(windows, values) for values in runs] for arm, runs in scores.items()}
         print(f'{name}: {time.time() - started:.0f} s', flush=True)
@@ -123,7 +125,7 @@ def longer(steps: int, seeds: list[int], folder: Path, settings: dict) -> dict[s
     trainings = {arm: [training_of(arm, rates[arm], seed, steps, folder) for seed in seeds] for arm in MAIN_ARMS}
     train_all([training for runs in trainings.values() for training in runs], PROCESSES)
     windows = windows_of('test', WINDOWS[CLEAN])
-    scores = _scores(CLEAN, windows, trainings, seeds, folder)
+    scores = _scores(CLEAN, windows, trainings, folder)
     return main_figures({CLEAN: {arm: [_figures(windows, values) for values in scores[arm]] for arm in MAIN_ARMS}}, seeds)
 
 
@@ -209,21 +211,21 @@ def windows_of(part: str, count: int, forge: bool = False, steps: list[dict] | N
 
 
 def _scores(
-    name: str, windows: Windows, trainings: dict[str, list[Training]], seeds: list[int], folder: Path
+    name: str, windows: Windows, networks: dict[str, Sequence[Training | int]], folder: Path
 ) -> dict[str, list[np.ndarray]]:
-    """Scores (N,) of the windows by every arm in every seed, kept in files, and by what needs no training."""
-    jobs = {(arm, k): (arm, training.work_dir, training) for arm, runs in trainings.items() for k, training in enumerate(runs)}
-    jobs |= {(RANDOM, k): (FTCN, folder / f'random_seed{seed}', seed) for k, seed in enumerate(seeds)}
+    """Scores (N,) of the windows by every run of each network, kept in files; a seed stands for FTCN with random weights."""
+    file = f'scores_{_slug(name)}.npy'
 
-    def scored(job: tuple[str, Path, Training | int]) -> np.ndarray:
-        arm, work_dir, trained = job
-        checkpoint = trained.checkpoint if isinstance(trained, Training) else None
-        seed = 0 if checkpoint else trained
-        return kept_array(work_dir / f'scores_{_slug(name)}.npy', lambda: network_scores(arm, checkpoint, windows.clips, seed))
+    def scored(arm: str, run: Training | int) -> np.ndarray:
+        if isinstance(run, Training):
+            return kept_array(run.work_dir / file, lambda: network_scores(arm, run.checkpoint, windows.clips))
+        return kept_array(folder / f'random_seed{run}' / file, lambda: network_scores(FTCN, None, windows.clips, run))
 
-    values = dict(zip(jobs, side_by_side(scored, jobs.values(), processes=PROCESSES), strict=True))
-    scores = {arm: [values[arm, k] for k in range(len(seeds))] for arm in (RANDOM, *trainings)}
-    return {key: [_statistic(key, windows)] for key in STATISTICS} | scores
+    jobs = [(arm, run) for arm, runs in networks.items() for run in runs]
+    scores: dict[str, list[np.ndarray]] = {arm: [] for arm in networks}
+    for (arm, _), values in zip(jobs, side_by_side(scored, *zip(*jobs, strict=True), processes=PROCESSES), strict=True):
+        scores[arm].append(values)
+    return scores
 
 
 def network_scores(arm: str, checkpoint: Path | None, clips: Tensor, seed: int = 0) -> np.ndarray:
