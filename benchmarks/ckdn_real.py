@@ -24,6 +24,7 @@ pristine patch, which the alignment takes without a score. Rates and weight are 
 
 import json
 from collections.abc import Callable, Iterable
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +37,7 @@ from torch import nn
 import openmsra.ckdn  # noqa: F401 - registers the parts
 from benchmarks.real_data import ROOT, cell, data_folder, gap_lines, over_seeds, replace_part, seen, statement_lines, train_only
 from benchmarks.side_by_side import SideBySide, arm_key, load_arm, rates_apart
-from benchmarks.training import Training, kept, kept_array, train_all
+from benchmarks.training import Training, kept, kept_array, side_by_side, train_all
 from openmsra.apis import init_model
 from openmsra.ckdn.data.versions import write_scenes
 from openmsra.ckdn.metrics import correlations, version_oracle
@@ -89,7 +90,7 @@ def run(seeds: list[int], folder: Path) -> dict:
     few_folder = folder / 'few_labels'
     searches = [(folder, {}), (few_folder, FEW)]
     left = [(place, data) for place, data in searches if not (place / 'search.json').exists()]
-    train_all([_search_training(place, scenes, data) for place, data in left], PROCESSES)
+    train_all([_search_training(rate, place, scenes, data) for (place, data), rate in product(left, RATES)], PROCESSES)
     rates, few_rates = (_searched(place, scenes, data) for place, data in searches)
     jobs = [(rates, ARMS, folder, {}), (few_rates, FEW_ARMS, few_folder, FEW)]
     trainings = [
@@ -142,10 +143,15 @@ def _judged(
     rates: dict[str, float], arms: Iterable[str], seeds: list[int], folder: Path, scenes: Path
 ) -> dict[str, dict[str, list[np.ndarray]]]:
     """SRCC of every scene by part, arm and seed."""
-    return {
-        part: {arm: [_srcc(arm, rates[arm], run_folder_of(seed, folder), scenes, part) for seed in seeds] for arm in arms}
-        for part in ('val', 'test')
-    }
+
+    def srcc(part: str, arm: str, seed: int) -> np.ndarray:
+        return _srcc(arm, rates[arm], run_folder_of(seed, folder), scenes, part)
+
+    parts: dict[str, dict[str, list[np.ndarray]]] = {part: {arm: [] for arm in arms} for part in ('val', 'test')}
+    jobs = list(product(parts, arms, seeds))
+    for (part, arm, _), values in zip(jobs, side_by_side(srcc, *zip(*jobs, strict=True), processes=PROCESSES), strict=True):
+        parts[part][arm].append(values)
+    return parts
 
 
 def _means(parts: dict[str, dict[str, list[np.ndarray]]]) -> dict[str, dict[str, list[float]]]:
@@ -187,19 +193,22 @@ def _searched_arms(data: dict) -> list[str]:
     return [arm for arm in SEARCHED if not data or arm in FEW_ARMS]
 
 
-def _search_training(folder: Path, scenes: Path, data: dict) -> Training:
-    """Every arm at every rate, with another seed."""
-    every_rate = {arm: list(RATES) for arm in _searched_arms(data)}
-    return _training(every_rate, run_folder_of(SEARCH_SEED, folder), SEARCH_SEED, scenes, data)
+def _search_folder(rate: float, folder: Path) -> Path:
+    return folder / f'search_{rate:g}'
+
+
+def _search_training(rate: float, folder: Path, scenes: Path, data: dict) -> Training:
+    """Every arm at one rate, with another seed."""
+    arms = {arm: [rate] for arm in _searched_arms(data)}
+    return _training(arms, _search_folder(rate, folder), SEARCH_SEED, scenes, data)
 
 
 def _searched(folder: Path, scenes: Path, data: dict) -> dict[str, float]:
     """The rate of each arm whose training of the search ranks the validation scenes best."""
-    run_folder = run_folder_of(SEARCH_SEED, folder)
     kept(
         folder / 'search.json',
         lambda: {
-            arm: {f'{rate:g}': float(_srcc(arm, rate, run_folder, scenes, 'val').mean()) for rate in RATES}
+            arm: {f'{rate:g}': float(_srcc(arm, rate, _search_folder(rate, folder), scenes, 'val').mean()) for rate in RATES}
             for arm in _searched_arms(data)
         },
     )
