@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from benchmarks import autoformer_claims
+from benchmarks.precision import fast_autocast
 from benchmarks.real_data import (
     ROOT,
     at_data,
@@ -189,8 +190,8 @@ def _net(training: Training) -> nn.Module:
 
 
 def inherited(net: nn.Module, archs: list[dict], split: dict) -> list[float]:
-    """Accuracy in percent of each architecture with the weights of the supernet; bfloat16 takes two thirds of float32's time."""
-    with torch.autocast(torch.device(DEVICE).type, torch.bfloat16):
+    """Accuracy in percent of each architecture with the weights of the supernet."""
+    with fast_autocast(DEVICE):
         return autoformer_claims.inherited(net, archs, split)
 
 

@@ -38,6 +38,7 @@ from mmengine.registry import DefaultScope
 
 from benchmarks import ckdn_real
 from benchmarks.ckdn_real import ARMS as ALL_ARMS
+from benchmarks.ckdn_real import PRECISION
 from benchmarks.real_data import (
     ROOT,
     at_data,
@@ -90,7 +91,7 @@ def run(seeds: list[int], folder: Path) -> dict:
         scores.setdefault(name, []).append(_in_order(parts, images)[0])
     rows = {name: [_figures(values, images) for values in runs] for name, runs in scores.items()}
     settings = dict(seeds=seeds, steps=STEPS, batch=BATCH, rates=rates, search=dict(rates=RATES), images=len(images))
-    settings |= dict(alignment=_alignment(), precision='bfloat16 autocast, channels last')
+    settings |= dict(alignment=_alignment(), precision=f'{PRECISION}, channels last')
     return dict(settings=settings, rows=rows, verdicts=_verdicts(rows))
 
 

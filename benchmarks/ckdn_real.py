@@ -35,6 +35,7 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 import openmsra.ckdn  # noqa: F401 - registers the parts
+from benchmarks.precision import fast_precision, in_precision
 from benchmarks.real_data import ROOT, cell, data_folder, gap_lines, over_seeds, replace_part, seen, statement_lines, train_only
 from benchmarks.side_by_side import SideBySide, arm_key, load_arm, rates_apart
 from benchmarks.training import Training, kept, kept_array, side_by_side, train_all
@@ -63,7 +64,7 @@ SWAPPED, ORACLE = 'full reference given D', 'version oracle (sees no image)'
 RATES = (5e-4, 1e-3, 2e-3)
 SEARCHED = ('no reference', 'DR', 'DR + pristine score', 'full reference')  # the CKDN arms take the rate of DR + pristine score
 STEPS, BATCH = 600, 64  # the search is as long as the runs: after 150 steps the order of rates was chance
-SEARCH_SEED, PROCESSES = 100, 2
+SEARCH_SEED, PROCESSES, PRECISION = 100, 2, fast_precision()
 THRESHOLDS = dict(full_reference=85.0, oracle=10.0, dr_over_nr=20.0, dr_over_swapped=20.0)
 LONGER = dict(lengths=(600, 1200), unit='steps', figure='SRCC x 100 within a scene', pair=('DR', 'no reference'), gain=20.0)
 
@@ -106,7 +107,7 @@ def run(seeds: list[int], folder: Path) -> dict:
     best, few_best = (max(CKDN_ARMS, key=lambda arm: np.mean(figures['val'][arm])) for figures in (parts, few))
     oracle = _oracle(scenes)
     settings = dict(seeds=seeds, steps=STEPS, batch=BATCH, rates=rates, few_rates=few_rates, search=dict(rates=RATES))
-    settings |= dict(precision='bfloat16 autocast, channels last', scenes=len(oracle))
+    settings |= dict(precision=f'{PRECISION}, channels last', scenes=len(oracle))
     settings |= dict(chosen_on_validation=best, few_chosen_on_validation=few_best)
     rows, few_rows = _means(parts), _means(few)
     rows['test'][ORACLE] = [100 * float(oracle.mean())]
@@ -180,11 +181,11 @@ def _training(
 
 
 def to_side_by_side(cfg: Config, rates: dict[str, list[float]], model: Callable[[str], dict], steps: int, seed: int) -> None:
-    """Set a config to train the ``model`` of every arm at each of its rates, in bfloat16."""
+    """Set a config to train the ``model`` of every arm at each of its rates, in the fast precision."""
     chosen = {arm_key(arm, rate): (arm, rate) for arm, values in rates.items() for rate in values}
     cfg.model = dict(type='ScoresSideBySide', arms={key: model(arm) for key, (arm, _) in chosen.items()}, seed=seed)
     optimizer = rates_apart({key: rate for key, (_, rate) in chosen.items()}, dict(type='AdamW', weight_decay=1e-4))
-    cfg.optim_wrapper = dict(optimizer, type='AmpOptimWrapper', dtype='bfloat16')
+    cfg.optim_wrapper = in_precision(optimizer, PRECISION)
     train_only(cfg, steps, start_factor=0.04)
     cfg.custom_imports.imports.append('benchmarks.ckdn_real')
 

@@ -26,6 +26,7 @@ from mmengine.registry import DefaultScope
 from torch import nn
 
 import openmsra.maskco  # noqa: F401 - registers the parts
+from benchmarks.precision import fast_autocast, fast_precision, in_precision
 from benchmarks.real_data import (
     ROOT,
     at_data,
@@ -61,7 +62,7 @@ MAIN_ARMS = (*CONTROL_ARMS, 'region contrast, J = 0')
 RANDOM, COLOURS, CEILING = 'random weights', '5-NN on colours of a cell', 'supervised, same network'
 RATES = (1e-3, 2e-3, 4e-3, 8e-3)
 STEPS, BATCH = 1000, 64  # the search is as long as the runs: short ones prefer high rates
-SEARCH_SEED, PROCESSES = 100, 2
+SEARCH_SEED, PROCESSES, PRECISION = 100, 2, fast_precision()
 THRESHOLDS = dict(trained_over_random=3.0, maskco_over_moco=3.0, control=1.0)
 LONGER = dict(
     lengths=(1000, 2000), unit='steps', figure='mean class accuracy of the probe (%)', pair=CONTROL_ARMS[::-1], gain=3.0
@@ -118,7 +119,7 @@ def run(seeds: list[int], folder: Path, control: bool = True) -> dict:
         batch=BATCH,
         rates=rates,
         search=dict(rates=RATES, judged='mean class accuracy on the validation sequence'),
-        precision='bfloat16 autocast, channels last',
+        precision=f'{PRECISION}, channels last',
     )
     return dict(settings=settings, rows=rows, views=_views(folder), verdicts=_verdicts(rows, confusions))
 
@@ -168,7 +169,7 @@ def _training(kind: str, rates: dict[str, list[float]], steps: int, seed: int, f
     preprocessor = cfg.pop('data_preprocessor')
     cfg.model = dict(type='RegionsSideBySide', arms=arms, negatives=negatives, seed=seed, data_preprocessor=preprocessor)
     optimizer = rates_apart({key: rate for key, (_, rate) in chosen.items()}, cfg.optim_wrapper.optimizer.to_dict())
-    cfg.optim_wrapper = dict(optimizer, type='AmpOptimWrapper', dtype='bfloat16')
+    cfg.optim_wrapper = in_precision(optimizer, PRECISION)
     train_only(cfg, steps, start_factor=0.05)
     cfg.custom_imports.imports.append('benchmarks.maskco_real')
     return Training(cfg, folder / f'{kind}_{steps}i_seed{seed}', seed)
@@ -248,7 +249,7 @@ def _cell_tables(model: nn.Module, part: str) -> np.ndarray:
     metric, frames = CellProbe(), [*_frames('train'), *_frames(part)]
     model.to(memory_format=torch.channels_last)
     for start in range(0, len(frames), 32):
-        with torch.autocast('cpu', torch.bfloat16):
+        with fast_autocast('cpu'):
             metric.process({}, model.val_step(default_collate(frames[start : start + 32])))
     return metric.confusions(metric.results)
 
@@ -276,7 +277,7 @@ def _supervised(seed: int) -> tuple[dict, np.ndarray]:
         images, labels = batch['inputs'], batch['regions']['cell_labels']
         if rng.uniform() < 0.5:
             images, labels = images.flip(-1), labels.flip(-1)
-        with torch.autocast('cpu', torch.bfloat16):
+        with fast_autocast('cpu'):
             logits = classifier(model.backbone(images.to(memory_format=torch.channels_last))[-1])
         loss = F.cross_entropy(logits.float(), labels, ignore_index=-1)
         optimiser.zero_grad()
