@@ -1,4 +1,4 @@
-"""The precision of experiments: bfloat16 halves the time where the machine computes in it; elsewhere it takes ten times as long."""
+"""The precision of experiments: bfloat16 takes half the time where a machine computes in it, and elsewhere ten times as much."""
 
 import torch
 
