@@ -104,18 +104,22 @@ def _by_name(name, shape):
 
 @pytest.mark.parametrize('name', ENCODERS)
 def test_torchvisions_networks_equal_our_old_ones_on_the_same_weights(name):
-    """Outputs recorded from the encoders of before, whose weights come in through the documented renaming."""
-    net, golden = MODELS.build(ENCODERS[name]), GOLDEN[name]
+    """Outputs recorded from the encoders of before, whose weights come in through the documented renaming.
+
+    They were recorded in float32; here it is float64, so that the machine does not matter. In training the last layers normalise
+    over 2 to 8 values a channel, which magnifies the rounding of what was recorded.
+    """
+    net, golden = MODELS.build(ENCODERS[name]).double(), GOLDEN[name]
     old = {old_name: torch.from_numpy(np.asarray(_by_name(old_name, tuple(shape)))) for old_name, shape in golden['weights']}
     state = rename_old({f'backbone.{key}': value for key, value in old.items()})
     counters = {key: value for key, value in net.state_dict().items() if key.endswith('num_batches_tracked')}
     net.load_state_dict({key.removeprefix('backbone.'): value for key, value in state.items()} | counters, strict=True)
-    clips = torch.from_numpy(np.random.default_rng(5).normal(size=(2, 3, 8, 32, 32))).float()
-    for mode in ('eval', 'train'):
+    clips = torch.from_numpy(np.random.default_rng(5).normal(size=(2, 3, 8, 32, 32)).astype(np.float32)).double()
+    for mode, rtol in (('eval', 2e-5), ('train', 1e-3)):
         with torch.no_grad():
             features = net.train(mode == 'train')(clips)
         found = [features.mean(), features.std(), *features.flatten()[:: features.numel() // 7][:7]]
-        np.testing.assert_allclose(found, golden[mode], rtol=2e-5, atol=1e-6)
+        np.testing.assert_allclose(found, golden[mode], rtol=rtol, atol=1e-6)
         assert list(features.shape) == golden['shape']
     again = rename_old({f'backbone.{key}': value for key, value in net.state_dict().items()})
     assert list(again) == [f'backbone.{key}' for key in net.state_dict()], 'names of today stay'
