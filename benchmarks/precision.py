@@ -2,17 +2,13 @@
 
 import torch
 
+from openmsra.engine.non_finite import computes_bfloat16
+
 
 def fast_precision(device: str | None = None) -> str:
-    """``bfloat16`` where a device (by default the one that trainings take) computes in it, else ``float32``.
-
-    A processor does with AVX-512, by the rule of oneDNN.
-    """
-    if (device or ('cuda' if torch.cuda.is_available() else 'cpu')) == 'cuda':
-        fast = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        fast = torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return 'bfloat16' if fast else 'float32'
+    """``bfloat16`` where a device (by default the one that trainings take) computes in it, else ``float32``."""
+    device = device or ('cuda' if torch.cuda.is_available() else 'cpu')
+    return 'bfloat16' if computes_bfloat16(device) else 'float32'
 
 
 def in_precision(wrapper: dict, precision: str) -> dict:

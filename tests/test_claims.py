@@ -6,9 +6,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from mmengine.config import Config
 
-from benchmarks import autoformer_real, ckdn_real, ftcn_real, longer, maskco_real, mcn_real, soft_teacher_real
+from benchmarks import autoformer_real, ckdn_real, ftcn_real, longer, maskco_real, mcn_real, precision, soft_teacher_real
 from benchmarks.real_data import at_data, data_folder, over_items, over_seeds, replace_part
 from benchmarks.training import kept, kept_array, require_same_settings
 from openmsra.errors import ConfigError, MissingFileError
@@ -44,6 +45,24 @@ def test_neighbours_are_drawn_together():
     alone_low, alone_high = over_items(100, 1, lambda items: values[items].mean())
     assert low < values.mean() < high
     assert (high - low) / (alone_high - alone_low) == pytest.approx(10**0.5, rel=0.2)
+
+
+@pytest.mark.parametrize(('computes', 'expected'), [(True, 'bfloat16'), (False, 'float32')])
+def test_experiments_take_bfloat16_only_where_it_is_fast(computes, expected, monkeypatch):
+    monkeypatch.setattr(precision, 'computes_bfloat16', lambda device: computes)
+    assert precision.fast_precision('cpu') == expected
+    wrapper = precision.in_precision(dict(optimizer=dict(type='SGD')), expected)
+    assert wrapper.get('dtype', 'float32') == expected and wrapper['optimizer'] == dict(type='SGD')
+    with precision.fast_autocast('cpu'):
+        assert (torch.ones(1, 1) @ torch.ones(1, 1)).dtype == getattr(torch, expected)
+
+
+@pytest.mark.parametrize('experiment', [ckdn_real, maskco_real])
+def test_an_experiment_does_not_go_on_in_another_precision(experiment, tmp_path, monkeypatch):
+    require_same_settings(experiment, tmp_path)
+    monkeypatch.setattr(experiment, 'PRECISION', 'float16')
+    with pytest.raises(ConfigError, match='PRECISION'):
+        require_same_settings(experiment, tmp_path)
 
 
 def test_part_of_a_page_is_replaced(tmp_path):

@@ -1,9 +1,13 @@
 """Mixed precision: bfloat16 on the CPU, the loss scaler's skips, and a run that only overflows."""
 
+import platform
+
 import pytest
 import torch
+from mmengine.logging import MMLogger
 
-from openmsra.engine.non_finite import AmpOptimWrapper, NonFiniteLossHook, _require_scale
+from openmsra.engine import non_finite
+from openmsra.engine.non_finite import AmpOptimWrapper, NonFiniteLossHook, _require_scale, computes_bfloat16
 from openmsra.errors import ConfigError, NonFiniteLossError
 from openmsra.registry import MODELS
 from tests.reliability.killing import Heavy, heavy_config
@@ -39,6 +43,27 @@ def test_float16_without_a_gpu_and_other_types_are_refused():
         _wrapper()
     with pytest.raises(ConfigError, match="valid are 'float16' and 'bfloat16'"):
         _wrapper(dtype='float8')
+
+
+@pytest.mark.parametrize('computes', [True, False])
+def test_a_device_that_emulates_bfloat16_is_named_with_the_way_out(computes, monkeypatch):
+    said: list[str] = []
+    monkeypatch.setattr(non_finite, 'computes_bfloat16', lambda device: computes)
+    monkeypatch.setattr(MMLogger.get_current_instance(), 'warning', said.append)
+    _wrapper(dtype='bfloat16')
+    assert len(said) == (not computes)
+    assert all('cpu device emulates bfloat16' in text and 'optim_wrapper.type=OptimWrapper' in text for text in said)
+
+
+@pytest.mark.skipif(platform.machine() != 'x86_64', reason='of processors with AVX')
+def test_processors_with_avx512_compute_bfloat16():
+    assert computes_bfloat16('cpu') == torch.cpu._is_avx512_supported()
+
+
+@pytest.mark.parametrize('computes', [True, False])
+def test_gpus_before_ampere_emulate_bfloat16(computes, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_bf16_supported', lambda including_emulation: computes or including_emulation)
+    assert computes_bfloat16('cuda') == computes
 
 
 @MODELS.register_module()
