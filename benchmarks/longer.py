@@ -43,7 +43,10 @@ def run(experiment: ModuleType, paper: str, seeds: list[int], folder: Path) -> d
         seen=seen(last),
         holds=last['mean'] >= asked['gain'] and min(last['values']) > 0,
     )
-    return dict(settings=dict(seeds=seeds, **asked), rows=rows, verdicts=dict(gaps=gaps, statements=[statement]))
+    precision = getattr(experiment, 'PRECISION', 'float32')
+    return dict(
+        settings=dict(seeds=seeds, precision=precision, **asked), rows=rows, verdicts=dict(gaps=gaps, statements=[statement])
+    )
 
 
 def table(result: dict) -> str:

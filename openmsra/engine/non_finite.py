@@ -135,9 +135,10 @@ class AmpOptimWrapper(_FiniteOnly, MMEngineAmpOptimWrapper):
                 '--cfg-options optim_wrapper.type=OptimWrapper to train in float32.'
             )
         if not scaled and not computes_bfloat16(self.device_type):
+            faster = 'type=OptimWrapper (float32)' if self.device_type == 'cpu' else 'dtype=float16'
             MMLogger.get_current_instance().warning(
                 f'This {self.device_type} device emulates bfloat16, which is slower than float32; '
-                '--cfg-options optim_wrapper.type=OptimWrapper trains in float32.'
+                f'faster is --cfg-options optim_wrapper.{faster}.'
             )
         self._scale_update_param = loss_scale if isinstance(loss_scale, int | float) else None
         options = dict(init_scale=loss_scale) if self._scale_update_param else loss_scale if isinstance(loss_scale, dict) else {}
