@@ -3,7 +3,8 @@
 An experiment that takes part has ``LONGER``: its own length and the longer ones, their unit, the figure, the pair that is
 compared, and the gain that was stated for the longest before the runs. ``main_figures(rows, seeds)`` reads the figures of
 its main arms off its own result, ``longer(length, seeds, folder, settings)`` trains them for longer, at the rates that its
-search chose.
+search chose. It may take a second look at those trainings, with a figure that nothing was stated about: ``second_look`` gives
+it as ``longer`` does, ``LONGER['second_look']`` names it.
 """
 
 import json
@@ -31,33 +32,45 @@ def run(experiment: ModuleType, paper: str, seeds: list[int], folder: Path) -> d
     own, *lengths = asked['lengths']
     rows = {own: experiment.main_figures(result['rows'], seeds)}
     rows |= {length: experiment.longer(length, seeds, folder, settings) for length in lengths}
-    ours, other = asked['pair']
-    gaps = {
-        f'{length} {asked["unit"]}: {ours} - {other}': over_seeds(np.subtract(arms[ours], arms[other]))
-        for length, arms in rows.items()
-    }
+    gaps, looks = _gaps(asked, rows), {}
     last = list(gaps.values())[-1]
+    if 'second_look' in asked:
+        looks = {length: experiment.second_look(length, seeds, folder, settings) for length in lengths}
+        gaps |= _gaps(asked, looks, f', {asked["second_look"]}')
+    ours, other = asked['pair']
     statement = dict(
         statement=f'after {asked["lengths"][-1]} {asked["unit"]} {ours} is above {other}',
         threshold=f'{asked["gain"]:g} or more on average, above 0 in every seed',
         seen=seen(last),
         holds=last['mean'] >= asked['gain'] and min(last['values']) > 0,
     )
-    precision = getattr(experiment, 'PRECISION', 'float32')
-    return dict(
-        settings=dict(seeds=seeds, precision=precision, **asked), rows=rows, verdicts=dict(gaps=gaps, statements=[statement])
-    )
+    settings = dict(seeds=seeds, precision=getattr(experiment, 'PRECISION', 'float32'), **asked)
+    return dict(settings=settings, rows=rows, second_look=looks, verdicts=dict(gaps=gaps, statements=[statement]))
+
+
+def _gaps(asked: dict, rows: dict, title: str = '') -> dict[str, dict]:
+    """The difference of the pair over seeds, by length."""
+    ours, other = asked['pair']
+    return {
+        f'{length} {asked["unit"]}{title}: {ours} - {other}': over_seeds(np.subtract(arms[ours], arms[other]))
+        for length, arms in rows.items()
+    }
 
 
 def table(result: dict) -> str:
     """The result as Markdown tables."""
-    rows, settings = result['rows'], result['settings']
-    heads = ' | '.join(f'{length} {settings["unit"]}' for length in rows)
-    lines = [f'| {settings["figure"]} | {heads} |', '|---' * (len(rows) + 1) + '|']
-    for arm in next(iter(rows.values())):
-        lines.append(f'| {arm} | {" | ".join(cell(arms[arm]) for arms in rows.values())} |')
-    verdicts = result['verdicts']
+    settings, verdicts = result['settings'], result['verdicts']
+    lines = _figures(settings['figure'], settings['unit'], result['rows'])
+    if result['second_look']:
+        lines += ['', *_figures(settings['second_look'], settings['unit'], result['second_look'])]
     return '\n'.join(lines + gap_lines(verdicts['gaps'], 'difference') + statement_lines(verdicts['statements']))
+
+
+def _figures(title: str, unit: str, rows: dict) -> list[str]:
+    """A table of the arms by length."""
+    heads = ' | '.join(f'{length} {unit}' for length in rows)
+    lines = [f'| {title} | {heads} |', '|---' * (len(rows) + 1) + '|']
+    return lines + [f'| {arm} | {" | ".join(cell(arms[arm]) for arms in rows.values())} |' for arm in next(iter(rows.values()))]
 
 
 def draw(result: dict, file: Path) -> None:

@@ -65,7 +65,12 @@ STEPS, BATCH = 1000, 64  # the search is as long as the runs: short ones prefer 
 SEARCH_SEED, PROCESSES, PRECISION = 100, 2, fast_precision()
 THRESHOLDS = dict(trained_over_random=3.0, maskco_over_moco=3.0, control=1.0)
 LONGER = dict(
-    lengths=(1000, 2000), unit='steps', figure='mean class accuracy of the probe (%)', pair=CONTROL_ARMS[::-1], gain=3.0
+    lengths=(1000, 2000),
+    unit='steps',
+    figure='mean class accuracy of the probe (%)',
+    pair=CONTROL_ARMS[::-1],
+    gain=3.0,
+    second_look='the same, classes weighing alike in the fit',
 )
 BLOCK = 10  # neighbouring test frames that are drawn together
 EVERY = 3  # so many training frames are one that the probe is fitted on: neighbours are alike
@@ -131,13 +136,28 @@ def main_figures(rows: dict, seeds: list[int]) -> dict[str, list[float]]:
 
 def longer(steps: int, seeds: list[int], folder: Path, settings: dict) -> dict[str, list[float]]:
     """:func:`main_figures` of trainings of so many steps."""
-    rates = settings['rates']
-    trainings = [_training('camvid', _chosen(rates, MAIN_ARMS), steps, seed, folder) for seed in seeds]
+    trainings = [_longer_training(settings['rates'], steps, seed, folder) for seed in seeds]
     train_all(trainings, PROCESSES)
-    rows: dict[str, list[dict]] = {arm: [] for arm in MAIN_ARMS}
-    for (arm, row), (seed, training) in product(rows.items(), zip(seeds, trainings, strict=True)):
-        row.append(_measured('camvid', arm, rates[arm], seed, training.work_dir)[0])
-    return main_figures(dict(camvid=rows), seeds)
+    return _probed(MAIN_ARMS, settings['rates'], trainings, balanced=False)
+
+
+def second_look(steps: int, seeds: list[int], folder: Path, settings: dict) -> dict[str, list[float]]:
+    """:func:`longer`, with a probe in which classes weigh alike, however many cells they have; and random weights."""
+    trainings = [_longer_training(settings['rates'], steps, seed, folder) for seed in seeds]
+    return _probed((RANDOM, *MAIN_ARMS), settings['rates'], trainings, balanced=True)
+
+
+def _longer_training(rates: dict[str, float], steps: int, seed: int, folder: Path) -> Training:
+    return _training('camvid', _chosen(rates, MAIN_ARMS), steps, seed, folder)
+
+
+def _probed(arms: Iterable[str], rates: dict[str, float], trainings: list[Training], balanced: bool) -> dict[str, list[float]]:
+    """Mean class accuracy on CamVid of each arm, by training."""
+
+    def figure(arm: str, training: Training) -> float:
+        return _measured('camvid', arm, rates.get(arm), training.seed, training.work_dir, balanced)[0]['mean_class_accuracy']
+
+    return {arm: [figure(arm, training) for training in trainings] for arm in arms}
 
 
 def _chosen(rates: dict[str, float], arms: Iterable[str]) -> dict[str, list[float]]:
@@ -223,17 +243,20 @@ def _cached(stem: Path, measure: Callable[[], tuple[dict, np.ndarray | None]]) -
     return kept(stem.with_suffix('.json'), row), np.load(tables) if tables.exists() else None
 
 
-def _measured(kind: str, arm: str, rate: float | None, seed: int, run_folder: Path) -> tuple[dict, np.ndarray | None]:
+def _measured(
+    kind: str, arm: str, rate: float | None, seed: int, run_folder: Path, balanced: bool = False
+) -> tuple[dict, np.ndarray | None]:
     """The figures of an arm's run, or of random weights where it has no rate; and its tables by test frame."""
 
     def measure() -> tuple[dict, np.ndarray | None]:
         model = _loaded(kind, arm, rate, run_folder, seed)
         if kind == 'cifar10':
             return dict(seed=seed, **_image_probe(model)), None
-        tables = _cell_tables(model, 'test')
+        tables = _cell_tables(model, 'test', balanced)
         return dict(seed=seed, **figures_of(tables.sum(0))), tables
 
-    return _cached(run_folder / (_key(arm, rate) if rate else 'random'), measure)
+    name = _key(arm, rate) if rate else 'random'
+    return _cached(run_folder / f'{name}{"_balanced" if balanced else ""}', measure)
 
 
 @cache
@@ -245,8 +268,8 @@ def _frames(part: str) -> list[dict]:
 
 
 @torch.inference_mode()
-def _cell_tables(model: nn.Module, part: str) -> np.ndarray:
-    metric, frames = CellProbe(), [*_frames('train'), *_frames(part)]
+def _cell_tables(model: nn.Module, part: str, balanced: bool = False) -> np.ndarray:
+    metric, frames = CellProbe(balanced=balanced), [*_frames('train'), *_frames(part)]
     model.to(memory_format=torch.channels_last)
     for start in range(0, len(frames), 32):
         with fast_autocast('cpu'):

@@ -166,6 +166,20 @@ def test_each_longer_length_is_trained_and_the_longest_counts(tmp_path, monkeypa
     assert 'after 900 steps' in result['verdicts']['statements'][0]['statement']
 
 
+def test_a_second_look_at_the_longer_trainings_stands_apart_and_decides_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(longer, 'ROOT', tmp_path)
+    experiment = _longer_experiment(tmp_path, [1.0, 2.0])
+    experiment.LONGER['second_look'] = 'error in the dark (%)'
+    experiment.second_look = lambda length, seeds, folder, settings: dict(ours=[70.0] * len(seeds), plain=[60.0] * len(seeds))
+    result = longer.run(experiment, 'mcn', [0, 1], tmp_path / 'runs')
+    page = longer.table(result)
+    assert '| error in the dark (%) | 400 steps |' in page and '| ours | 70.0 ± 0.0 |' in page
+    assert '| 400 steps, error in the dark (%): ours - plain | +10.0 | +10.0, +10.0 |' in page
+    assert (
+        result['verdicts']['statements'][0]['seen'].startswith('+1.5') and result['verdicts']['statements'][0]['holds'] is False
+    )
+
+
 def test_longer_trainings_need_the_result_of_their_seeds(tmp_path, monkeypatch):
     monkeypatch.setattr(longer, 'ROOT', tmp_path)
     experiment = _longer_experiment(tmp_path, [1.0] * 4)

@@ -11,17 +11,20 @@ if TYPE_CHECKING:
     from sklearn.base import ClassifierMixin
 
 
-def linear_classifier(strength: float) -> 'ClassifierMixin':
+def linear_classifier(strength: float, balanced: bool = False) -> 'ClassifierMixin':
     """Logistic regression on standardised features, to be fitted.
 
     Args:
         strength: inverse regularisation, C of scikit-learn.
+        balanced: classes weigh alike, however many samples they have.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    return make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=500))
+    return make_pipeline(
+        StandardScaler(), LogisticRegression(C=strength, max_iter=500, class_weight='balanced' if balanced else None)
+    )
 
 
 def neighbour_classifier(neighbours: int) -> 'ClassifierMixin':

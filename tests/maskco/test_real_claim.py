@@ -78,13 +78,15 @@ def test_longer_trainings_are_those_of_the_main_arms(tmp_path, monkeypatch):
     monkeypatch.setattr(maskco_real, 'train_all', lambda trainings, processes: trained.extend(trainings))
     judged = {}
 
-    def measured(kind, arm, rate, seed, run_folder):
+    def measured(kind, arm, rate, seed, run_folder, balanced):
         judged[arm, rate, seed] = run_folder
-        return dict(seed=seed, mean_class_accuracy=10.0 * rate + seed), None
+        return dict(seed=seed, mean_class_accuracy=10.0 * (rate or 0) + seed + 50 * balanced), None
 
     monkeypatch.setattr(maskco_real, '_measured', measured)
     rates = {arm: place + 1.0 for place, arm in enumerate(ARMS)}
     figures = maskco_real.longer(20, [0, 1], tmp_path, dict(rates=rates))
     assert figures == {arm: [10 * rates[arm], 10 * rates[arm] + 1] for arm in (MOCO, MASKCO, REGION)}
+    again = maskco_real.second_look(20, [0, 1], tmp_path, dict(rates=rates))
+    assert again == {RANDOM: [50, 51]} | {arm: [value + 50 for value in values] for arm, values in figures.items()}
     assert [(run.seed, run.config.train_cfg.max_iters, len(run.config.model.arms)) for run in trained] == [(0, 20, 3), (1, 20, 3)]
     assert all(folder == trained[seed].work_dir for (_, _, seed), folder in judged.items())

@@ -17,6 +17,7 @@ class CellProbe(BaseMetric):
 
     Args:
         strength: inverse regularisation of the logistic regression on standardised features.
+        balanced: classes weigh alike in the fit; else rare classes are seldom predicted, as their mean class accuracy then says.
 
     Raises:
         DataError: no labelled cell to fit on, or none to test on; maps and labels of other sizes; two lists of classes.
@@ -24,9 +25,11 @@ class CellProbe(BaseMetric):
 
     default_prefix = 'probe'
 
-    def __init__(self, strength: float = 1.0, collect_device: str = 'cpu', prefix: str | None = None) -> None:
+    def __init__(
+        self, strength: float = 1.0, balanced: bool = False, collect_device: str = 'cpu', prefix: str | None = None
+    ) -> None:
         super().__init__(collect_device, prefix)
-        self.strength = strength
+        self.strength, self.balanced = strength, balanced
 
     def process(self, data_batch: dict, data_samples: list[dict]) -> None:
         for sample in data_samples:
@@ -57,7 +60,7 @@ class CellProbe(BaseMetric):
         if len({row['class_list'] for row in results}) > 1:
             raise DataError('CellProbe: the images to fit on and those to test on have other classes.')
         features, labels = (np.concatenate([row[key] for row in bank]) for key in ('features', 'labels'))
-        classifier = linear_classifier(self.strength).fit(features, labels)
+        classifier = linear_classifier(self.strength, self.balanced).fit(features, labels)
         count = 1 + max(int(row['labels'].max(initial=0)) for row in results)
         tested = [row for row in rest if len(row['labels'])]
         return np.stack([_confusion(row['labels'], classifier.predict(row['features']), count) for row in tested])

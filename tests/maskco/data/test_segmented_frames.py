@@ -83,6 +83,21 @@ def test_probe_counts_cells_by_class():
     assert figures == pytest.approx(dict(mean_class_accuracy=87.5, miou=100 * (3 / 4 + 3 / 4) / 2, accuracy=100 * 6 / 7))
 
 
+def test_balanced_probe_finds_a_rare_class_that_the_other_gives_up():
+    """Two classes that overlap, ten times as many cells of one."""
+    rng, count = np.random.default_rng(0), (40, 11)
+    labels = np.zeros(count, int)
+    labels[:, 0] = 1
+    recalls = {}
+    for balanced in (False, True):
+        metric = CellProbe(balanced=balanced)
+        for bank in (True, False):
+            metric.process({}, [_sample(bank, labels, (labels + rng.normal(0, 0.7, count))[None].astype(np.float32))])
+        (table,) = metric.confusions(metric.results)
+        recalls[balanced] = np.diag(table) / table.sum(1)
+    assert recalls[True][1] > recalls[False][1] + 0.3 and recalls[True][0] < recalls[False][0]
+
+
 def test_figures_leave_out_classes_that_the_test_lacks():
     confusion = np.array([[4, 0, 1], [0, 0, 0], [2, 0, 3]])
     classes = [0, 2]
