@@ -18,8 +18,8 @@ def parse_args(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--amp', action='store_true', help='automatic mixed precision in float16 (needs a GPU)')
     parser.add_argument(
         '--amp-dtype',
-        choices=['float16', 'bfloat16'],
-        help='automatic mixed precision in this type; bfloat16 needs no loss scale and works on a CPU too',
+        choices=['float16', 'bfloat16', 'float32'],
+        help='automatic mixed precision in this type; bfloat16 needs no loss scale and works on a CPU too; float32 is without it',
     )
     parser.add_argument('--auto-scale-lr', action='store_true', help='scale the learning rate to the real batch size')
     return parser.parse_args(argv)
@@ -36,7 +36,11 @@ def apply_training_arguments(cfg, args: argparse.Namespace) -> None:
         if args.resume is not True:
             cfg.load_from = args.resume
     dtype = args.amp_dtype or (cfg.optim_wrapper.get('dtype', 'float16') if args.amp else None)
-    if dtype:
+    if dtype == 'float32':
+        cfg.optim_wrapper.type = 'OptimWrapper'
+        for key in ('dtype', 'loss_scale'):
+            cfg.optim_wrapper.pop(key, None)
+    elif dtype:
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.dtype = dtype
         cfg.optim_wrapper.setdefault('loss_scale', 'dynamic')

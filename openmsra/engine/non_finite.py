@@ -132,13 +132,12 @@ class AmpOptimWrapper(_FiniteOnly, MMEngineAmpOptimWrapper):
         if scaled and self.device_type == 'cpu':
             raise ConfigError(
                 'Mixed precision in float16 needs a GPU and there is none; on a CPU give --amp-dtype bfloat16, or '
-                '--cfg-options optim_wrapper.type=OptimWrapper to train in float32.'
+                '--amp-dtype float32.'
             )
         if not scaled and not computes_bfloat16(self.device_type):
-            faster = 'type=OptimWrapper (float32)' if self.device_type == 'cpu' else 'dtype=float16'
+            faster = 'float32' if self.device_type == 'cpu' else 'float16'
             MMLogger.get_current_instance().warning(
-                f'This {self.device_type} device emulates bfloat16, which is slower than float32; '
-                f'faster is --cfg-options optim_wrapper.{faster}.'
+                f'This {self.device_type} device emulates bfloat16, slower than float32 would be; faster is --amp-dtype {faster}.'
             )
         self._scale_update_param = loss_scale if isinstance(loss_scale, int | float) else None
         options = dict(init_scale=loss_scale) if self._scale_update_param else loss_scale if isinstance(loss_scale, dict) else {}
@@ -254,7 +253,7 @@ def _require_scale(scale: float) -> None:
     if scale < SMALLEST_SCALE:
         raise NonFiniteLossError(
             f'The loss scale has fallen to {scale:.3g}: gradients overflow in float16 in every iteration and no weight changes. '
-            'Use --amp-dtype bfloat16, a lower learning rate, or float32.'
+            'Use --amp-dtype bfloat16, a lower learning rate, or --amp-dtype float32.'
         )
 
 

@@ -52,7 +52,7 @@ def test_a_device_that_emulates_bfloat16_is_named_with_the_way_out(computes, mon
     monkeypatch.setattr(MMLogger.get_current_instance(), 'warning', said.append)
     _wrapper(dtype='bfloat16')
     assert len(said) == (not computes)
-    assert all('cpu device emulates bfloat16' in text and 'optim_wrapper.type=OptimWrapper' in text for text in said)
+    assert all('cpu device emulates bfloat16' in text and '--amp-dtype float32' in text for text in said)
 
 
 @pytest.mark.skipif(platform.machine() != 'x86_64', reason='of processors with AVX')

@@ -10,12 +10,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.optim import build_optim_wrapper
+from mmengine.registry import DefaultScope
 
 from openmsra.engine.checkpoint.files import locked
 from openmsra.engine.checkpoint.hook import DurableCheckpointHook
 from openmsra.engine.checkpoint.resume import overruled_settings
 from openmsra.engine.config.files import load_config
 from openmsra.engine.launch import build_runner
+from openmsra.engine.non_finite import OptimWrapper
 from openmsra.errors import ConfigError, DataError
 from tests.dist.gloo import run_on_processes
 from tests.reliability.killing import heavy_config
@@ -161,6 +164,27 @@ def _arguments_of_train(cfg, *arguments: str) -> None:
     tool = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(tool)
     tool.apply_training_arguments(cfg, tool.parse_args(['config.py', *arguments]))
+
+
+@pytest.mark.parametrize(
+    'recipe',
+    [
+        'ftcn/ftcn-tt-amp_r50_8xb2-100e_ffpp-c23.py',
+        'ckdn/ckdn-amp_r50_8xb8-30e_pipal.py',
+        'mcn/mcn_r3d-18_8xb32-200e_k400.py',
+        'maskco/maskco_resnet50_1xb256-200e_in1k.py',
+        'autoformer/_base_in1k.py',
+        'soft_teacher/_coco.py',
+    ],
+)
+def test_recipes_in_mixed_precision_train_in_float32_too(recipe):
+    cfg = load_config(ROOT / 'configs' / recipe)
+    options = cfg.optim_wrapper
+    assert options.pop('type') == 'AmpOptimWrapper'
+    cfg.optim_wrapper = dict(options, type='AmpOptimWrapper', optimizer=dict(type='SGD', lr=0.1, weight_decay=0.0))
+    _arguments_of_train(cfg, '--amp-dtype', 'float32')
+    with DefaultScope.overwrite_default_scope('openmsra'):
+        assert type(build_optim_wrapper(torch.nn.Linear(2, 2), cfg.optim_wrapper)) is OptimWrapper
 
 
 def _another(cfg):
