@@ -14,7 +14,6 @@ import json
 import os
 import platform
 import sys
-import time
 from pathlib import Path
 
 import torch
@@ -23,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import longer  # noqa: E402
-from benchmarks.training import require_same_settings  # noqa: E402
+from benchmarks.training import adding_time, kept, require_same_settings  # noqa: E402
 from openmsra.engine.launch import run_tool  # noqa: E402
 
 
@@ -44,16 +43,17 @@ def main(argv: list[str] | None = None) -> None:
     os.environ['OMP_NUM_THREADS'] = '1'
     torch.set_num_threads(1)
     kind = 'longer' if args.longer else '' if args.miniature else 'real'
-    module, started = importlib.import_module(f'benchmarks.{args.paper}_{"claims" if args.miniature else "real"}'), time.time()
+    module = importlib.import_module(f'benchmarks.{args.paper}_{"claims" if args.miniature else "real"}')
     if args.longer and not hasattr(module, 'LONGER'):
         parser.error(f'{args.paper} has no longer trainings')
     folder, seeds = ROOT / 'work_dirs/claims' / '_'.join(filter(None, (args.paper, kind))), list(range(args.seeds))
     require_same_settings(module, folder)
-    if args.longer:
-        result = longer.run(module, args.paper, seeds, folder)
-    else:
-        result = module.run(seeds, folder) if kind else module.run(seeds, args.processes, folder)
-    result |= dict(wall_seconds=round(time.time() - started), torch=torch.__version__, machine=platform.machine())
+    with adding_time(seconds := folder / 'seconds.json'):  # of all calls
+        if args.longer:
+            result = longer.run(module, args.paper, seeds, folder)
+        else:
+            result = module.run(seeds, folder) if kind else module.run(seeds, args.processes, folder)
+    result |= dict(wall_seconds=round(kept(seconds, float)), torch=torch.__version__, machine=platform.machine())
     file = ROOT / 'benchmarks' / 'results' / f'{f"claims_{kind}_" if kind else ""}{args.paper}.json'
     file.parent.mkdir(exist_ok=True)
     file.write_text(json.dumps(result, indent=1) + '\n', encoding='utf-8')

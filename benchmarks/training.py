@@ -4,9 +4,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -113,6 +114,16 @@ def _settings(experiment: ModuleType) -> dict[str, Any]:
             with suppress(TypeError):
                 settings[name] = json.loads(json.dumps(value))
     return settings
+
+
+@contextmanager
+def adding_time(file: Path) -> Iterator[None]:
+    """Adds the seconds of its block to those in ``file`` (JSON), also where the block is broken off."""
+    earlier, started = kept(file, lambda: 0.0), time.monotonic()
+    try:
+        yield
+    finally:
+        _write_whole(file, lambda part: part.write_text(json.dumps(earlier + time.monotonic() - started), encoding='utf-8'))
 
 
 def kept(file: Path, measure: Callable[[], object]) -> Any:

@@ -9,9 +9,19 @@ import pytest
 import torch
 from mmengine.config import Config
 
-from benchmarks import autoformer_real, ckdn_real, ftcn_real, longer, maskco_real, mcn_real, precision, soft_teacher_real
+from benchmarks import (
+    autoformer_real,
+    ckdn_real,
+    ftcn_real,
+    longer,
+    maskco_real,
+    mcn_real,
+    precision,
+    soft_teacher_real,
+    training,
+)
 from benchmarks.real_data import at_data, data_folder, over_items, over_seeds, replace_part
-from benchmarks.training import kept, kept_array, require_same_settings
+from benchmarks.training import adding_time, kept, kept_array, require_same_settings
 from openmsra.errors import ConfigError, MissingFileError
 
 
@@ -107,6 +117,16 @@ def test_what_was_measured_is_kept_whole_or_not_at_all(tmp_path, monkeypatch, ke
     assert not file.exists()
     assert list(keep(file, lambda: np.array(figures) if suffix == '.npy' else figures)) == figures
     assert list(keep(file, interrupted)) == figures and [path.name for path in file.parent.iterdir()] == [file.name]
+
+
+def test_the_time_of_all_calls_counts_those_that_were_broken_off_too(tmp_path, monkeypatch):
+    clock = iter([10.0, 13.0, 100.0, 102.5])
+    monkeypatch.setattr(training, 'time', SimpleNamespace(monotonic=lambda: next(clock)))
+    with pytest.raises(KeyboardInterrupt), adding_time(tmp_path / 'seconds.json'):
+        raise KeyboardInterrupt
+    with adding_time(tmp_path / 'seconds.json'):
+        pass
+    assert json.loads((tmp_path / 'seconds.json').read_text()) == 5.5
 
 
 def test_an_experiment_with_other_settings_does_not_go_on(tmp_path):
