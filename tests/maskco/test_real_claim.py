@@ -22,7 +22,10 @@ def confusions(right: float) -> np.ndarray:
 def result(accuracy: dict[str, float], knn: dict[str, float] | None, seeds: int = 3) -> dict:
     """Of seeds that differ by a point; an arm that is not named is at 60."""
     tables = {arm: [confusions(accuracy.get(arm, 60) + seed) for seed in range(seeds)] for arm in (RANDOM, *ARMS)}
-    rows = {arm: [dict(seed=seed, **figures_of(table.sum(0))) for seed, table in enumerate(runs)] for arm, runs in tables.items()}
+    rows = {
+        arm: [dict(seed=seed, balanced=80.0 - 5 * (arm == MOCO), **figures_of(table.sum(0))) for seed, table in enumerate(runs)]
+        for arm, runs in tables.items()
+    }
     control = {arm: [dict(knn=knn.get(arm, 50) + seed, linear=40.0) for seed in range(seeds)] for arm in CONTROL_ARMS if knn}
     rows = dict(camvid=rows, cifar10=control)
     return dict(rows=rows, verdicts=maskco_real._verdicts(rows, tables))
@@ -51,6 +54,7 @@ def test_page_names_every_arm(tmp_path):
     found = result({MOCO: 57}, {MASKCO: 50})
     found['rows']['camvid'][COLOURS] = found['rows']['camvid'][RANDOM][:1]
     text = maskco_real.table(found)
+    assert '| classes weighing alike: MaskCo, J = 0 - MoCo v2 | +5.0 |' in text
     assert all(f'| {arm} | 6' in text or f'| {arm} | 58.0' in text for arm in ARMS) and '**no**' in text
     maskco_real.draw(found, tmp_path / 'figure.png')
     assert (tmp_path / 'figure.png').stat().st_size > 5000
