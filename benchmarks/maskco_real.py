@@ -290,7 +290,7 @@ def _image_probe(model: nn.Module) -> dict[str, float]:
     return metric.compute_metrics(metric.results)
 
 
-def _supervised(seed: int) -> tuple[dict, np.ndarray]:
+def _supervised(seed: int) -> tuple[dict, None]:
     """The ceiling: the same backbone trained on the labels of the cells of the training frames, then probed alike."""
     torch.manual_seed(seed)
     model = init_model(_config('camvid', 'MoCo v2')).train()
@@ -429,10 +429,8 @@ def _verdicts(rows: dict, confusions: dict[str, list[np.ndarray]]) -> dict:
 
 def table(result: dict) -> str:
     """The result as the Markdown tables of the paper's page."""
-    lines = [
-        '| CamVid, test cells | mean class accuracy | mIoU | accuracy | mean, classes weighing alike |',
-        '|---|---|---|---|---|',
-    ]
+    heads = ('CamVid, test cells', 'mean class accuracy', 'mIoU', 'accuracy', 'mean, classes weighing alike')
+    lines = [f'| {" | ".join(heads)} |', '|---' * len(heads) + '|']
     camvid = result['rows']['camvid']
     order = [COLOURS, RANDOM, *ARMS, CEILING]
     for arm in (arm for arm in order if arm in camvid):
