@@ -12,7 +12,9 @@ Stated before the runs, in points of mean class accuracy on cells of the officia
 * the head helps: MaskCo - without its head > 0 with the 95 % interval over seeds above 0, both at J = 0;
 * the gain is region matching, not mask prediction: region contrast (J = 0) is at least as good as MaskCo (J = 0).
 
-Nothing was stated about the probe in which classes weigh alike; it stands beside the other.
+Stated after longer trainings were looked at so, and before any training of this experiment was:
+
+* where classes weigh alike in the probe: MaskCo (J = 0) - MoCo v2 >= 3, and above 0 in every seed.
 """
 
 from collections.abc import Callable, Iterable
@@ -390,6 +392,7 @@ def _verdicts(rows: dict, confusions: dict[str, list[np.ndarray]]) -> dict:
         control = gaps['CIFAR-10, 5-NN: MaskCo, J = 0 - MoCo v2'] = over_seeds(knn[0] - knn[1])
     main, head = gaps['MaskCo, J = 0 - MoCo v2'], gaps['MaskCo, J = 0 - MaskCo without its head, J = 0']
     matching = gaps['region contrast, J = 0 - MaskCo, J = 0']
+    alike = gaps['classes weighing alike: MaskCo, J = 0 - MoCo v2']
     trained = min(float((probe[arm] - probe[RANDOM]).mean()) for arm in ARMS)
     statements = [
         dict(
@@ -421,6 +424,12 @@ def _verdicts(rows: dict, confusions: dict[str, list[np.ndarray]]) -> dict:
             threshold='0 or more on average',
             seen=seen(matching),
             holds=matching['mean'] >= 0,
+        ),
+        dict(
+            statement='MaskCo above MoCo v2 where classes weigh alike in the probe (stated later than the others)',
+            threshold='3 or more on average, above 0 in every seed',
+            seen=seen(alike),
+            holds=alike['mean'] >= THRESHOLDS['maskco_over_moco'] and min(alike['values']) > 0,
         ),
     ]
     held = [dict(row, holds=None if row['holds'] is None else bool(row['holds'])) for row in statements]
