@@ -137,7 +137,7 @@ class AmpOptimWrapper(_FiniteOnly, MMEngineAmpOptimWrapper):
         if not scaled and not computes_bfloat16(self.device_type):
             faster = 'float32' if self.device_type == 'cpu' else 'float16'
             MMLogger.get_current_instance().warning(
-                f'This {self.device_type} device emulates bfloat16, slower than float32 would be; faster is --amp-dtype {faster}.'
+                f'This {self.device_type} device emulates bfloat16, which is slower than --amp-dtype {faster}.'
             )
         self._scale_update_param = loss_scale if isinstance(loss_scale, int | float) else None
         options = dict(init_scale=loss_scale) if self._scale_update_param else loss_scale if isinstance(loss_scale, dict) else {}
