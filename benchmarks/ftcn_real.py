@@ -45,8 +45,7 @@ from benchmarks.real_data import (
     statement_lines,
     train_only,
 )
-from benchmarks.training import Training, kept, kept_array, side_by_side, train_all
-from openmsra.apis import init_model
+from benchmarks.training import Training, kept, kept_array, seeded_model, side_by_side, train_all
 from openmsra.engine.config.files import load_config
 from openmsra.ftcn.data.perturb import sharpness
 from openmsra.ftcn.metrics import detection_figures, drawn_aucs
@@ -230,8 +229,7 @@ def _scores(
 
 def network_scores(arm: str, checkpoint: Path | None, clips: Tensor, seed: int = 0) -> np.ndarray:
     """Probabilities (N,) of a forgery; without a checkpoint by random weights of the seed."""
-    torch.manual_seed(seed)
-    model = init_model(config_of(arm), checkpoint)
+    model = seeded_model(config_of(arm), seed, checkpoint)
     with torch.inference_mode():
         batches = [model.test_step(dict(inputs=few)) for few in clips.split(8)]
     return np.array([sample.pred_score for batch in batches for sample in batch])

@@ -9,16 +9,21 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from threading import Lock
 from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
+import torch
 from mmengine.config import Config
+from torch import nn
 
 from openmsra.engine.config.check import runner_keys
+from openmsra.engine.model import init_model
 from openmsra.errors import ConfigError
 
 ROOT = Path(__file__).resolve().parents[1]
+_building = Lock()
 WITHOUT_EFFECT = ('PROCESSES', 'THRESHOLDS', 'LONGER')  # settings of an experiment that no kept figure depends on
 
 
@@ -114,6 +119,16 @@ def _settings(experiment: ModuleType) -> dict[str, Any]:
             with suppress(TypeError):
                 settings[name] = json.loads(json.dumps(value))
     return settings
+
+
+def seeded_model(config: str | Path | Config, seed: int, checkpoint: str | Path | None = None) -> nn.Module:
+    """A network with random weights of ``seed``, or those of a checkpoint.
+
+    One is built at a time: all threads draw from the one generator of torch.
+    """
+    with _building:
+        torch.manual_seed(seed)
+        return init_model(config, checkpoint)
 
 
 @contextmanager

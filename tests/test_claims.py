@@ -21,7 +21,7 @@ from benchmarks import (
     training,
 )
 from benchmarks.real_data import at_data, data_folder, over_items, over_seeds, replace_part
-from benchmarks.training import adding_time, kept, kept_array, require_same_settings
+from benchmarks.training import adding_time, kept, kept_array, require_same_settings, seeded_model, side_by_side
 from openmsra.errors import ConfigError, MissingFileError
 
 
@@ -102,6 +102,15 @@ def test_verdicts_follow_the_statements():
     assert [row['holds'] for row in mcn_real._verdicts(rows, labels)['statements']] == [True, False, False, False, False]
     page = mcn_real.table(dict(rows=rows, verdicts=verdicts))
     assert f'| {mcn_real.RANDOM} | 50.0 ± 0.0 |' in page and '| yes |' in page
+
+
+def test_networks_that_threads_build_have_the_weights_of_their_seed():
+    """The threads share one generator of random numbers."""
+    config = 'configs/maskco/maskco_r18-tiny_1xb32-2e_digits_instant.py'
+    weights = side_by_side(lambda seed: seeded_model(config, seed).state_dict(), range(6), processes=3)
+    for seed, threaded in enumerate(weights):
+        alone = seeded_model(config, seed).state_dict()
+        assert all(torch.equal(threaded[name], value) for name, value in alone.items())
 
 
 @pytest.mark.parametrize('keep, suffix', [(kept, '.json'), (kept_array, '.npy')])
