@@ -46,8 +46,7 @@ from benchmarks.real_data import (
     train_only,
 )
 from benchmarks.side_by_side import SideBySide, arm_key, load_arm, rates_apart
-from benchmarks.training import Training, kept, train_all
-from openmsra.apis import init_model
+from benchmarks.training import Training, kept, seeded_model, side_by_side, train_all
 from openmsra.common.probes import neighbour_classifier
 from openmsra.engine.config.files import load_config
 from openmsra.maskco.evaluation.cell_probe import CellProbe, figures_of
@@ -113,15 +112,15 @@ def run(seeds: list[int], folder: Path, control: bool = True) -> dict:
     runs = list(product(rows if control else ['camvid'], seeds))
     trainings = [_training(kind, _chosen(rates, _arms(kind)), STEPS, seed, folder) for kind, seed in runs]
     train_all(trainings, PROCESSES)
-    for (kind, seed), training in zip(runs, trainings, strict=True):
-        for arm in (RANDOM, *_arms(kind)):
-            row, tables = _measured(kind, arm, rates.get(arm), seed, training.work_dir)
-            if kind == 'camvid':
-                row['balanced'] = _probed([arm], rates, [training], balanced=True)[arm][0]
-            rows[kind].setdefault(arm, []).append(row)
-            if tables is not None:
-                confusions.setdefault(arm, []).append(tables)
-            print(f'{kind}, seed {seed}, {arm}: {row}', flush=True)
+    jobs = [
+        (kind, arm, rates.get(arm), seed, training.work_dir)
+        for (kind, seed), training in zip(runs, trainings, strict=True)
+        for arm in (RANDOM, *_arms(kind))
+    ]
+    for (kind, arm, *_), (row, tables) in zip(jobs, _all_measured(jobs), strict=True):
+        rows[kind].setdefault(arm, []).append(row)
+        if tables is not None:
+            confusions.setdefault(arm, []).append(tables)
     rows['camvid'][COLOURS] = [_cached(folder / 'colours', _colour_floor)[0]]
     rows['camvid'][CEILING] = [_cached(folder / f'supervised_{STEPS}i', partial(_supervised, 0))[0]]
     settings = dict(
@@ -144,26 +143,26 @@ def longer(steps: int, seeds: list[int], folder: Path, settings: dict) -> dict[s
     """:func:`main_figures` of trainings of so many steps."""
     trainings = [_longer_training(settings['rates'], steps, seed, folder) for seed in seeds]
     train_all(trainings, PROCESSES)
-    return _probed(MAIN_ARMS, settings['rates'], trainings, balanced=False)
+    return _of_trainings('mean_class_accuracy', MAIN_ARMS, settings['rates'], trainings)
 
 
 def second_look(steps: int, seeds: list[int], folder: Path, settings: dict) -> dict[str, list[float]]:
     """:func:`longer`, with a probe in which classes weigh alike, however many cells they have; and random weights."""
     trainings = [_longer_training(settings['rates'], steps, seed, folder) for seed in seeds]
-    return _probed((RANDOM, *MAIN_ARMS), settings['rates'], trainings, balanced=True)
+    return _of_trainings('balanced', (RANDOM, *MAIN_ARMS), settings['rates'], trainings)
 
 
 def _longer_training(rates: dict[str, float], steps: int, seed: int, folder: Path) -> Training:
     return _training('camvid', _chosen(rates, MAIN_ARMS), steps, seed, folder)
 
 
-def _probed(arms: Iterable[str], rates: dict[str, float], trainings: list[Training], balanced: bool) -> dict[str, list[float]]:
-    """Mean class accuracy on CamVid of each arm, by training."""
-
-    def figure(arm: str, training: Training) -> float:
-        return _measured('camvid', arm, rates.get(arm), training.seed, training.work_dir, balanced)[0]['mean_class_accuracy']
-
-    return {arm: [figure(arm, training) for training in trainings] for arm in arms}
+def _of_trainings(figure: str, arms: Iterable[str], rates: dict[str, float], trainings: list[Training]) -> dict[str, list[float]]:
+    """A figure on CamVid of each arm, by training."""
+    jobs = [('camvid', arm, rates.get(arm), training.seed, training.work_dir) for arm in arms for training in trainings]
+    found: dict[str, list[float]] = {}
+    for (_, arm, *_), (row, _) in zip(jobs, _all_measured(jobs), strict=True):
+        found.setdefault(arm, []).append(row[figure])
+    return found
 
 
 def _chosen(rates: dict[str, float], arms: Iterable[str]) -> dict[str, list[float]]:
@@ -214,12 +213,13 @@ def _search(folder: Path) -> dict[str, float]:
             for rate in RATES
         }
         train_all(trainings.values(), PROCESSES)
-        found: dict[str, dict[str, dict]] = {}
-        for arm in ARMS:
-            for rate, training in trainings.items():
-                model = _loaded('camvid', arm, rate, training.work_dir)
-                found.setdefault(arm, {})[f'{rate:g}'] = figures_of(_cell_tables(model, 'val').sum(0))
-                print(arm, rate, found[arm][f'{rate:g}'], flush=True)
+        jobs, found = list(product(ARMS, RATES)), {arm: {} for arm in ARMS}
+        _frames('train'), _frames('val')  # before the threads, which then share them
+        judged = side_by_side(
+            lambda arm, rate: _validated(arm, rate, trainings[rate].work_dir), *zip(*jobs, strict=True), processes=PROCESSES
+        )
+        for (arm, rate), figures in zip(jobs, judged, strict=True):
+            found[arm][f'{rate:g}'] = figures
         return found
 
     found = kept(folder / 'search.json', search)
@@ -227,10 +227,16 @@ def _search(folder: Path) -> dict[str, float]:
     return {arm: float(rate) for arm, rate in best.items()}
 
 
+def _validated(arm: str, rate: float, run_folder: Path) -> dict[str, float]:
+    """Figures of the probe on the validation sequence."""
+    figures = figures_of(CellProbe().confusions(_cells(_loaded('camvid', arm, rate, run_folder), 'val')).sum(0))
+    print(arm, rate, figures, flush=True)
+    return figures
+
+
 def _loaded(kind: str, arm: str, rate: float | None, run_folder: Path, seed: int = 0) -> nn.Module:
     """An arm with the weights of its run; with random weights without a rate."""
-    torch.manual_seed(seed)
-    model = init_model(_config(kind, arm))
+    model = seeded_model(_config(kind, arm), seed)
     if rate is not None:
         load_arm(model, run_folder, _key(arm, rate))
     return model.eval()
@@ -249,20 +255,33 @@ def _cached(stem: Path, measure: Callable[[], tuple[dict, np.ndarray | None]]) -
     return kept(stem.with_suffix('.json'), row), np.load(tables) if tables.exists() else None
 
 
-def _measured(
-    kind: str, arm: str, rate: float | None, seed: int, run_folder: Path, balanced: bool = False
-) -> tuple[dict, np.ndarray | None]:
+def _all_measured(jobs: list[tuple]) -> list[tuple[dict, np.ndarray | None]]:
+    """:func:`_measured` of each, some at a time; what they share is read before."""
+    for kind in {kind for kind, *_ in jobs}:
+        _images() if kind == 'cifar10' else (_frames('train'), _frames('test'))
+    return side_by_side(_measured, *zip(*jobs, strict=True), processes=PROCESSES)
+
+
+def _measured(kind: str, arm: str, rate: float | None, seed: int, run_folder: Path) -> tuple[dict, np.ndarray | None]:
     """The figures of an arm's run, or of random weights where it has no rate; and its tables by test frame."""
 
     def measure() -> tuple[dict, np.ndarray | None]:
         model = _loaded(kind, arm, rate, run_folder, seed)
-        if kind == 'cifar10':
-            return dict(seed=seed, **_image_probe(model)), None
-        tables = _cell_tables(model, 'test', balanced)
-        return dict(seed=seed, **figures_of(tables.sum(0))), tables
+        row, tables = (_image_probe(model), None) if kind == 'cifar10' else _probed(model)
+        print(f'{kind}, seed {seed}, {arm}: {row}', flush=True)
+        return dict(seed=seed, **row), tables
 
-    name = _key(arm, rate) if rate else 'random'
-    return _cached(run_folder / f'{name}{"_balanced" if balanced else ""}', measure)
+    return _cached(run_folder / f'{_key(arm, rate) if rate else "random"}_probed', measure)
+
+
+def _probed(model: nn.Module) -> tuple[dict, np.ndarray]:
+    """Figures of the probe on CamVid's test frames and its tables by frame.
+
+    ``balanced`` is the mean class accuracy of a second probe, in which classes weigh alike, however many cells they have.
+    """
+    cells = _cells(model, 'test')
+    tables, alike = (CellProbe(balanced=balanced).confusions(cells) for balanced in (False, True))
+    return dict(balanced=figures_of(alike.sum(0))['mean_class_accuracy'], **figures_of(tables.sum(0))), tables
 
 
 @cache
@@ -274,28 +293,35 @@ def _frames(part: str) -> list[dict]:
 
 
 @torch.inference_mode()
-def _cell_tables(model: nn.Module, part: str, balanced: bool = False) -> np.ndarray:
-    metric, frames = CellProbe(balanced=balanced), [*_frames('train'), *_frames(part)]
+def _cells(model: nn.Module, part: str) -> list[dict]:
+    """Features and classes of the cells of the training frames and of a part, as CellProbe keeps them."""
+    metric, frames = CellProbe(), [*_frames('train'), *_frames(part)]
     model.to(memory_format=torch.channels_last)
     for start in range(0, len(frames), 32):
         with fast_autocast('cpu'):
             metric.process({}, model.val_step(default_collate(frames[start : start + 32])))
-    return metric.confusions(metric.results)
+    return metric.results
+
+
+@cache
+def _images() -> list[dict]:
+    """The prepared images of the control's probe, read once."""
+    with DefaultScope.overwrite_default_scope('openmsra'):
+        dataset = DATASETS.build(_config('cifar10', 'MoCo v2').test_dataloader.dataset)
+    return [dataset[i] for i in range(len(dataset))]
 
 
 @torch.inference_mode()
 def _image_probe(model: nn.Module) -> dict[str, float]:
-    with DefaultScope.overwrite_default_scope('openmsra'):
-        metric, dataset = METRICS.build(model.cfg.test_evaluator), DATASETS.build(model.cfg.test_dataloader.dataset)
-    for start in range(0, len(dataset), 100):
-        metric.process({}, model.val_step(default_collate([dataset[i] for i in range(start, start + 100)])))
+    metric, images = METRICS.build(model.cfg.test_evaluator), _images()
+    for start in range(0, len(images), 100):
+        metric.process({}, model.val_step(default_collate(images[start : start + 100])))
     return metric.compute_metrics(metric.results)
 
 
 def _supervised(seed: int) -> tuple[dict, None]:
     """The ceiling: the same backbone trained on the labels of the cells of the training frames, then probed alike."""
-    torch.manual_seed(seed)
-    model = init_model(_config('camvid', 'MoCo v2')).train()
+    model = seeded_model(_config('camvid', 'MoCo v2'), seed).train()
     rows = _frames('train')
     classifier, rng = nn.Conv2d(64, 11, 1), np.random.default_rng(seed)
     parameters = [*model.backbone.parameters(), *classifier.parameters()]
@@ -313,8 +339,7 @@ def _supervised(seed: int) -> tuple[dict, None]:
         loss.backward()
         optimiser.step()
         schedule.step()
-    tables, balanced = (_cell_tables(model.eval(), 'test', balanced).sum(0) for balanced in (False, True))
-    return dict(seed=seed, balanced=figures_of(balanced)['mean_class_accuracy'], **figures_of(tables)), None
+    return dict(seed=seed, **_probed(model.eval())[0]), None
 
 
 def _colour_floor() -> tuple[dict, np.ndarray]:

@@ -91,11 +91,13 @@ def test_longer_trainings_are_those_of_the_main_arms(tmp_path, monkeypatch):
     monkeypatch.setattr(maskco_real, 'train_all', lambda trainings, processes: trained.extend(trainings))
     judged = {}
 
-    def measured(kind, arm, rate, seed, run_folder, balanced):
+    def measured(kind, arm, rate, seed, run_folder):
         judged[arm, rate, seed] = run_folder
-        return dict(seed=seed, mean_class_accuracy=10.0 * (rate or 0) + seed + 50 * balanced), None
+        figure = 10.0 * (rate or 0) + seed
+        return dict(seed=seed, mean_class_accuracy=figure, balanced=figure + 50), None
 
     monkeypatch.setattr(maskco_real, '_measured', measured)
+    monkeypatch.setattr(maskco_real, '_frames', lambda part: [])
     rates = {arm: place + 1.0 for place, arm in enumerate(ARMS)}
     figures = maskco_real.longer(20, [0, 1], tmp_path, dict(rates=rates))
     assert figures == {arm: [10 * rates[arm], 10 * rates[arm] + 1] for arm in (MOCO, MASKCO, REGION)}
