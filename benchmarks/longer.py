@@ -14,7 +14,10 @@ from types import ModuleType
 import numpy as np
 
 from benchmarks.real_data import ROOT, cell, gap_lines, over_seeds, replace_part, seen, statement_lines
-from openmsra.errors import MissingFileError
+from benchmarks.training import kept
+from openmsra.errors import ConfigError, MissingFileError
+
+SEARCHED = ('rates', 'settings', 'trust')  # of the settings of a result: what a search chose
 
 
 def run(experiment: ModuleType, paper: str, seeds: list[int], folder: Path) -> dict:
@@ -22,13 +25,16 @@ def run(experiment: ModuleType, paper: str, seeds: list[int], folder: Path) -> d
 
     Raises:
         MissingFileError: the experiment has no result yet, or not for all of the seeds.
+        ConfigError: ``folder`` was begun with other rates than the experiment has now.
     """
     file = ROOT / 'benchmarks' / 'results' / f'claims_real_{paper}.json'
     result = json.loads(file.read_text(encoding='utf-8')) if file.exists() else dict(settings=dict(seeds=[]))
     settings, asked = result['settings'], experiment.LONGER
     if not set(seeds) <= set(settings['seeds']):
         raise MissingFileError(f'{file}: python benchmarks/claims.py {paper} --seeds {len(seeds)} has to run first')
-    folder.mkdir(parents=True, exist_ok=True)
+    chosen = {key: settings[key] for key in SEARCHED if key in settings}
+    if chosen != (begun := kept(folder / 'chosen.json', lambda: chosen)):
+        raise ConfigError(f'{folder} was begun with {begun}, the experiment now has {chosen}. Remove the folder.')
     own, *lengths = asked['lengths']
     rows = {own: experiment.main_figures(result['rows'], seeds)}
     rows |= {length: experiment.longer(length, seeds, folder, settings) for length in lengths}
@@ -44,7 +50,7 @@ def run(experiment: ModuleType, paper: str, seeds: list[int], folder: Path) -> d
         seen=seen(last),
         holds=last['mean'] >= asked['gain'] and min(last['values']) > 0,
     )
-    settings = dict(seeds=seeds, precision=getattr(experiment, 'PRECISION', 'float32'), **asked)
+    settings = dict(seeds=seeds, precision=getattr(experiment, 'PRECISION', 'float32'), **chosen, **asked)
     return dict(settings=settings, rows=rows, second_look=looks, verdicts=dict(gaps=gaps, statements=[statement]))
 
 

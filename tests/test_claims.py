@@ -209,6 +209,22 @@ def test_a_second_look_at_the_longer_trainings_stands_apart_and_decides_nothing(
     )
 
 
+def test_longer_trainings_do_not_go_on_at_other_rates(tmp_path, monkeypatch):
+    """The experiment was run again, and its search chose otherwise."""
+    monkeypatch.setattr(longer, 'ROOT', tmp_path)
+    experiment, file = _longer_experiment(tmp_path, [1.0]), tmp_path / 'benchmarks' / 'results' / 'claims_real_mcn.json'
+    result = json.loads(file.read_text())
+
+    def run(rate: float) -> dict:
+        result['settings']['rates'] = dict(ours=rate)
+        file.write_text(json.dumps(result))
+        return longer.run(experiment, 'mcn', [0], tmp_path / 'runs')
+
+    assert run(0.1)['settings']['rates'] == dict(ours=0.1) and run(0.1)
+    with pytest.raises(ConfigError, match=r"'ours': 0.1.*'ours': 0.2.*Remove"):
+        run(0.2)
+
+
 def test_longer_trainings_need_the_result_of_their_seeds(tmp_path, monkeypatch):
     monkeypatch.setattr(longer, 'ROOT', tmp_path)
     experiment = _longer_experiment(tmp_path, [1.0] * 4)
