@@ -21,6 +21,7 @@ from collections.abc import Callable, Iterable
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -51,6 +52,9 @@ from openmsra.common.probes import neighbour_classifier
 from openmsra.engine.config.files import load_config
 from openmsra.maskco.evaluation.cell_probe import CellProbe, figures_of
 from openmsra.registry import DATASETS, METRICS, MODELS, TRANSFORMS
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 CONFIGS = ROOT / 'configs' / 'maskco'
 ARMS = {  # name -> config, negatives of the same image
@@ -485,29 +489,37 @@ def _cell(seeds: list[dict], key: str) -> str:
 
 
 def draw(result: dict, file: Path) -> None:
-    """Mean class accuracy of every arm: a dot for each seed, a stroke at the mean; floors and ceiling as lines."""
+    """Mean class accuracy of every arm by both probes: a dot for each seed, a stroke at the mean; floors and ceiling as lines."""
     from matplotlib.figure import Figure
 
-    rows = result['rows']['camvid']
-    figure = Figure(figsize=(8.5, 3.4), layout='constrained')
-    axis = figure.subplots()
+    figure = Figure(figsize=(11, 3.6), layout='constrained')
+    axes = figure.subplots(1, 2, sharey=True)
+    probes = {'mean_class_accuracy': 'probe fitted on cells as they are', 'balanced': 'probe in whose fit classes weigh alike'}
+    for axis, (key, title) in zip(axes, probes.items(), strict=True):
+        _panel(axis, result['rows']['camvid'], key)
+        axis.set_xlabel(title)
+    axes[0].set_yticks(range(len(ARMS)), list(reversed(ARMS)))
+    axes[0].set_ylim(-0.6, len(ARMS) - 0.4)
+    figure.supxlabel('mean class accuracy on cells of CamVid test frames (%)', fontsize=10)
+    figure.savefig(file, dpi=110)
+
+
+def _panel(axis: 'Axes', rows: dict, key: str) -> None:
+    """One figure of every arm."""
     for place, arm in enumerate(reversed(ARMS)):
-        values = [row['mean_class_accuracy'] for row in rows[arm]]
+        values = [row[key] for row in rows[arm]]
         colour = '0.4' if arm == 'MoCo v2' else 'C0'
         axis.plot([min(values), max(values)], [place, place], color=colour, linewidth=2)
         axis.scatter(values, [place] * len(values), color=colour, s=22)
         axis.scatter(np.mean(values), place, color=colour, marker='|', s=260, linewidth=2.5)
         axis.annotate(f'{np.mean(values):.1f}', (np.mean(values), place + 0.22), ha='center', va='bottom')
-    axis.set_yticks(range(len(ARMS)), list(reversed(ARMS)))
     for height, (arm, label) in zip((1.02, 1.1, 1.02), {RANDOM: RANDOM, COLOURS: 'colours alone', CEILING: 'supervised'}.items()):
-        if arm in rows:
-            value = np.mean([row['mean_class_accuracy'] for row in rows[arm]])
-            axis.axvline(value, color='0.3', linestyle=':', linewidth=1.2)
-            axis.text(value, height, f'{label} {value:.1f}', transform=axis.get_xaxis_transform(), ha='center', fontsize=9)
-    axis.set_ylim(-0.6, len(ARMS) - 0.4)
-    axis.set_xlabel('mean class accuracy of a linear probe on cells of CamVid test frames (%)')
+        values = [row[key] for row in rows.get(arm, []) if key in row]
+        if values:
+            axis.axvline(np.mean(values), color='0.3', linestyle=':', linewidth=1.2)
+            text = f'{label} {np.mean(values):.1f}'
+            axis.text(np.mean(values), height, text, transform=axis.get_xaxis_transform(), ha='center', fontsize=9)
     axis.spines[['top', 'right']].set_visible(False)
-    figure.savefig(file, dpi=110)
 
 
 def publish(result: dict) -> None:
