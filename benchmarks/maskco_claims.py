@@ -22,8 +22,7 @@ from torch import nn
 
 import openmsra.maskco  # noqa: F401 - registers the parts
 from benchmarks.maskco_report import ARMS, RANDOM, draw, table, verdicts  # noqa: F401 - draw and table are read by claims.py
-from benchmarks.training import Training, train
-from openmsra.apis import init_model
+from benchmarks.training import Training, seeded_model, train
 from openmsra.engine.checkpoint.io import load_file, save_file
 from openmsra.engine.config.files import load_config
 from openmsra.maskco.data.geometry import area, intersect
@@ -119,8 +118,7 @@ def _row(kind: str, arm: str, seed: int, folder: Path) -> dict[str, float]:
     """What is measured of one arm, from a file where that was done before."""
     file = folder / f'{kind}_{ARMS.get(arm, "random")}_seed{seed}.json'
     if not file.exists():
-        torch.manual_seed(seed)
-        model = init_model(_config(arm), None if arm == RANDOM else _checkpoint(kind, arm, seed, folder))
+        model = seeded_model(_config(arm), seed, None if arm == RANDOM else _checkpoint(kind, arm, seed, folder))
         row = dict(seed=seed, **_probe(model, kind))
         if kind == 'multi':
             row |= {'detector': _detect(arm, seed, folder)} | (_pretext(model) if arm not in (RANDOM, 'MoCo v2') else {})

@@ -15,8 +15,7 @@ import torch.nn.functional as F
 from mmengine.registry import DefaultScope
 from torch import nn
 
-from benchmarks.training import Training, train_all
-from openmsra.apis import init_model
+from benchmarks.training import Training, seeded_model, train_all
 from openmsra.engine.config.files import load_config
 from openmsra.registry import DATASETS
 
@@ -73,8 +72,7 @@ def _judge(arm: str, seed: int, folder: Path) -> dict[str, float]:
     kept = folder / f'{ARMS.get(arm, "random")}_seed{seed}.json'
     if kept.exists():
         return json.loads(kept.read_text())
-    torch.manual_seed(seed)
-    model = init_model(_config(arm), None if arm == RANDOM else _work_dir(arm, seed, folder) / 'epoch_8.pth')
+    model = seeded_model(_config(arm), seed, None if arm == RANDOM else _work_dir(arm, seed, folder) / 'epoch_8.pth')
     (gallery, labels), (queries, wanted) = _videos(arm)
     row = dict(seed=seed, **_frozen(model, gallery, labels, queries, wanted))
     row['few_shot'] = float(np.mean([_few_shot(model, draw, gallery, labels, queries, wanted) for draw in range(DRAWS)]))

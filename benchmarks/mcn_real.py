@@ -46,7 +46,7 @@ from benchmarks.real_data import (
     train_only,
 )
 from benchmarks.side_by_side import SideBySide, arm_key, load_arm, rates_apart
-from benchmarks.training import Training, kept, train_all
+from benchmarks.training import Training, kept, seeded_model, train_all
 from openmsra.apis import init_model
 from openmsra.common.probes import linear_classifier, normalised, ranking
 from openmsra.engine.config.files import load_config
@@ -191,8 +191,7 @@ def _search(folder: Path) -> dict[str, dict[str, float]]:
 
 
 def _loaded(arm: str, rate: float, inner: float, run_folder: Path, seed: int = 0) -> nn.Module:
-    torch.manual_seed(seed)
-    model = init_model(_config(arm, run_folder.parent, inner))
+    model = seeded_model(_config(arm, run_folder.parent, inner), seed)
     if arm == RANDOM:
         model.init_weights()
         return model.eval()
