@@ -1,8 +1,9 @@
 """MaskCo on real scenes: does contrastive mask prediction learn more than MoCo v2 where views of a picture show several things?
 
-Street scenes of CamVid, with CIFAR-10 (one object a picture) as the control. The arms of a seed are trained side by side on the
-same batches with parameters of their own. Frozen features are probed on cells of frames from other sequences. The rate of each
-arm is searched before, by trainings as long with another seed, whose probe is tested on the validation sequence.
+Street scenes of CamVid, with CIFAR-10 (one object a picture) as the control. The arms of a seed see the same batches and have
+parameters of their own; those of one rate are trained side by side. Frozen features are probed on cells of frames from other
+sequences. The rate of each arm is searched before, by trainings as long with another seed, whose probe is tested on the
+validation sequence.
 
 Stated before the runs, in points of mean class accuracy on cells of the official test frames, means over the seeds:
 
@@ -21,6 +22,7 @@ from collections.abc import Callable, Iterable
 from functools import cache, partial
 from itertools import product
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,7 +48,7 @@ from benchmarks.real_data import (
     statement_lines,
     train_only,
 )
-from benchmarks.side_by_side import SideBySide, arm_key, load_arm, rates_apart
+from benchmarks.side_by_side import SideBySide, arm_key, load_arm
 from benchmarks.training import Training, kept, seeded_model, side_by_side, train_all
 from openmsra.common.probes import neighbour_classifier
 from openmsra.engine.config.files import load_config
@@ -67,7 +69,7 @@ ARMS = {  # name -> config, negatives of the same image
 CONTROL_ARMS = ('MoCo v2', 'MaskCo, J = 0')
 MAIN_ARMS = (*CONTROL_ARMS, 'region contrast, J = 0')
 RANDOM, COLOURS, CEILING = 'random weights', '5-NN on colours of a cell', 'supervised, same network'
-RATES = (1e-3, 2e-3, 4e-3, 8e-3)
+RATES = (1e-3, 2e-3, 4e-3, 8e-3, 16e-3, 32e-3)
 STEPS, BATCH = 1000, 64  # the search is as long as the runs: short ones prefer high rates
 SEARCH_SEED, PROCESSES, PRECISION = 100, 2, fast_precision()
 THRESHOLDS = dict(trained_over_random=3.0, maskco_over_moco=3.0, control=1.0)
@@ -81,6 +83,7 @@ LONGER = dict(
 )
 BLOCK = 10  # neighbouring test frames that are drawn together
 EVERY = 3  # so many training frames are one that the probe is fitted on: neighbours are alike
+_reading = Lock()  # of the threads that probe: the first one reads what they share
 
 
 @MODELS.register_module()
@@ -113,15 +116,8 @@ def run(seeds: list[int], folder: Path, control: bool = True) -> dict:
     rates = _search(folder)
     rows: dict[str, dict[str, list]] = {'camvid': {}, 'cifar10': {}}
     confusions: dict[str, list[np.ndarray]] = {}
-    runs = list(product(rows if control else ['camvid'], seeds))
-    trainings = [_training(kind, _chosen(rates, _arms(kind)), STEPS, seed, folder) for kind, seed in runs]
-    train_all(trainings, PROCESSES)
-    jobs = [
-        (kind, arm, rates.get(arm), seed, training.work_dir)
-        for (kind, seed), training in zip(runs, trainings, strict=True)
-        for arm in (RANDOM, *_arms(kind))
-    ]
-    for (kind, arm, *_), (row, tables) in zip(jobs, _all_measured(jobs), strict=True):
+    runs = [(kind, _arms(kind), seed) for kind in (rows if control else ['camvid']) for seed in seeds]
+    for kind, arm, row, tables in _rows(runs, rates, STEPS, folder):
         rows[kind].setdefault(arm, []).append(row)
         if tables is not None:
             confusions.setdefault(arm, []).append(tables)
@@ -145,32 +141,39 @@ def main_figures(rows: dict, seeds: list[int]) -> dict[str, list[float]]:
 
 def longer(steps: int, seeds: list[int], folder: Path, settings: dict) -> dict[str, list[float]]:
     """:func:`main_figures` of trainings of so many steps."""
-    trainings = [_longer_training(settings['rates'], steps, seed, folder) for seed in seeds]
-    train_all(trainings, PROCESSES)
-    return _of_trainings('mean_class_accuracy', MAIN_ARMS, settings['rates'], trainings)
+    rows = _longer_rows(steps, seeds, folder, settings)
+    return {arm: [row['mean_class_accuracy'] for row in rows[arm]] for arm in MAIN_ARMS}
 
 
 def second_look(steps: int, seeds: list[int], folder: Path, settings: dict) -> dict[str, list[float]]:
     """:func:`longer`, with a probe in which classes weigh alike, however many cells they have; and random weights."""
-    trainings = [_longer_training(settings['rates'], steps, seed, folder) for seed in seeds]
-    return _of_trainings('balanced', (RANDOM, *MAIN_ARMS), settings['rates'], trainings)
+    rows = _longer_rows(steps, seeds, folder, settings)
+    return {arm: [row['balanced'] for row in rows[arm]] for arm in (RANDOM, *MAIN_ARMS)}
 
 
-def _longer_training(rates: dict[str, float], steps: int, seed: int, folder: Path) -> Training:
-    return _training('camvid', _chosen(rates, MAIN_ARMS), steps, seed, folder)
+def _longer_rows(steps: int, seeds: list[int], folder: Path, settings: dict) -> dict[str, list[dict]]:
+    """The rows of each arm, by seed."""
+    rows: dict[str, list[dict]] = {}
+    for _, arm, row, _ in _rows([('camvid', MAIN_ARMS, seed) for seed in seeds], settings['rates'], steps, folder):
+        rows.setdefault(arm, []).append(row)
+    return rows
 
 
-def _of_trainings(figure: str, arms: Iterable[str], rates: dict[str, float], trainings: list[Training]) -> dict[str, list[float]]:
-    """A figure on CamVid of each arm, by training."""
-    jobs = [('camvid', arm, rates.get(arm), training.seed, training.work_dir) for arm in arms for training in trainings]
-    found: dict[str, list[float]] = {}
-    for (_, arm, *_), (row, _) in zip(jobs, _all_measured(jobs), strict=True):
-        found.setdefault(arm, []).append(row[figure])
-    return found
-
-
-def _chosen(rates: dict[str, float], arms: Iterable[str]) -> dict[str, list[float]]:
-    return {arm: [rates[arm]] for arm in arms}
+def _rows(
+    runs: list[tuple[str, tuple[str, ...], int]], rates: dict[str, float], steps: int, folder: Path
+) -> list[tuple[str, str, dict, np.ndarray | None]]:
+    """Data, arm, figures and tables of every arm of runs (data, arms, seed), and of random weights."""
+    jobs, trainings = [], {}
+    for kind, arms, seed in runs:
+        jobs.append((kind, RANDOM, None, seed, folder))
+        for rate in sorted({rates[arm] for arm in arms}):
+            same = [arm for arm in arms if rates[arm] == rate]
+            training = _training(kind, same, rate, steps, seed, folder)
+            trainings[training.work_dir] = training
+            jobs += [(kind, arm, rate, seed, training.work_dir) for arm in same]
+    train_all(trainings.values(), PROCESSES)
+    measured = side_by_side(_measured, *zip(*jobs, strict=True), processes=PROCESSES)
+    return [(kind, arm, *found) for (kind, arm, *_), found in zip(jobs, measured, strict=True)]
 
 
 def _arms(kind: str) -> tuple[str, ...]:
@@ -186,22 +189,21 @@ def _folder(kind: str) -> Path:
     return cifar10_folder() if kind == 'cifar10' else data_folder(kind)
 
 
-def _training(kind: str, rates: dict[str, list[float]], steps: int, seed: int, folder: Path) -> Training:
-    """Arms side by side, each once for every one of its rates."""
-    cfg = _config(kind, 'MaskCo, J = 0')
-    chosen = {_key(arm, rate): (arm, rate) for arm, values in rates.items() for rate in values}
+def _training(kind: str, arms: Iterable[str], rate: float, steps: int, seed: int, folder: Path) -> Training:
+    """Arms side by side at one rate."""
+    cfg, by_key = _config(kind, 'MaskCo, J = 0'), {_key(arm, rate): arm for arm in arms}
     cfg.train_dataloader.batch_size = BATCH
     for dataset in cfg.train_dataloader.dataset.get('datasets', [cfg.train_dataloader.dataset]):
         dataset.pipeline[0].num_negatives = 4
-    arms = {key: _config(kind, arm).model for key, (arm, _) in chosen.items()}
-    negatives = {key: ARMS[arm][1] for key, (arm, _) in chosen.items()}
+    models = {key: _config(kind, arm).model for key, arm in by_key.items()}
+    negatives = {key: ARMS[arm][1] for key, arm in by_key.items()}
     preprocessor = cfg.pop('data_preprocessor')
-    cfg.model = dict(type='RegionsSideBySide', arms=arms, negatives=negatives, seed=seed, data_preprocessor=preprocessor)
-    optimizer = rates_apart({key: rate for key, (_, rate) in chosen.items()}, cfg.optim_wrapper.optimizer.to_dict())
-    cfg.optim_wrapper = in_precision(optimizer, PRECISION)
+    cfg.model = dict(type='RegionsSideBySide', arms=models, negatives=negatives, seed=seed, data_preprocessor=preprocessor)
+    optimizer = dict(cfg.optim_wrapper.optimizer.to_dict(), lr=rate)
+    cfg.optim_wrapper = in_precision(dict(optimizer=optimizer), PRECISION)
     train_only(cfg, steps, start_factor=0.05)
     cfg.custom_imports.imports.append('benchmarks.maskco_real')
-    return Training(cfg, folder / f'{kind}_{steps}i_seed{seed}', seed)
+    return Training(cfg, folder / f'rate_{rate:g}' / f'{kind}_{steps}i_seed{seed}', seed)
 
 
 def _key(arm: str, rate: float) -> str:
@@ -212,13 +214,9 @@ def _search(folder: Path) -> dict[str, float]:
     """The rate of each arm whose training with another seed has the best probe on the validation sequence."""
 
     def search() -> dict[str, dict[str, dict]]:
-        trainings = {
-            rate: _training('camvid', dict.fromkeys(ARMS, [rate]), STEPS, SEARCH_SEED, folder / f'search_{rate:g}')
-            for rate in RATES
-        }
+        trainings = {rate: _training('camvid', ARMS, rate, STEPS, SEARCH_SEED, folder) for rate in RATES}
         train_all(trainings.values(), PROCESSES)
         jobs, found = list(product(ARMS, RATES)), {arm: {} for arm in ARMS}
-        _frames('train'), _frames('val')  # before the threads, which then share them
         judged = side_by_side(
             lambda arm, rate: _validated(arm, rate, trainings[rate].work_dir), *zip(*jobs, strict=True), processes=PROCESSES
         )
@@ -259,13 +257,6 @@ def _cached(stem: Path, measure: Callable[[], tuple[dict, np.ndarray | None]]) -
     return kept(stem.with_suffix('.json'), row), np.load(tables) if tables.exists() else None
 
 
-def _all_measured(jobs: list[tuple]) -> list[tuple[dict, np.ndarray | None]]:
-    """:func:`_measured` of each, some at a time; what they share is read before."""
-    for kind in {kind for kind, *_ in jobs}:
-        _images() if kind == 'cifar10' else (_frames('train'), _frames('test'))
-    return side_by_side(_measured, *zip(*jobs, strict=True), processes=PROCESSES)
-
-
 def _measured(kind: str, arm: str, rate: float | None, seed: int, run_folder: Path) -> tuple[dict, np.ndarray | None]:
     """The figures of an arm's run, or of random weights where it has no rate; and its tables by test frame."""
 
@@ -275,7 +266,8 @@ def _measured(kind: str, arm: str, rate: float | None, seed: int, run_folder: Pa
         print(f'{kind}, seed {seed}, {arm}: {row}', flush=True)
         return dict(seed=seed, **row), tables
 
-    return _cached(run_folder / f'{_key(arm, rate) if rate else "random"}_probed', measure)
+    name = _key(arm, rate) if rate else f'random_{kind}_seed{seed}'
+    return _cached(run_folder / f'{name}_probed', measure)
 
 
 def _probed(model: nn.Module) -> tuple[dict, np.ndarray]:
@@ -299,7 +291,9 @@ def _frames(part: str) -> list[dict]:
 @torch.inference_mode()
 def _cells(model: nn.Module, part: str) -> list[dict]:
     """Features and classes of the cells of the training frames and of a part, as CellProbe keeps them."""
-    metric, frames = CellProbe(), [*_frames('train'), *_frames(part)]
+    metric = CellProbe()
+    with _reading:
+        frames = [*_frames('train'), *_frames(part)]
     model.to(memory_format=torch.channels_last)
     for start in range(0, len(frames), 32):
         with fast_autocast('cpu'):
@@ -317,7 +311,9 @@ def _images() -> list[dict]:
 
 @torch.inference_mode()
 def _image_probe(model: nn.Module) -> dict[str, float]:
-    metric, images = METRICS.build(model.cfg.test_evaluator), _images()
+    metric = METRICS.build(model.cfg.test_evaluator)
+    with _reading:
+        images = _images()
     for start in range(0, len(images), 100):
         metric.process({}, model.val_step(default_collate(images[start : start + 100])))
     return metric.compute_metrics(metric.results)

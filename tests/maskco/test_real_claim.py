@@ -74,17 +74,16 @@ def test_arms_differ_in_config_and_negatives(tmp_path, monkeypatch):
     for name in ('camvid', 'cifar10'):
         (tmp_path / name).mkdir()
     monkeypatch.setenv('OPENMSRA_DATA', str(tmp_path))
-    training = maskco_real._training('camvid', {arm: [1e-3, 2e-3] for arm in ARMS}, 5, 0, tmp_path)
+    training = maskco_real._training('camvid', ARMS, 1e-3, 5, 0, tmp_path)
     model = training.config.model
-    assert training.work_dir == tmp_path / 'camvid_5i_seed0' and len(model.arms) == 2 * len(ARMS)
-    for arm, (_, negatives) in ARMS.items():
-        assert [model.negatives[maskco_real._key(arm, rate)] for rate in (1e-3, 2e-3)] == [negatives] * 2
+    assert training.work_dir == tmp_path / 'rate_0.001' / 'camvid_5i_seed0' and training.config.optim_wrapper.optimizer.lr == 1e-3
+    assert model.negatives == {maskco_real._key(arm, 1e-3): negatives for arm, (_, negatives) in ARMS.items()}
     assert model.arms[maskco_real._key(MASKCO, 1e-3)] == model.arms[maskco_real._key('MaskCo, J = 4', 1e-3)]
     assert len({str(model.arms[maskco_real._key(arm, 1e-3)]) for arm in (MASKCO, MOCO, NO_HEAD, REGION)}) == 4
 
 
 def test_longer_trainings_are_those_of_the_main_arms(tmp_path, monkeypatch):
-    """Untrained here; each seed is one run of all main arms at their rates, and is judged in its own folder."""
+    """Untrained here; the arms of a seed with one rate are one run, and are judged in its folder."""
     (tmp_path / 'camvid').mkdir()
     monkeypatch.setenv('OPENMSRA_DATA', str(tmp_path))
     trained = []
@@ -97,11 +96,14 @@ def test_longer_trainings_are_those_of_the_main_arms(tmp_path, monkeypatch):
         return dict(seed=seed, mean_class_accuracy=figure, balanced=figure + 50), None
 
     monkeypatch.setattr(maskco_real, '_measured', measured)
-    monkeypatch.setattr(maskco_real, '_frames', lambda part: [])
-    rates = {arm: place + 1.0 for place, arm in enumerate(ARMS)}
+    rates = {arm: place + 1.0 for place, arm in enumerate(ARMS)} | {REGION: 1.0}
     figures = maskco_real.longer(20, [0, 1], tmp_path, dict(rates=rates))
     assert figures == {arm: [10 * rates[arm], 10 * rates[arm] + 1] for arm in (MOCO, MASKCO, REGION)}
     again = maskco_real.second_look(20, [0, 1], tmp_path, dict(rates=rates))
     assert again == {RANDOM: [50, 51]} | {arm: [value + 50 for value in values] for arm, values in figures.items()}
-    assert [(run.seed, run.config.train_cfg.max_iters, len(run.config.model.arms)) for run in trained] == [(0, 20, 3), (1, 20, 3)]
-    assert all(folder == trained[seed].work_dir for (_, _, seed), folder in judged.items())
+    runs = [(run.seed, run.config.train_cfg.max_iters, list(run.config.model.arms)) for run in trained]
+    keys = [[maskco_real._key(arm, rates[arm]) for arm in arms] for arms in ((MOCO, REGION), (MASKCO,))]
+    assert runs == [(seed, 20, arms) for seed in (0, 1) for arms in keys] * 2
+    folders = {(run.seed, key): run.work_dir for run in trained for key in run.config.model.arms}
+    for (arm, rate, seed), folder in judged.items():
+        assert folder == (folders[seed, maskco_real._key(arm, rate)] if rate else tmp_path)
