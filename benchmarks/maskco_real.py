@@ -44,6 +44,7 @@ from benchmarks.real_data import (
     over_items,
     over_seeds,
     replace_part,
+    search_lines,
     seen,
     statement_lines,
     train_only,
@@ -113,7 +114,8 @@ def run(seeds: list[int], folder: Path, control: bool = True) -> dict:
         control: also train on CIFAR-10.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    rates = _search(folder)
+    searched = _search(folder)
+    rates = {arm: float(max(figures, key=figures.get)) for arm, figures in searched.items()}
     rows: dict[str, dict[str, list]] = {'camvid': {}, 'cifar10': {}}
     confusions: dict[str, list[np.ndarray]] = {}
     runs = [(kind, _arms(kind), seed) for kind in (rows if control else ['camvid']) for seed in seeds]
@@ -128,7 +130,7 @@ def run(seeds: list[int], folder: Path, control: bool = True) -> dict:
         steps=STEPS,
         batch=BATCH,
         rates=rates,
-        search=dict(rates=RATES, judged='mean class accuracy on the validation sequence'),
+        search=dict(rates=RATES, judged='mean class accuracy on the validation sequence', found=searched),
         precision=f'{PRECISION}, channels last',
     )
     return dict(settings=settings, rows=rows, views=_views(folder), verdicts=_verdicts(rows, confusions))
@@ -210,8 +212,8 @@ def _key(arm: str, rate: float) -> str:
     return arm_key(f'{ARMS[arm][0]} {ARMS[arm][1]}', rate)
 
 
-def _search(folder: Path) -> dict[str, float]:
-    """The rate of each arm whose training with another seed has the best probe on the validation sequence."""
+def _search(folder: Path) -> dict[str, dict[str, float]]:
+    """Mean class accuracy on the validation sequence of every arm at every rate, trained with another seed."""
 
     def search() -> dict[str, dict[str, dict]]:
         trainings = {rate: _training('camvid', ARMS, rate, STEPS, SEARCH_SEED, folder) for rate in RATES}
@@ -225,8 +227,7 @@ def _search(folder: Path) -> dict[str, float]:
         return found
 
     found = kept(folder / 'search.json', search)
-    best = {arm: max(figures, key=lambda rate: figures[rate]['mean_class_accuracy']) for arm, figures in found.items()}
-    return {arm: float(rate) for arm, rate in best.items()}
+    return {arm: {rate: row['mean_class_accuracy'] for rate, row in rows.items()} for arm, rows in found.items()}
 
 
 def _validated(arm: str, rate: float, run_folder: Path) -> dict[str, float]:
@@ -475,6 +476,7 @@ def table(result: dict) -> str:
         lines += ['', '| CIFAR-10, control | 5-NN | linear |', '|---|---|---|']
     for arm, seeds in result['rows']['cifar10'].items():
         lines.append(f'| {arm} | {_cell(seeds, "knn")} | {_cell(seeds, "linear")} |')
+    lines += search_lines(result['settings']['search']['found'], 'mean class accuracy on the validation sequence')
     verdicts, intervals = result['verdicts'], dict(interval='seeds', frames_interval='test frames')
     lines += gap_lines(verdicts['gaps'], 'difference of mean class accuracy', intervals)
     return '\n'.join(lines + statement_lines(verdicts['statements']))

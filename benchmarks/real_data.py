@@ -108,6 +108,17 @@ def cell(values: list[float]) -> str:
     return f'{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}' if len(values) > 1 else f'{values[0]:.1f}'
 
 
+def search_lines(found: dict[str, dict[str, float]], figure: str) -> list[str]:
+    """What the search of rates saw as a Markdown table; ``found`` has the figure of each arm by rate."""
+    heads = (f'rate searched by {figure}', *next(iter(found.values())))
+    lines = ['', f'| {" | ".join(heads)} |', '|---' * len(heads) + '|']
+    for arm, rates in found.items():
+        best = max(rates.values())
+        cells = (f'**{value:.1f}**' if value == best else f'{value:.1f}' for value in rates.values())
+        lines.append(f'| {arm} | {" | ".join(cells)} |')
+    return lines
+
+
 def gap_lines(gaps: dict[str, dict], title: str, intervals: dict[str, str] | None = None) -> list[str]:
     """The table of differences of :func:`over_seeds` by name.
 

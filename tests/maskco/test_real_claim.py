@@ -32,7 +32,8 @@ def result(accuracy: dict[str, float], knn: dict[str, float] | None, seeds: int 
     }
     control = {arm: [dict(knn=knn.get(arm, 50) + seed, linear=40.0) for seed in range(seeds)] for arm in CONTROL_ARMS if knn}
     rows = dict(camvid=rows, cifar10=control)
-    return dict(rows=rows, verdicts=maskco_real._verdicts(rows, tables))
+    search = dict(found={arm: {'0.001': 30.0, '0.002': 31.0} for arm in ARMS})
+    return dict(settings=dict(search=search), rows=rows, verdicts=maskco_real._verdicts(rows, tables))
 
 
 @pytest.mark.parametrize(
@@ -65,6 +66,7 @@ def test_page_names_every_arm(tmp_path):
     text = maskco_real.table(found)
     assert '| classes weighing alike: MaskCo, J = 0 - MoCo v2 | +5.0 |' in text
     assert all(f'| {arm} | 6' in text or f'| {arm} | 58.0' in text for arm in ARMS) and '**no**' in text
+    assert f'| {MOCO} | 30.0 | **31.0** |' in text
     maskco_real.draw(found, tmp_path / 'figure.png')
     assert (tmp_path / 'figure.png').stat().st_size > 5000
 
