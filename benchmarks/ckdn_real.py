@@ -3,8 +3,7 @@
 Patches of BSDS500 with six versions of equal look (openmsra/ckdn/data/versions.py): all are equally sharp, and they differ in how
 much of their detail belongs to the scene. The label is the mean rank by four formulas; nobody looked at them. Photographs of
 training, validation and test are the official parts. The arms of a seed are trained side by side on the same batches with
-parameters of their own. The rate of each arm (the CKDN arms take that of DR + pristine score) and the weight of the alignment are
-chosen on the validation photographs.
+parameters of their own. The rate of each arm and the weight of the alignment are chosen on the validation photographs.
 
 Stated before the runs; SRCC x 100 within a scene, means over the test scenes:
 
@@ -61,8 +60,7 @@ MAIN_ARMS = ('no reference', 'DR', 'CKDN, 0.1')
 FEW_ARMS = ('DR', 'DR + pristine score', *CKDN_ARMS)
 FEW = dict(labelled=0.1, extra_pairs=True)  # of the training set
 SWAPPED, ORACLE = 'full reference given D', 'version oracle (sees no image)'
-RATES = (5e-4, 1e-3, 2e-3)
-SEARCHED = ('no reference', 'DR', 'DR + pristine score', 'full reference')  # the CKDN arms take the rate of DR + pristine score
+RATES = (2.5e-4, 5e-4, 1e-3, 2e-3)
 STEPS, BATCH = 600, 64  # the search is as long as the runs: after 150 steps the order of rates was chance
 SEARCH_SEED, PROCESSES, PRECISION = 100, 2, fast_precision()
 THRESHOLDS = dict(full_reference=85.0, oracle=10.0, dr_over_nr=20.0, dr_over_swapped=20.0)
@@ -190,8 +188,8 @@ def to_side_by_side(cfg: Config, rates: dict[str, list[float]], model: Callable[
     cfg.custom_imports.imports.append('benchmarks.ckdn_real')
 
 
-def _searched_arms(data: dict) -> list[str]:
-    return [arm for arm in SEARCHED if not data or arm in FEW_ARMS]
+def _arms(data: dict) -> Iterable[str]:
+    return FEW_ARMS if data else ARMS
 
 
 def _search_folder(rate: float, folder: Path) -> Path:
@@ -200,7 +198,7 @@ def _search_folder(rate: float, folder: Path) -> Path:
 
 def _search_training(rate: float, folder: Path, scenes: Path, data: dict) -> Training:
     """Every arm at one rate, with another seed."""
-    arms = {arm: [rate] for arm in _searched_arms(data)}
+    arms = {arm: [rate] for arm in _arms(data)}
     return _training(arms, _search_folder(rate, folder), SEARCH_SEED, scenes, data)
 
 
@@ -210,7 +208,7 @@ def _searched(folder: Path, scenes: Path, data: dict) -> dict[str, float]:
         folder / 'search.json',
         lambda: {
             arm: {f'{rate:g}': float(_srcc(arm, rate, _search_folder(rate, folder), scenes, 'val').mean()) for rate in RATES}
-            for arm in _searched_arms(data)
+            for arm in _arms(data)
         },
     )
     return best_rates(folder)
@@ -219,8 +217,7 @@ def _searched(folder: Path, scenes: Path, data: dict) -> dict[str, float]:
 def best_rates(folder: Path) -> dict[str, float]:
     """The rate of each arm that the search in ``folder`` found."""
     figures = json.loads((folder / 'search.json').read_text())
-    best = {arm: float(max(rows, key=rows.get)) for arm, rows in figures.items()}
-    return best | dict.fromkeys(CKDN_ARMS, best['DR + pristine score'])
+    return {arm: float(max(rows, key=rows.get)) for arm, rows in figures.items()}
 
 
 def _srcc(arm: str, rate: float, run_folder: Path, scenes: Path, part: str, swapped: bool = False) -> np.ndarray:

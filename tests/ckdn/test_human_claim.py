@@ -70,7 +70,7 @@ def tree(tmp_path, monkeypatch):
     source = tmp_path / 'ckdn_real'
     run_folder = source / f'{ckdn_real.STEPS}i_seed0'
     run_folder.mkdir(parents=True)
-    searched = {arm: {'0.001': 80.0} for arm in ckdn_real.SEARCHED}
+    searched = {arm: {'0.001': 80.0} for arm in ckdn_real.ARMS}
     (source / 'search.json').write_text(json.dumps(searched))
     rates = ckdn_real.best_rates(source)
     arms = {ckdn_real.arm_key(arm, rates[arm]): ckdn_real._model(arm) for arm in ckdn_real.ARMS}

@@ -44,8 +44,14 @@ def test_statements_follow_the_thresholds(srcc, few, holds):
     assert verdicts(srcc, few) == holds
 
 
-def test_rates_of_the_alignment_are_those_of_its_arm_without(tmp_path):
+def test_every_arm_takes_its_own_best_rate(tmp_path):
     (tmp_path / 'search.json').write_text(
-        '{"DR": {"0.001": 0.5, "0.002": 0.7}, "DR + pristine score": {"0.001": 0.9, "0.002": 0.7}}'
+        '{"DR + pristine score": {"0.0005": 0.9, "0.001": 0.7}, "CKDN, 0.1": {"0.0005": 0.5, "0.001": 0.7}}'
     )
-    assert ckdn_real.best_rates(tmp_path) == {'DR': 2e-3, 'DR + pristine score': 1e-3} | dict.fromkeys(CKDN_ARMS, 1e-3)
+    assert ckdn_real.best_rates(tmp_path) == {'DR + pristine score': 5e-4, 'CKDN, 0.1': 1e-3}
+
+
+def test_search_trains_every_arm_that_is_compared(tmp_path):
+    for data, arms in (({}, ARMS), (FEW, FEW_ARMS)):
+        training = ckdn_real._search_training(1e-3, tmp_path, tmp_path / 'versions.npz', data)
+        assert set(training.config.model.arms) == {ckdn_real.arm_key(arm, 1e-3) for arm in arms}
