@@ -35,7 +35,18 @@ from torch import nn
 
 import openmsra.ckdn  # noqa: F401 - registers the parts
 from benchmarks.precision import fast_precision, in_precision
-from benchmarks.real_data import ROOT, cell, data_folder, gap_lines, over_seeds, replace_part, seen, statement_lines, train_only
+from benchmarks.real_data import (
+    ROOT,
+    cell,
+    data_folder,
+    gap_lines,
+    over_seeds,
+    replace_part,
+    search_lines,
+    seen,
+    statement_lines,
+    train_only,
+)
 from benchmarks.side_by_side import SideBySide, arm_key, load_arm, rates_apart
 from benchmarks.training import Training, kept, kept_array, side_by_side, train_all
 from openmsra.apis import init_model
@@ -90,7 +101,8 @@ def run(seeds: list[int], folder: Path) -> dict:
     searches = [(folder, {}), (few_folder, FEW)]
     left = [(place, data) for place, data in searches if not (place / 'search.json').exists()]
     train_all([_search_training(rate, place, scenes, data) for (place, data), rate in product(left, RATES)], PROCESSES)
-    rates, few_rates = (_searched(place, scenes, data) for place, data in searches)
+    found, few_found = (_searched(place, scenes, data) for place, data in searches)
+    rates, few_rates = (best_rates(place) for place, _ in searches)
     jobs = [(rates, ARMS, folder, {}), (few_rates, FEW_ARMS, few_folder, FEW)]
     trainings = [
         _training({arm: [values[arm]] for arm in arms}, run_folder_of(seed, place), seed, scenes, data)
@@ -104,7 +116,8 @@ def run(seeds: list[int], folder: Path) -> dict:
         parts[part][SWAPPED] = [_srcc(arm, rates[arm], run_folder_of(seed, folder), scenes, part, True) for seed in seeds]
     best, few_best = (max(CKDN_ARMS, key=lambda arm: np.mean(figures['val'][arm])) for figures in (parts, few))
     oracle = _oracle(scenes)
-    settings = dict(seeds=seeds, steps=STEPS, batch=BATCH, rates=rates, few_rates=few_rates, search=dict(rates=RATES))
+    settings = dict(seeds=seeds, steps=STEPS, batch=BATCH, rates=rates, few_rates=few_rates)
+    settings |= dict(search=dict(rates=RATES, found=found, few_found=few_found))
     settings |= dict(precision=f'{PRECISION}, channels last', scenes=len(oracle))
     settings |= dict(chosen_on_validation=best, few_chosen_on_validation=few_best)
     rows, few_rows = _means(parts), _means(few)
@@ -202,16 +215,21 @@ def _search_training(rate: float, folder: Path, scenes: Path, data: dict) -> Tra
     return _training(arms, _search_folder(rate, folder), SEARCH_SEED, scenes, data)
 
 
-def _searched(folder: Path, scenes: Path, data: dict) -> dict[str, float]:
-    """The rate of each arm whose training of the search ranks the validation scenes best."""
-    kept(
-        folder / 'search.json',
-        lambda: {
-            arm: {f'{rate:g}': float(_srcc(arm, rate, _search_folder(rate, folder), scenes, 'val').mean()) for rate in RATES}
-            for arm in _arms(data)
-        },
-    )
-    return best_rates(folder)
+def _searched(folder: Path, scenes: Path, data: dict) -> dict[str, dict[str, float]]:
+    """SRCC x 100 on the validation scenes of every arm at every rate, trained with another seed."""
+
+    def search() -> dict[str, dict[str, float]]:
+        jobs, found = list(product(_arms(data), RATES)), {arm: {} for arm in _arms(data)}
+        judged = side_by_side(
+            lambda arm, rate: _srcc(arm, rate, _search_folder(rate, folder), scenes, 'val'),
+            *zip(*jobs, strict=True),
+            processes=PROCESSES,
+        )
+        for (arm, rate), values in zip(jobs, judged, strict=True):
+            found[arm][f'{rate:g}'] = 100 * float(values.mean())
+        return found
+
+    return kept(folder / 'search.json', search)
 
 
 def best_rates(folder: Path) -> dict[str, float]:
@@ -351,7 +369,9 @@ def table(result: dict) -> str:
     few = result['few_rows']
     for arm, values in sorted(few['test'].items(), key=lambda row: np.mean(row[1])):
         lines.append(f'| {arm} | {cell(few["val"][arm])} | {cell(values)} |')
-    verdicts = result['verdicts']
+    search, verdicts = result['settings']['search'], result['verdicts']
+    lines += search_lines(search['found'], 'SRCC x 100 on the validation photographs')
+    lines += search_lines(search['few_found'], 'the same, labels on a tenth of the scenes')
     lines += gap_lines(verdicts['gaps'], 'difference, test photographs', dict(photographs_interval='photographs'))
     return '\n'.join(lines + statement_lines(verdicts['statements']))
 

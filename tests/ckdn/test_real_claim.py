@@ -24,11 +24,24 @@ def figures(srcc: dict[str, float], arms) -> tuple[dict, dict]:
     return {arm: [100 * float(x.mean()) for x in runs] for arm, runs in values.items()}, values
 
 
+def result(srcc: dict[str, float], few: dict[str, float]) -> dict:
+    (rows, values), (few_rows, few_values) = figures(srcc, (*ARMS, SWAPPED)), figures(few, FEW_ARMS)
+    found = ckdn_real._verdicts(rows | {ORACLE: [0.0]}, values, CKDN_ARMS[0], PHOTOGRAPHS)
+    ckdn_real._add_few(found, few_rows, few_values, CKDN_ARMS[0], PHOTOGRAPHS)
+    searched = {arm: {'0.0005': 70.0, '0.001': 71.0} for arm in ARMS}
+    settings = dict(search=dict(found=searched, few_found={arm: searched[arm] for arm in FEW_ARMS}))
+    both = dict(rows=dict(val=rows, test=rows | {ORACLE: [0.0]}), few_rows=dict(val=few_rows, test=few_rows))
+    return dict(settings=settings, verdicts=found, **both)
+
+
 def verdicts(srcc: dict[str, float], few: dict[str, float]) -> list[bool]:
-    rows, values = figures(srcc, (*ARMS, SWAPPED))
-    result = ckdn_real._verdicts(rows | {ORACLE: [0.0]}, values, CKDN_ARMS[0], PHOTOGRAPHS)
-    ckdn_real._add_few(result, *figures(few, FEW_ARMS), CKDN_ARMS[0], PHOTOGRAPHS)
-    return [row['holds'] for row in result['statements']]
+    return [row['holds'] for row in result(srcc, few)['verdicts']['statements']]
+
+
+def test_page_names_every_arm_and_what_its_search_saw():
+    text = ckdn_real.table(result({'no reference': 0.6}, {}))
+    assert '| no reference | 60.0 ± 0.0 | 60.0 ± 0.0 |' in text and '**no**' in text
+    assert [text.count(f'\n| {arm} | 70.0 | **71.0** |') for arm in ('full reference', 'DR', *CKDN_ARMS)] == [1, 2, 2, 2, 2]
 
 
 @pytest.mark.parametrize(
