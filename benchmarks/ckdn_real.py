@@ -48,7 +48,7 @@ from benchmarks.real_data import (
     train_only,
 )
 from benchmarks.side_by_side import SideBySide, arm_key, load_arm, rates_apart
-from benchmarks.training import Training, kept, kept_array, side_by_side, train_all
+from benchmarks.training import Training, by_arm_and_rate, kept, kept_array, side_by_side, train_all
 from openmsra.apis import init_model
 from openmsra.ckdn.data.versions import write_scenes
 from openmsra.ckdn.metrics import correlations, version_oracle
@@ -218,18 +218,10 @@ def _search_training(rate: float, folder: Path, scenes: Path, data: dict) -> Tra
 def _searched(folder: Path, scenes: Path, data: dict) -> dict[str, dict[str, float]]:
     """SRCC x 100 on the validation scenes of every arm at every rate, trained with another seed."""
 
-    def search() -> dict[str, dict[str, float]]:
-        jobs, found = list(product(_arms(data), RATES)), {arm: {} for arm in _arms(data)}
-        judged = side_by_side(
-            lambda arm, rate: _srcc(arm, rate, _search_folder(rate, folder), scenes, 'val'),
-            *zip(*jobs, strict=True),
-            processes=PROCESSES,
-        )
-        for (arm, rate), values in zip(jobs, judged, strict=True):
-            found[arm][f'{rate:g}'] = 100 * float(values.mean())
-        return found
+    def judge(arm: str, rate: float) -> float:
+        return 100 * float(_srcc(arm, rate, _search_folder(rate, folder), scenes, 'val').mean())
 
-    return kept(folder / 'search.json', search)
+    return kept(folder / 'search.json', lambda: by_arm_and_rate(judge, _arms(data), RATES, PROCESSES))
 
 
 def best_rates(folder: Path) -> dict[str, float]:

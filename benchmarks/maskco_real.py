@@ -20,7 +20,6 @@ Stated after longer trainings were looked at so, and before any training of this
 
 from collections.abc import Callable, Iterable
 from functools import cache, partial
-from itertools import product
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -50,7 +49,7 @@ from benchmarks.real_data import (
     train_only,
 )
 from benchmarks.side_by_side import SideBySide, arm_key, load_arm
-from benchmarks.training import Training, kept, seeded_model, side_by_side, train_all
+from benchmarks.training import Training, by_arm_and_rate, kept, seeded_model, side_by_side, train_all
 from openmsra.common.probes import neighbour_classifier
 from openmsra.engine.config.files import load_config
 from openmsra.maskco.evaluation.cell_probe import CellProbe, figures_of
@@ -218,13 +217,7 @@ def _search(folder: Path) -> dict[str, dict[str, float]]:
     def search() -> dict[str, dict[str, dict]]:
         trainings = {rate: _training('camvid', ARMS, rate, STEPS, SEARCH_SEED, folder) for rate in RATES}
         train_all(trainings.values(), PROCESSES)
-        jobs, found = list(product(ARMS, RATES)), {arm: {} for arm in ARMS}
-        judged = side_by_side(
-            lambda arm, rate: _validated(arm, rate, trainings[rate].work_dir), *zip(*jobs, strict=True), processes=PROCESSES
-        )
-        for (arm, rate), figures in zip(jobs, judged, strict=True):
-            found[arm][f'{rate:g}'] = figures
-        return found
+        return by_arm_and_rate(lambda arm, rate: _validated(arm, rate, trainings[rate].work_dir), ARMS, RATES, PROCESSES)
 
     found = kept(folder / 'search.json', search)
     return {arm: {rate: row['mean_class_accuracy'] for rate, row in rows.items()} for arm, rows in found.items()}

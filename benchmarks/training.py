@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from itertools import product
 from pathlib import Path
 from threading import Lock
 from types import ModuleType
@@ -91,6 +92,14 @@ def side_by_side(function: Callable, *arguments: Iterable, processes: int) -> li
     """``map`` with several calls at a time, each on a thread of its own; for work in torch, which leaves the interpreter free."""
     with ThreadPoolExecutor(processes) as pool:
         return list(pool.map(function, *arguments))
+
+
+def by_arm_and_rate(judge: Callable[[str, float], Any], arms: Iterable[str], rates: Iterable[float], processes: int) -> dict:
+    """What ``judge(arm, rate)`` says of every arm (keys) at every rate (keys of each), ``processes`` at a time."""
+    jobs, found = list(product(arms, rates)), {}
+    for (arm, rate), value in zip(jobs, side_by_side(judge, *zip(*jobs, strict=True), processes=processes), strict=True):
+        found.setdefault(arm, {})[f'{rate:g}'] = value
+    return found
 
 
 def require_same_settings(experiment: ModuleType, folder: Path) -> None:

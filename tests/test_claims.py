@@ -21,7 +21,7 @@ from benchmarks import (
     training,
 )
 from benchmarks.real_data import at_data, data_folder, over_items, over_seeds, replace_part
-from benchmarks.training import adding_time, kept, kept_array, require_same_settings, seeded_model, side_by_side
+from benchmarks.training import adding_time, by_arm_and_rate, kept, kept_array, require_same_settings, seeded_model, side_by_side
 from openmsra.errors import ConfigError, MissingFileError
 
 
@@ -102,6 +102,11 @@ def test_verdicts_follow_the_statements():
     assert [row['holds'] for row in mcn_real._verdicts(rows, labels)['statements']] == [True, False, False, False, False]
     page = mcn_real.table(dict(rows=rows, verdicts=verdicts))
     assert f'| {mcn_real.RANDOM} | 50.0 ± 0.0 |' in page and '| yes |' in page
+
+
+def test_every_arm_is_judged_at_every_rate():
+    found = by_arm_and_rate(lambda arm, rate: (arm, rate), ('one', 'two'), (2.5e-4, 1e-3), processes=2)
+    assert found == {arm: {'0.00025': (arm, 2.5e-4), '0.001': (arm, 1e-3)} for arm in ('one', 'two')}
 
 
 def test_networks_that_threads_build_have_the_weights_of_their_seed():
